@@ -1,0 +1,34 @@
+# Two commands on a fresh machine with Python 3.11 or later: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DEMO   := build/demo
+
+.PHONY: demo test lint types clean
+
+demo: $(VENV)/installed
+	mkdir -p $(DEMO)
+	$(BIN)/python -m evc.models.sequencer $(DEMO)/demo.wav
+	$(BIN)/evc encode --force --verify $(DEMO)/demo.wav $(DEMO)/demo.evc
+	$(BIN)/evc decode --force $(DEMO)/demo.evc $(DEMO)/decoded.wav
+	$(BIN)/evc stats $(DEMO)/demo.evc
+
+test: lint
+	$(BIN)/python -m pytest -q -n 2
+
+lint: $(VENV)/installed types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# The packages under their installed names, as links, for the type checker.
+types:
+	rm -rf build/types && mkdir -p build/types/evc
+	ln -s $(CURDIR)/evc/* $(CURDIR)/models $(CURDIR)/cli $(CURDIR)/spec build/types/evc/
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf build $(VENV) *.egg-info

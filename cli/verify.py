@@ -1,0 +1,31 @@
+"""`evc verify`: is a file whole?"""
+
+from __future__ import annotations
+
+import click
+
+import evc
+from evc.cli.common import input_file, naming, progress_bar
+from evc.streaming import seekable_input
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--decode", "synthesis", is_flag=True, help="Synthesise all audio as well.")
+def verify(files: tuple[str, ...], synthesis: bool) -> int:
+    """Check .evc files: every CRC, the structure, and every coded symbol against its checksum.
+
+    Exits with 1 if any file is damaged, after checking all of them.
+    """
+    failed = 0
+    for path in files:
+        try:
+            with naming(path), seekable_input(input_file(path)) as binary, evc.open(binary) as file:
+                with progress_bar(path) as progress:
+                    file.verify(synthesis, progress)
+                segments = len(file.segments)
+            click.echo(f"{path}: ok, {segments} segments")
+        except evc.EvcError as error:
+            click.echo(f"evc: {error}", err=True)
+            failed += 1
+    return 1 if failed else 0

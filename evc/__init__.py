@@ -1,0 +1,48 @@
+"""EVC, an audio format: what happens in a track is stored once, and its moments precisely.
+
+    with evc.open("track.evc") as f:
+        audio = f.read()                    # float32 [frames, channels]
+    data = evc.encode(audio, 44100)         # bytes of an .evc file
+    audio, samplerate = evc.decode(data)
+
+Names are imported when first used, so that `import evc` costs next to nothing. torch is never imported here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "evc.api": ("FileInfo", "decode", "decode_file", "edit_tags", "encode", "encode_file", "info", "open"),
+    "evc.errors": ("DamagedError", "EvcError", "FormatError", "InputError", "UnsupportedError"),
+    "evc.file": ("DamagedSpan", "EvcFile", "SegmentInfo"),
+    "evc.stats": ("Stats",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "DamagedError", "DamagedSpan", "EvcError", "EvcFile", "FileInfo", "FormatError", "InputError", "SegmentInfo",
+    "Stats", "UnsupportedError", "__version__", "decode", "decode_file", "edit_tags", "encode", "encode_file",
+    "info", "open",
+]  # fmt: skip
+
+if TYPE_CHECKING:
+    from evc.api import FileInfo, decode, decode_file, edit_tags, encode, encode_file, info, open
+    from evc.errors import DamagedError, EvcError, FormatError, InputError, UnsupportedError
+    from evc.file import DamagedSpan, EvcFile, SegmentInfo
+    from evc.stats import Stats
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'evc' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,223 @@
+"""The functions of the library: encode, decode, look inside. Heavy imports wait until they are needed."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import evc
+from evc.errors import InputError
+from evc.header import Header, Tags
+from evc.reader import ContainerReader
+from evc.settings import EncodeSettings
+from evc.streaming import PathOrFile, seekable_input, seekable_output
+from evc.writer import ContainerWriter, rewrite
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    from evc.file import DamagedSpan, EvcFile
+    from evc.source import AudioSource
+
+Progress = Callable[[float, float], None]  # seconds of audio done, and in all
+
+_BLOCK_FRAMES = 1 << 16
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What the metadata of a file tells: `bytes` of the whole file, `duration` in seconds, `kbps` in
+    kbit/s, the rest as in `EvcFile`; `networks` are ids."""
+
+    bytes: int
+    format_version: str
+    samplerate: int
+    channels: int
+    frames: int
+    duration: float
+    subtype: str
+    kbps: float
+    layers: tuple[str, ...]
+    segments: int
+    patterns: int
+    networks: tuple[str, ...]
+    tags: Tags
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return asdict(self)
+
+
+def open(file: PathOrFile, salvage: bool = False) -> EvcFile:
+    """Open an .evc file, by path or from a seekable binary file. See `EvcFile`."""
+    from evc.file import EvcFile
+
+    return EvcFile(file, salvage)
+
+
+def info(file: PathOrFile) -> FileInfo:
+    """Read the metadata of a file, no audio. Raises FormatError, DamagedError, UnsupportedError or
+    InputError."""
+    with seekable_input(file) as binary:
+        container = ContainerReader(binary)
+    header = container.header
+    duration = header.known_frames / header.samplerate
+    return FileInfo(
+        bytes=container.file_bytes,
+        format_version=header.version,
+        samplerate=header.samplerate,
+        channels=header.channels,
+        frames=header.known_frames,
+        duration=duration,
+        subtype=header.subtype,
+        kbps=8 * container.file_bytes / duration / 1000 if duration else 0.0,
+        layers=header.layers,
+        segments=container.segments,
+        patterns=sum(dictionary.entries for dictionary in container.dictionaries),
+        networks=tuple(network.id for network in header.networks),
+        tags=container.tags,
+    )
+
+
+def encode(
+    audio: ArrayLike,
+    samplerate: int,
+    *,
+    bitrate: float | None = None,
+    quality: float | None = None,
+    tags: Mapping[str, str | list[str]] | None = None,
+    subtype: str = "PCM_16",
+    progress: Progress | None = None,
+) -> bytes:
+    """Encode `audio`, [frames] or [frames, channels], into the bytes of an .evc file.
+
+    Floats have full scale at ±1; uint8, int16 and int32 at the ends of their range. `bitrate` in kbit/s, or
+    `quality` from 0 to 10 (default 6) at a bitrate that varies. `subtype` is what decoding to a sound file
+    restores. `progress` is called with seconds of audio done and in all. Raises InputError for audio or
+    arguments that cannot be encoded.
+    """
+    from evc.source import ArraySource
+
+    target = io.BytesIO()
+    source = ArraySource(audio, samplerate, subtype, dict(tags or {}))
+    _encode(source, target, EncodeSettings(bitrate, quality), progress)
+    return target.getvalue()
+
+
+def decode(data: bytes) -> tuple[NDArray[np.float32], int]:
+    """Decode the bytes of an .evc file: (float32 [frames] or [frames, channels], sample rate)."""
+    with open(io.BytesIO(data)) as file:
+        return file.read(), file.samplerate
+
+
+def encode_file(
+    source: PathOrFile,
+    target: PathOrFile,
+    *,
+    bitrate: float | None = None,
+    quality: float | None = None,
+    tags: Mapping[str, str | list[str]] | None = None,
+    device: str = "auto",
+    overwrite: bool = True,
+    verify: bool = False,
+    progress: Progress | None = None,
+) -> FileInfo:
+    """Encode a sound file, by path or from a binary file (pipes included), in bounded memory.
+
+    The source's tags are carried over; `tags` are added to them. `device` is "auto", "cpu" or "cuda": where
+    networks run, if any are used. With `verify` the result is decoded and checked before it appears.
+    `target` appears only when complete. Otherwise as `encode`.
+    """
+    from evc.source import FileSource
+
+    settings = EncodeSettings(bitrate, quality, device)
+    with ExitStack() as stack:
+        audio = stack.enter_context(FileSource(source))
+        audio.tags.update(tags or {})
+        output = stack.enter_context(seekable_output(target, overwrite))
+        _encode(audio, output, settings, progress)
+        result = info(output)
+        if verify:
+            with open(output) as file:
+                file.verify(synthesis=True)
+        return result
+
+
+def decode_file(
+    source: PathOrFile,
+    target: PathOrFile,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    salvage: bool = False,
+    subtype: str | None = None,
+    format: str | None = None,
+    overwrite: bool = True,
+    progress: Progress | None = None,
+) -> list[DamagedSpan]:
+    """Decode to a sound file, by path or into a binary file (pipes included), in bounded memory.
+
+    `start` and `duration` in seconds choose a part. `format` is one of libsndfile's; by default the
+    extension of `target` tells, and WAV is written to an open file. `subtype` is the source's by default,
+    or the nearest that the format has. Tags are carried over as far as the format has them. With `salvage`
+    damage is returned (empty: none) instead of raised. `target` appears only when complete.
+    """
+    from evc.soundfiles import SoundWriter, chosen_subtype, output_format
+
+    container = format or output_format(target)
+    with ExitStack() as stack:
+        file = stack.enter_context(open(stack.enter_context(seekable_input(source)), salvage))
+        first, frames = _span(file, start, duration)
+        output = stack.enter_context(seekable_output(target, overwrite))
+        file.seek(first)
+        shape = (file.samplerate, file.channels, frames)
+        chosen = chosen_subtype(container, file.subtype, subtype)
+        out = stack.enter_context(SoundWriter(output, container, chosen, *shape, file.tags))
+        for block in file.blocks(_BLOCK_FRAMES, frames=frames, always_2d=True):
+            out.write(block)
+            if progress:
+                progress((file.tell() - first) / file.samplerate, frames / file.samplerate)
+        end = math.inf if duration is None else start + duration
+        return [span for span in file.damage if span.seconds[0] < end and start < span.seconds[1]]
+
+
+def edit_tags(source: PathOrFile, target: PathOrFile, tags: Mapping[str, str | list[str]]) -> None:
+    """Write a copy of an .evc file with other tags; everything else, unknown optional chunks included,
+    stays as it is. Source and target may be the same path."""
+    with seekable_input(source) as file, seekable_output(target) as output:
+        rewrite(file, output, tags)
+
+
+def _encode(
+    source: AudioSource, target: BinaryIO, settings: EncodeSettings, progress: Progress | None
+) -> None:
+    from evc.models import pipeline
+
+    tags = dict(source.tags) | {"encoder": f"evc {evc.__version__}, {settings}"}
+    header = Header(source.samplerate, source.channels, source.frames, source.subtype, layers=("spectrum",))
+    with ContainerWriter(target, header, tags) as writer:
+        pipeline.encode(source, writer, settings, _in_frames(progress, source.samplerate))
+
+
+def _in_frames(progress: Progress | None, samplerate: int) -> Callable[[int, int], None] | None:
+    """`progress` for a caller that counts frames."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(done / samplerate, total / samplerate)
+
+
+def _span(file: EvcFile, start: float, duration: float | None) -> tuple[int, int]:
+    """First frame and number of frames of a part given in seconds."""
+    if not 0 <= start <= file.duration:
+        raise InputError(f"the file has {file.duration:g} seconds: a part cannot start at {start:g}")
+    first = min(round(start * file.samplerate), file.frames)
+    if duration is None:
+        return first, file.frames - first
+    if not duration >= 0:
+        raise InputError(f"a part cannot have a duration of {duration:g} seconds")
+    return first, round(min(duration * file.samplerate, file.frames - first))

@@ -1,0 +1,186 @@
+"""Every literal number of the format. The spec gives the same numbers in words."""
+
+from __future__ import annotations
+
+# --- Container (spec sections 1 to 4) ---------------------------------------------------------
+
+SIGNATURE = b"\x89EVC\r\n\x1a\n"
+VERSION_MAJOR = 1
+VERSION_MINOR = 0
+
+CHUNK_HEAD = b"HEAD"
+CHUNK_TAGS = b"TAGS"
+CHUNK_DICT = b"DICT"
+CHUNK_SEGM = b"SEGM"
+CHUNK_INDX = b"INDX"
+CHUNK_END = b"END "
+
+CHUNK_FLAG_CRITICAL = 0x01
+CHUNK_HEADER_BYTES = 9  # type 4, flags 1, length 4
+CHUNK_CRC_BYTES = 4
+CHUNK_OVERHEAD_BYTES = CHUNK_HEADER_BYTES + CHUNK_CRC_BYTES
+
+# Limits, all checked before anything is allocated for what they bound.
+MAX_CHUNK_BYTES = 64 << 20  # payload of one chunk
+MAX_SEGMENTS = 1 << 18
+MAX_CHUNKS = MAX_SEGMENTS + (1 << 12)
+MIN_SEGMENT_CHUNK_BYTES = CHUNK_OVERHEAD_BYTES + 3  # index, no dependencies, no streams
+MAX_TAGS_BYTES = 1 << 20  # decompressed JSON
+MAX_NETWORKS = 16
+MAX_STREAMS_PER_SEGMENT = 16
+MAX_DEPENDENCIES = 255
+MAX_PATTERNS = 1 << 16
+# Symbols of one stream: at most SYMBOLS_PER_SAMPLE * frames * channels + SYMBOLS_BASE.
+SYMBOLS_PER_SAMPLE = 4
+SYMBOLS_BASE = 1 << 16
+MAX_DICTIONARY_SYMBOLS = 1 << 24  # one stream of a DICT chunk
+MAX_DICTIONARY_BYTES = 64 << 20  # payloads of all DICT chunks together
+MAX_INDEX_BYTES = 8 << 20  # payload of INDX
+
+MIN_SAMPLERATE = 8_000
+MAX_SAMPLERATE = 192_000
+MIN_CHANNELS = 1
+MAX_CHANNELS = 8
+MAX_FRAMES = 1 << 40
+# A writer repeats HEAD behind the segments of a file with at least this many of them.
+HEAD_COPY_SEGMENTS = 16
+FRAMES_UNKNOWN = (1 << 64) - 1  # only in a file whose writer has not finished
+
+MAX_REFERENCE_DEPTH = 255
+MAX_PHASE_BITS = 16
+DEFAULT_PHASE_BITS = 5
+
+SUBTYPES = {1: "PCM_16", 2: "PCM_24", 3: "PCM_32", 4: "PCM_U8", 5: "FLOAT", 6: "DOUBLE"}
+
+# Layer names; the place of a name is its bit in the header's layer mask.
+LAYERS = ("patterns", "events", "spectrum", "noise", "latent")
+
+# Stream kinds. A kind below len(LAYERS) belongs to the layer of the same number; unknown kinds
+# below OPTIONAL_STREAM are refused, those from it upward are skipped.
+STREAM_OCCURRENCES = 0
+STREAM_EVENTS = 1
+STREAM_SPECTRUM = 2
+STREAM_NOISE = 3
+STREAM_LATENT = 4
+STREAM_DICTIONARY = 5  # only in DICT chunks
+STREAM_NAMES = {
+    STREAM_OCCURRENCES: "occurrences",
+    STREAM_EVENTS: "events",
+    STREAM_SPECTRUM: "spectrum",
+    STREAM_NOISE: "noise",
+    STREAM_LATENT: "latent",
+    STREAM_DICTIONARY: "dictionary",
+}
+OPTIONAL_STREAM = 128
+
+MAX_SUPERFRAMES_PER_SEGMENT = 256
+DEFAULT_SUPERFRAMES_PER_SEGMENT = 48
+
+
+def superframe_length(samplerate: int) -> int:
+    """Frames in a superframe, the unit segments are made of: 4096 for 32 kHz < fs <= 64 kHz,
+    half or double for each octave below or above, within 1024 to 16384."""
+    length, highest = 1024, 16_000
+    while samplerate > highest and length < 16_384:
+        length, highest = length * 2, highest * 2
+    return length
+
+
+def default_segment_frames(samplerate: int) -> int:
+    """Frames of a segment where the encoder has no reason for another length."""
+    return DEFAULT_SUPERFRAMES_PER_SEGMENT * superframe_length(samplerate)
+
+
+# --- Symbol coder and streams (spec sections 5 to 8) ------------------------------------------
+
+# Symbol coder (5).
+CODER_PRECISION = 24  # bits of a probability
+WORD_BYTES = 4
+MAX_TABLE_SYMBOLS = 1 << 16
+MAX_UNIFORM = 1 << 16
+PIECE_BITS = 16  # raw bits are coded in pieces of at most this width
+GOLOMB_PREFIXES = 32
+MAX_GOLOMB = (1 << 31) - 1
+
+# Adaptive integers and numbers (6).
+SCALE_ROWS = 24
+SCALE_ESCAPE = 23  # the symbol of every value from here upward
+SCALE_ONE = 256  # units of an average magnitude
+ESCAPE_ORDER = 3
+WIDE_MEAN = 4  # of a second distribution in every row,
+WIDE_SHARE_LOG2 = 7  # with a 128th of the weight
+FLAG_ROWS = 32
+FLAG_ONE = 4096  # units of a flag's probability
+SLOWEST_SHIFT = 4  # contexts settle at moving by 1/16 of what they see
+RECENT_NUMBERS = 12
+MAX_JITTER = 7  # around a recent number
+SURFACE_STRIDE = 8  # cells 0, 8, 16 ... first, then those half-way, and so on
+SURFACE_CLASSES = 4  # contexts of a cell, by how much its neighbours changed
+SURFACE_SLOW_BITS = 4  # fraction of the slow average,
+SURFACE_SLOW_SHIFT = 2  # which moves by a quarter
+MAX_SURFACE_LEVEL = 255
+
+# Events and occurrences (7.1, 7.2).
+PLACED_PER_SUPERFRAME = 64  # events, placements and copies each: this many for every superframe begun
+COUNT_ORDER = 3
+GRID_BITS = 5
+VECTOR_STAGES_BITS = 6
+MAX_VECTOR_STAGES = 32
+CODE_BITS_BITS = 4
+MAX_CODE_BITS = 14
+RECENT_VECTORS = 16
+AMPLITUDE_STEP_BITS = 6
+DEFAULT_AMPLITUDE_STEP = 12  # 1.5 dB
+AMPLITUDE_UNITS_PER_DB = 8
+MAX_AMPLITUDE_LEVEL = 1 << 12
+PAN_STEPS_BITS = 7
+GAIN_RESOLUTION_BITS = 7
+DEFAULT_GAIN_RESOLUTION = 4  # gain levels in an octave: 1.5 dB
+MAX_GAIN_LEVEL = 1 << 11
+GAIN_CLASSES = 3  # contexts of odd bands, by how much their neighbours changed
+BAND_STRIDE_BITS = 4
+ROTATION_BITS_BITS = 4
+MAX_SPAN = (1 << 31) - 1
+MAX_LAG = (1 << 56) - 1
+MAX_SHIFT = 1 << 30  # of a lattice, in fractions of a cell
+RECENT_PATTERNS = 16
+
+# Dictionary (7.3).
+PATTERN_EXCERPT = 0
+PATTERN_EXPLICIT = 1
+PATTERN_LATTICE = 2
+PATTERN_KINDS = ("excerpt", "explicit", "lattice")
+EXPLICIT_CHANNELS_BITS = 3
+EXPLICIT_FRAMES_ORDER = 12
+EXPLICIT_WORDS_ORDER = 6
+EXPLICIT_SYMBOLS_ORDER = 10
+CHECKSUM_BITS = 32
+# An explicit pattern has at most this many frames, so that a few bytes never stand for much memory.
+EXPLICIT_FRAMES_BASE = 1 << 14
+EXPLICIT_FRAMES_PER_WORD = 1 << 12
+MAX_EXPLICIT_SAMPLES = 1 << 27  # frames times channels of all explicit patterns in a chunk
+LATTICE_MIN_FFT_LOG2 = 4
+LATTICE_MAX_FFT_LOG2 = 16
+LATTICE_LOG2_BITS = 4
+LATTICE_SIDE_BITS = 12
+MAX_LATTICE_CELLS = 1 << 20
+LATTICE_RESOLUTION_BITS = 4
+LATTICE_PHASE_BITS_BITS = 4
+LATTICE_UNITY = 128  # the level of amplitude 1
+
+# Noise and latents (8).
+NOISE_HOP_BITS = 2
+DEFAULT_NOISE_HOP_SHIFT = 1  # a column is half a superframe
+NOISE_FLOOR_DB = -120
+NOISE_UNITS_PER_DB = 4
+NOISE_STEP_BITS = 6
+DEFAULT_NOISE_STEP = 18  # 4.5 dB
+NOISE_HOLD_BITS = 2
+LATENT_GROUPS_BITS = 4
+LATENT_DIMENSIONS_BITS = 8
+LATENT_HOP_ORDER = 10
+DEFAULT_LATENT_HOP = 1024
+DEFAULT_LATENT_SCALE = 8
+MIN_LATENT_HOP = 64
+MAX_LATENT_HOP = 1 << 16
+MAX_LATENT = (1 << 15) - 1

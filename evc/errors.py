@@ -1,0 +1,31 @@
+"""Every error EVC raises for bad input. Catching `EvcError` catches them all."""
+
+from __future__ import annotations
+
+
+class EvcError(Exception):
+    """Base of all errors a caller can meet: the message is one line, fit for a user."""
+
+
+class FormatError(EvcError):
+    """The bytes are not EVC, or are intact but break a rule or a limit of the format."""
+
+
+class DamagedError(EvcError):
+    """The bytes were EVC once: a CRC or a checksum does not match, or the file ends too early.
+
+    `segment` is the number of the damaged segment, or None where the damage is elsewhere.
+    """
+
+    def __init__(self, message: str, segment: int | None = None) -> None:
+        super().__init__(message)
+        self.segment = segment
+
+
+class UnsupportedError(EvcError):
+    """An intact file that this version cannot read: another major version, an unknown critical
+    chunk or stream, a network that is missing or has other weights."""
+
+
+class InputError(EvcError):
+    """What the caller handed over cannot be encoded or done: bad audio, bad arguments."""

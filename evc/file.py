@@ -1,0 +1,293 @@
+"""`EvcFile`: an .evc file as seen from outside, in the manner of python-soundfile.
+
+Opening reads the header and where the chunks lie; segments are read and decoded when something in them is
+asked for. Only synthesis imports `evc.models`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import SEEK_CUR, SEEK_END, SEEK_SET
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants
+from evc.decoding import SegmentDecoder
+from evc.errors import EvcError, InputError
+from evc.header import Header
+from evc.layers import pattern_array, timed_array
+from evc.playback import Player
+from evc.reader import ContainerReader
+from evc.samples import converted
+from evc.streaming import open_binary
+
+if TYPE_CHECKING:
+    from evc.header import NetworkReference, Tags
+    from evc.stats import Stats
+
+
+@dataclass(frozen=True)
+class SegmentInfo:
+    """One segment: its span in frames, its chunk's place in the file in bytes, the segments it leans on.
+
+    A damaged segment (salvage mode) is not in the file, not intact, or leans on one that is not; `offset`
+    and `bytes` are 0 where nothing of it was found.
+    """
+
+    index: int
+    start: int
+    frames: int
+    bytes: int
+    offset: int
+    dependencies: tuple[int, ...]
+    damaged: bool
+
+
+@dataclass(frozen=True)
+class DamagedSpan:
+    """Frames [start, start + frames) are lost: silence takes their place. `seconds` are the same as times."""
+
+    start: int
+    frames: int
+    seconds: tuple[float, float]
+    reason: str
+
+
+class EvcFile:
+    """An open .evc file. A context manager.
+
+    `file` is a path or a seekable binary file, which stays open when this object is closed. With `salvage`,
+    damage is reported in `damage` instead of raised, and lost spans are silence.
+
+    Raises FormatError if it is no EVC file, DamagedError if it is incomplete, UnsupportedError if it needs
+    a later version or a network that is not installed, InputError if it cannot be opened.
+    """
+
+    def __init__(self, file: str | os.PathLike[str] | BinaryIO, salvage: bool = False) -> None:
+        self._owned: BinaryIO | None = None
+        if isinstance(file, (str, os.PathLike)):
+            file = self._owned = open_binary(file)
+        try:
+            self.container = ContainerReader(file, salvage)
+        except BaseException:
+            self._close_owned()
+            raise
+        self._decoder = SegmentDecoder(self.container)
+        self._player = Player(self._decoder)
+        self._position = 0
+
+    # --- What the file is ---------------------------------------------------------------------
+
+    @property
+    def header(self) -> Header:
+        return self.container.header
+
+    @property
+    def samplerate(self) -> int:
+        """Frames per second."""
+        return self.header.samplerate
+
+    @property
+    def channels(self) -> int:
+        return self.header.channels
+
+    @property
+    def frames(self) -> int:
+        """Exact length: frames per channel."""
+        return self.header.known_frames
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.samplerate
+
+    @property
+    def subtype(self) -> str:
+        """Sample format of the source, for example "PCM_16"."""
+        return self.header.subtype
+
+    @property
+    def tags(self) -> Tags:
+        """Texts, or lists of texts, by name."""
+        return dict(self.container.tags)
+
+    @property
+    def format_version(self) -> str:
+        """Version of the format the file was written in, "major.minor"."""
+        return self.header.version
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers present, out of patterns, events, spectrum, noise, latent."""
+        return self.header.layers
+
+    @property
+    def networks(self) -> tuple[NetworkReference, ...]:
+        """Networks that synthesis needs; empty where NumPy is enough."""
+        return self.header.networks
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the whole file."""
+        return self.container.file_bytes
+
+    @property
+    def segments(self) -> list[SegmentInfo]:
+        """Every segment, in order."""
+        return [self._segment_info(index) for index in range(self.container.segments)]
+
+    @property
+    def damage(self) -> list[DamagedSpan]:
+        """Spans known to be lost, in order (salvage mode), the end of a file that is cut short included.
+        Damage that only decoding reveals is added as it is met; `verify` meets all of it."""
+        spans: list[DamagedSpan] = []
+        for index, reason in sorted(self._decoder.lost.items()):
+            start, frames = self.header.segment_span(index)
+            end = start + frames
+            if spans and spans[-1].start + spans[-1].frames == start and spans[-1].reason == reason:
+                start = spans.pop().start
+            spans.append(self._damaged_span(start, end, reason))
+        if (promised := self._promised_frames()) > self.frames:
+            spans.append(self._damaged_span(self.frames, promised, "the file is cut short"))
+        return spans
+
+    def _promised_frames(self) -> int:
+        """The length that the header chunk tells: that of a salvaged file ends with its last segment."""
+        head = next(place for place in self.container.chunks if place.type == constants.CHUNK_HEAD)
+        payload = self.container.raw(head)[constants.CHUNK_HEADER_BYTES : -constants.CHUNK_CRC_BYTES]
+        return Header.read(payload).frames or 0
+
+    def _damaged_span(self, start: int, end: int, reason: str) -> DamagedSpan:
+        return DamagedSpan(start, end - start, (start / self.samplerate, end / self.samplerate), reason)
+
+    # --- What is in it ------------------------------------------------------------------------
+
+    @property
+    def events(self) -> NDArray[Any]:
+        """Every event of the file: structured [events], with the fields of `EventStream.as_array`. Needs no
+        network."""
+        return timed_array(self.container, constants.STREAM_EVENTS)
+
+    @property
+    def occurrences(self) -> NDArray[Any]:
+        """Every occurrence of a pattern: structured [occurrences], with the fields of
+        `OccurrenceStream.as_array`."""
+        return timed_array(self.container, constants.STREAM_OCCURRENCES)
+
+    @property
+    def patterns(self) -> NDArray[Any]:
+        """The entries of the dictionary: structured [patterns], with the fields of
+        `DictionaryStream.as_array`."""
+        return pattern_array(self.container)
+
+    def stats(self, symbols: bool = True, progress: Callable[[float, float], None] | None = None) -> Stats:
+        """Where the bits went. Without `symbols` only what the chunks tell, without decoding; `progress` is
+        called with seconds of audio done and in all."""
+        from evc.stats import measure
+
+        return measure(self, symbols, progress)
+
+    def verify(self, synthesis: bool = False, progress: Callable[[float, float], None] | None = None) -> None:
+        """Check every CRC, the structure, and every symbol against its checksum; with `synthesis` also that
+        audio comes out. Raises the first error met; in salvage mode collects into `damage`."""
+        if not self.container.salvage:
+            self.container.verify()
+        for index in range(self.container.segments):
+            self._decoder.decode([index])
+            start, frames = self.header.segment_span(index)
+            if synthesis and not np.isfinite(self._player.audio(start, frames)).all():
+                raise EvcError(f"segment {index} decodes to samples that are not finite")
+            if progress:
+                progress((start + frames) / self.samplerate, self.duration)
+
+    # --- Audio --------------------------------------------------------------------------------
+
+    def read(self, frames: int = -1, dtype: str = "float32", always_2d: bool = False) -> NDArray[Any]:
+        """Decode from the current position: at most `frames`, or all that is left if negative.
+
+        Returns [frames] for one channel, else (or with `always_2d`) [frames, channels]. `dtype` is float32
+        or float64 with full scale at ±1, or int16 or int32, rounded and clipped. Decodes only the segments
+        needed.
+        """
+        left = self.frames - self._position
+        count = left if frames < 0 else min(frames, left)
+        audio = converted(self._player.audio(self._position, count), dtype)
+        self._position += count
+        return audio[0] if self.channels == 1 and not always_2d else np.ascontiguousarray(audio.T)
+
+    def seek(self, frames: int, whence: int = SEEK_SET) -> int:
+        """Move to a frame counted from the start, the current position or the end, by `whence` as for io;
+        returns the new position. Raises InputError for a place outside the file."""
+        base = {SEEK_SET: 0, SEEK_CUR: self._position, SEEK_END: self.frames}.get(whence)
+        if base is None:
+            raise InputError(f"whence is {whence}: SEEK_SET, SEEK_CUR or SEEK_END is expected")
+        if not 0 <= base + frames <= self.frames:
+            raise InputError(f"frame {base + frames} is outside the file's 0 to {self.frames}")
+        self._position = base + frames
+        return self._position
+
+    def tell(self) -> int:
+        """The current position, in frames."""
+        return self._position
+
+    def blocks(
+        self,
+        blocksize: int,
+        overlap: int = 0,
+        frames: int = -1,
+        dtype: str = "float32",
+        always_2d: bool = False,
+    ) -> Iterator[NDArray[Any]]:
+        """Blocks of `blocksize` frames from the current position on, each sharing `overlap` frames with the
+        one before; the last may be shorter. Memory stays bounded whatever the length of the file."""
+        if not 0 <= overlap < blocksize:
+            raise InputError(f"blocks of {blocksize} frames cannot overlap by {overlap}")
+        end = self.frames if frames < 0 else min(self.frames, self._position + frames)
+        return self._blocks(blocksize, overlap, end, dtype, always_2d)
+
+    def _blocks(
+        self, blocksize: int, overlap: int, end: int, dtype: str, always_2d: bool
+    ) -> Iterator[NDArray[Any]]:
+        while self._position < end:
+            count = min(blocksize, end - self._position)
+            self._player.prefetch(self._position, end)
+            yield self.read(count, dtype, always_2d)
+            if self._position < end:
+                self._position -= overlap
+
+    # --- Housekeeping -------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Release the file, if this object opened it, and the decoded segments."""
+        self._player.close()
+        self._close_owned()
+
+    def __enter__(self) -> EvcFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self.frames
+
+    def __repr__(self) -> str:
+        return (
+            f"EvcFile({self.duration:.3f} s, {self.samplerate} Hz, {self.channels} channels, "
+            f"layers {', '.join(self.layers) or 'none'})"
+        )
+
+    def _segment_info(self, index: int) -> SegmentInfo:
+        start, frames = self.header.segment_span(index)
+        place = self.container.place(index)
+        size, offset = (place.size, place.offset) if place else (0, 0)
+        damaged = index in self._decoder.lost
+        return SegmentInfo(index, start, frames, size, offset, self.container.dependencies(index), damaged)
+
+    def _close_owned(self) -> None:
+        if self._owned is not None:
+            self._owned.close()

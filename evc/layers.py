@@ -1,0 +1,86 @@
+"""Events, occurrences and patterns of a whole file as structured arrays; their fields are described by the
+`as_array` of each stream's class. Needs no network, and decodes nothing but the streams concerned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants
+from evc.coder import SymbolDecoder
+from evc.decoding import decode_segment, stream_context
+from evc.errors import EvcError
+from evc.reader import ContainerReader
+from evc.streams import StreamContext, stream_class
+
+
+def timed_array(container: ContainerReader, kind: int) -> NDArray[Any]:
+    """All events (or occurrences, by `kind` of stream), ordered by time; empty where the layer is absent.
+    In salvage mode those of damaged segments are missing."""
+    parts = [_empty(container, kind)]
+    present = constants.LAYERS[kind] in container.header.layers
+    for index in range(container.segments if present else 0):
+        try:
+            stream = decode_segment(container, index, kinds={kind}).get(kind)
+        except EvcError:
+            if not container.salvage:
+                raise
+            continue
+        if stream is not None:
+            start = container.header.segment_span(index)[0]
+            parts.append(stream.as_array(stream_context(container, index), start))
+    array = joined(parts)
+    return array[np.argsort(array["time"], kind="stable")]
+
+
+def pattern_array(container: ContainerReader) -> NDArray[Any]:
+    """All entries of the dictionary, by number."""
+    kind = constants.STREAM_DICTIONARY
+    parts = [_empty(container, kind)]
+    for dictionary in container.dictionaries:
+        data = dictionary.stream()
+        if data is None:
+            continue
+        context = _dictionary_context(container, dictionary.entries)
+        decoder = SymbolDecoder(data.words, data.symbols, data.checksum)
+        stream: Any = stream_class(kind).read(decoder, context)
+        decoder.finish()
+        parts.append(stream.as_array(context))
+    return joined(parts)
+
+
+def _empty(container: ContainerReader, kind: int) -> NDArray[Any]:
+    stream: Any = stream_class(kind)()
+    array: NDArray[Any] = stream.as_array(_dictionary_context(container, 0))
+    return array
+
+
+def _dictionary_context(container: ContainerReader, entries: int) -> StreamContext:
+    header = container.header
+    return StreamContext(header.samplerate, header.channels, header.known_frames, header.phase_bits, entries)
+
+
+def joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """Structured arrays one after the other. Fields whose shapes differ get room for all, and what is not
+    used is -1, or NaN in fields of floats."""
+    filled = [part for part in parts if len(part)] or parts[:1]
+    if all(part.dtype == filled[0].dtype for part in filled):
+        return np.concatenate(filled)
+    names = filled[0].dtype.names or ()
+    fields = [(name, filled[0].dtype[name].base, _common_shape(filled, name)) for name in names]
+    result = np.zeros(sum(map(len, filled)), fields)
+    at = 0
+    for part in filled:
+        for name in names:
+            rows = result[name][at : at + len(part)]
+            rows[:] = np.nan if rows.dtype.kind == "f" else -1
+            rows[(slice(None), *map(slice, part.dtype[name].shape))] = part[name]
+        at += len(part)
+    return result
+
+
+def _common_shape(parts: list[NDArray[Any]], name: str) -> tuple[int, ...]:
+    shapes = [part.dtype[name].shape for part in parts]
+    return tuple(max(sizes) for sizes in zip(*shapes, strict=True))

@@ -1,0 +1,228 @@
+"""`ContainerReader`: a file's header, tags, dictionaries and segments, checked but not decoded.
+
+Strict mode raises at the first broken rule of spec sections 2 to 4. Salvage mode keeps all that is
+intact and lists what is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import BinaryIO
+
+from evc import constants as c
+from evc.binary import ByteReader
+from evc.container import KNOWN_TYPES, ChunkPlace, ChunkReader, DamagedBytes, check_signature
+from evc.errors import DamagedError, FormatError, UnsupportedError
+from evc.header import Header, Tags, read_tags
+from evc.index import End, IndexEntry, read_index
+from evc.segment import Dictionary, Segment, read_segment_start
+
+
+class ContainerReader:
+    """Reads a seekable binary file; the caller closes it.
+
+    header        the HEAD chunk; its `frames` is always known: of a file that was cut or never
+                  finished, salvage mode makes it the end of the last intact segment
+    tags          dict of texts and lists of texts, empty where there are none
+    dictionaries  the DICT chunks, in file order
+    chunks        places of all chunks (salvage mode: of the intact ones), in file order
+    damage        damaged byte ranges, ascending; empty in strict mode
+    segments      number of segments
+    lost          numbers of the segments that are missing or lean on a missing one
+
+    Opening raises FormatError, DamagedError or UnsupportedError; in salvage mode DamagedError only
+    where the header is lost. Threads may call `segment` at the same time.
+    """
+
+    def __init__(self, file: BinaryIO, salvage: bool = False) -> None:
+        self.salvage = salvage
+        self._reader = ChunkReader(file, salvage)
+        self.chunks = self._reader.chunks
+        self.damage: list[DamagedBytes] = list(self._reader.damage)
+        self.tags: Tags = {}
+        self.dictionaries: list[Dictionary] = []
+        self.lost: frozenset[int] = frozenset()
+        self._dictionary_bytes = 0
+        self._tags_place: ChunkPlace | None = None
+        self._index_place: ChunkPlace | None = None
+        self._index: list[IndexEntry] = []
+        self._end: End | None = None
+        self._places: dict[int, ChunkPlace] = {}
+        self._dependencies: dict[int, tuple[int, ...]] = {}
+        self._patterns: dict[int, int] = {}
+
+        self.header = self._read_header()
+        for place in self.chunks:
+            try:
+                self._read_chunk(place)
+            except (FormatError, DamagedError) as error:
+                if not salvage:
+                    raise
+                self.damage.append(DamagedBytes(place.offset, place.end, str(error)))
+        self.damage.sort(key=lambda span: span.start)
+        if salvage:
+            self._settle_length()
+        else:
+            self._check_whole()
+        self.segments = self.header.segments
+        self._check_dependencies()
+
+    @property
+    def file_bytes(self) -> int:
+        return self._reader.size
+
+    def place(self, index: int) -> ChunkPlace | None:
+        """Where segment `index` lies in the file; None where it is missing (salvage mode)."""
+        return self._places.get(index)
+
+    def segment(self, index: int) -> Segment:
+        """Reads segment `index`; raises DamagedError with `.segment` set where it is not intact."""
+        place = self._places.get(index)
+        if place is None:
+            raise DamagedError(f"segment {index} is missing", index)
+        try:
+            payload = self._reader.payload(place)
+        except DamagedError as error:
+            raise DamagedError(f"segment {index} is damaged", index) from error
+        segment = Segment.read(payload, self.header)
+        if segment.index != index or segment.dependencies != self._dependencies[index]:
+            raise FormatError(f"segment {index} contradicts its place or the index")
+        return segment
+
+    def dependencies(self, index: int) -> tuple[int, ...]:
+        """Numbers of the segments that segment `index` directly depends on, ascending."""
+        return self._dependencies.get(index, ())
+
+    def closure(self, index: int) -> list[int]:
+        """Numbers of all segments that decoding segment `index` needs, ascending, itself last."""
+        needed = {index}
+        waiting = [index]
+        while waiting:
+            new = set(self.dependencies(waiting.pop())) - needed
+            needed |= new
+            waiting += new
+        return sorted(needed)
+
+    def patterns_before(self, index: int) -> int:
+        """Number of dictionary entries that segment `index` may use."""
+        return self._patterns.get(index, 0)
+
+    def raw(self, place: ChunkPlace) -> bytes:
+        """A whole chunk as it is in the file; raises DamagedError unless its CRC is right."""
+        return self._reader.raw(place)
+
+    def payload(self, place: ChunkPlace) -> bytes:
+        """The payload of a chunk; raises DamagedError unless its CRC is right."""
+        return self._reader.payload(place)
+
+    def verify(self) -> None:
+        """Reads what opening left unread: raises unless all CRCs are right and all segments are
+        well-formed. Decodes nothing."""
+        for place in self.chunks:
+            if place.type not in KNOWN_TYPES:
+                self._reader.raw(place)
+        for index in range(self.segments):
+            self.segment(index)
+
+    def _read_header(self) -> Header:
+        places = [place for place in self.chunks if place.type == c.CHUNK_HEAD]
+        if not places:
+            check_signature(self._reader.signature)
+            raise DamagedError("the header is lost, and nothing can be decoded without it")
+        payload = self._reader.payload(places[0])
+        if not self.salvage:
+            if self.chunks[0].type != c.CHUNK_HEAD:
+                raise FormatError("the file does not start with its header")
+            if len(places) > 2 or any(self._reader.payload(place) != payload for place in places[1:]):
+                raise FormatError("the file has headers that contradict each other")
+        return Header.read(payload)
+
+    def _read_chunk(self, place: ChunkPlace) -> None:
+        match place.type:
+            case c.CHUNK_SEGM:
+                self._read_segment_start(place)
+            case c.CHUNK_DICT:
+                self._read_dictionary(place)
+            case c.CHUNK_TAGS:
+                _refuse(self._tags_place is not None or bool(self._places), place)
+                self._tags_place = place
+                self.tags = read_tags(self._reader.payload(place))
+            case c.CHUNK_INDX:
+                _refuse(self._index_place is not None, place)
+                self._index_place = place
+                self._index = read_index(self._reader.payload(place), self.header)
+            case c.CHUNK_END:
+                self._end = End.read(self._reader.payload(place))
+            case type if place.critical and type != c.CHUNK_HEAD:
+                self._reader.payload(place)
+                raise UnsupportedError(f"the file cannot be decoded without its {type.decode()} chunk")
+
+    def _read_segment_start(self, place: ChunkPlace) -> None:
+        _refuse(self._index_place is not None, place)
+        index = len(self._places)
+        if self.salvage:
+            reader = ByteReader(self._reader.payload(place), "segment")
+            index, dependencies = read_segment_start(reader, self.header)
+            # In front of segment i lie i others: this bounds the length a few bytes can claim.
+            _refuse(index * c.MIN_SEGMENT_CHUNK_BYTES > place.offset, place)
+            _refuse(bool(self._places) and index <= next(reversed(self._places)), place)
+            self._dependencies[index] = dependencies
+        self._places[index] = place
+        self._patterns[index] = self._patterns_so_far()
+
+    def _read_dictionary(self, place: ChunkPlace) -> None:
+        self._dictionary_bytes += place.length
+        if self._dictionary_bytes > c.MAX_DICTIONARY_BYTES:
+            raise FormatError(f"dictionaries of more than {c.MAX_DICTIONARY_BYTES} bytes")
+        dictionary = Dictionary.read(self._reader.payload(place))
+        gap = dictionary.first - self._patterns_so_far()
+        _refuse(gap < 0 or gap > 0 and not self.salvage, place)
+        self.dictionaries.append(dictionary)
+
+    def _patterns_so_far(self) -> int:
+        last = self.dictionaries[-1:]
+        return last[0].first + last[0].entries if last else 0
+
+    def _check_whole(self) -> None:
+        """Strict mode: header, chunks, index and end marker tell the same story."""
+        if self.header.frames is None:
+            raise DamagedError("the file was never finished: its length is not known")
+        index_offset = 0 if self._index_place is None else self._index_place.offset
+        found = End(len(self._places), self.file_bytes, index_offset)
+        if self._end != found or self.header.segments != found.segments:
+            raise FormatError("the end marker, the header and the chunks contradict each other")
+        if self._index_place is None:
+            for index, place in self._places.items():
+                reader = ByteReader(self._reader.payload(place), "segment")
+                _, self._dependencies[index] = read_segment_start(reader, self.header)
+        elif [entry.offset for entry in self._index] != [p.offset for p in self._places.values()]:
+            raise FormatError("the index does not fit the segments")
+        else:
+            self._dependencies = {i: entry.dependencies for i, entry in enumerate(self._index)}
+
+    def _settle_length(self) -> None:
+        """Salvage mode: the length is the header's only where the end of the file is still there."""
+        frames = self.header.frames
+        fits = frames is not None and (self.header.segments * c.MIN_SEGMENT_CHUNK_BYTES <= self.file_bytes)
+        if self._end is None or not fits:
+            rescued = (max(self._places, default=-1) + 1) * self.header.segment_frames
+            frames = rescued if frames is None else min(frames, rescued)
+        self.header = replace(self.header, frames=frames)
+
+    def _check_dependencies(self) -> None:
+        """Length of every chain of dependencies; salvage mode also finds what is lost."""
+        lost = set()
+        depth = [0] * self.segments
+        for index in range(self.segments):
+            others = self.dependencies(index)
+            depth[index] = 1 + max((depth[other] for other in others), default=-1)
+            if depth[index] > self.header.reference_depth and not self.salvage:
+                raise FormatError(f"segment {index} ends a chain of dependencies that is too long")
+            if index not in self._places or any(other in lost for other in others):
+                lost.add(index)
+        self.lost = frozenset(lost)
+
+
+def _refuse(misplaced: bool, place: ChunkPlace) -> None:
+    if misplaced:
+        raise FormatError(f"{place.type.decode()} chunk at byte {place.offset} is out of place")

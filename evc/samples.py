@@ -1,0 +1,42 @@
+"""Sample types: from the decoder's floats to what a caller asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.errors import InputError
+
+# Bits that a stored sample of each integer subtype has.
+INTEGER_BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+
+
+def converted(audio: NDArray[np.float32], dtype: str) -> NDArray[Any]:
+    """`audio` (any shape, full scale at ±1) as float32, float64, int16 or int32; integers are rounded to
+    the nearest and clipped at full scale."""
+    if dtype == "float32":
+        return audio
+    if dtype == "float64":
+        return audio.astype(np.float64)
+    if dtype in ("int16", "int32"):
+        return quantised(audio, 16 if dtype == "int16" else 32).astype(dtype)
+    raise InputError(f"dtype {dtype!r} is not one of float32, float64, int16, int32")
+
+
+def quantised(audio: NDArray[np.float32], bits: int) -> NDArray[np.float64]:
+    """Whole numbers in [-2**(bits - 1), 2**(bits - 1)), by rounding and clipping."""
+    full = 2.0 ** (bits - 1)
+    return np.clip(np.rint(audio.astype(np.float64) * full), -full, full - 1)
+
+
+def stored(audio: NDArray[np.float32], subtype: str) -> NDArray[Any]:
+    """`audio` in the type that makes a sound file of `subtype` hold it rounded and clipped exactly: int16,
+    int32 with the stored bits on top, or float32."""
+    bits = INTEGER_BITS.get(subtype)
+    if bits is None:
+        return audio
+    if bits == 16:
+        return quantised(audio, 16).astype(np.int16)
+    return (quantised(audio, bits) * 2.0 ** (32 - bits)).astype(np.int32)

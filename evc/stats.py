@@ -1,0 +1,213 @@
+"""The bitrate report: where the bits of a file went, by layer, by stream and by second."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants
+from evc.coder import Account
+from evc.decoding import decode_segment
+from evc.errors import EvcError
+
+if TYPE_CHECKING:
+    from evc.file import EvcFile
+
+
+@dataclass(frozen=True)
+class StreamStats:
+    """What one sort of symbols within a layer costs: `bits` is their information under the model."""
+
+    name: str
+    symbols: int
+    bits: float
+
+
+@dataclass(frozen=True)
+class LayerStats:
+    """One layer. `bits` are those of its coded words in the file, exactly; `symbols`, `model_bits` (the
+    information of the symbols under the model) and `streams` are zero and empty if nothing was decoded."""
+
+    name: str
+    bits: int
+    symbols: int
+    model_bits: float
+    streams: tuple[StreamStats, ...]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """The bits of a file. `layers` make up the payload; `overhead` maps the parts of all the rest to their
+    bits. `seconds` [seconds, rounded up]: bits of the segments, each spread evenly over its duration."""
+
+    file_bytes: int
+    samplerate: int
+    channels: int
+    frames: int
+    layers: tuple[LayerStats, ...]
+    overhead: dict[str, int]
+    seconds: NDArray[np.float64]
+
+    @property
+    def duration(self) -> float:
+        """In seconds."""
+        return self.frames / self.samplerate
+
+    @property
+    def bits(self) -> int:
+        """Of the whole file: payload and overhead."""
+        return 8 * self.file_bytes
+
+    @property
+    def payload_bits(self) -> int:
+        """In entropy-coded streams."""
+        return sum(layer.bits for layer in self.layers)
+
+    @property
+    def overhead_bits(self) -> int:
+        """Outside entropy-coded streams."""
+        return self.bits - self.payload_bits
+
+    def kbps(self, bits: float) -> float:
+        """`bits` of this file as kbit/s; 0 for a file of no duration."""
+        return bits / self.duration / 1000 if self.frames else 0.0
+
+    def share(self, bits: float) -> float:
+        """`bits` as a fraction of the file."""
+        return bits / self.bits
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The report as a table: total, payload, every layer with its streams, overhead with its parts.
+        Each row has level ("file", "layer" or "stream"), layer, stream, bits, kbps, share, symbols and
+        bits_per_symbol."""
+        rows = [
+            self._row("file", "total", "", self.bits),
+            self._row("file", "payload", "", self.payload_bits),
+        ]
+        for layer in self.layers:
+            rows.append(self._row("layer", layer.name, "", layer.bits, layer.symbols, layer.model_bits))
+            rows += [
+                self._row("stream", layer.name, s.name, s.bits, s.symbols, s.bits) for s in layer.streams
+            ]
+            if layer.streams:
+                rows.append(self._row("stream", layer.name, "coder loss", layer.bits - layer.model_bits))
+        rows.append(self._row("file", "overhead", "", self.overhead_bits))
+        rows += [self._row("stream", "overhead", name, bits) for name, bits in self.overhead.items()]
+        return rows
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {
+            "bytes": self.file_bytes,
+            "duration": self.duration,
+            "samplerate": self.samplerate,
+            "channels": self.channels,
+            "frames": self.frames,
+            "kbps": self.kbps(self.bits),
+            "rows": self.rows(),
+            "seconds": [round(float(bits), 1) for bits in self.seconds],
+        }
+
+    def _row(
+        self, level: str, layer: str, stream: str, bits: float, symbols: int = 0, model_bits: float = 0.0
+    ) -> dict[str, Any]:
+        return {
+            "level": level,
+            "layer": layer,
+            "stream": stream,
+            "bits": round(bits, 1),
+            "kbps": round(self.kbps(bits), 3),
+            "share": round(self.share(bits), 5),
+            "symbols": symbols,
+            "bits_per_symbol": round(bits / symbols, 4) if symbols else None,
+            "model_bits_per_symbol": round(model_bits / symbols, 4) if symbols else None,
+        }
+
+
+class _Tally:
+    """Adds up coded words and symbol accounts by stream kind."""
+
+    def __init__(self) -> None:
+        self.bits: dict[int, int] = defaultdict(int)
+        self.accounts: dict[int, Account] = defaultdict(dict)
+
+    def add_account(self, kind: int, account: Account) -> None:
+        total = self.accounts[kind]
+        for name, (symbols, bits) in account.items():
+            before = total.get(name, (0, 0.0))
+            total[name] = (before[0] + symbols, before[1] + bits)
+
+    def layers(self) -> tuple[LayerStats, ...]:
+        return tuple(self._layer(kind) for kind in sorted(self.bits))
+
+    def _layer(self, kind: int) -> LayerStats:
+        streams = tuple(StreamStats(name, *cost) for name, cost in self.accounts[kind].items())
+        name = constants.LAYERS[kind] if kind < len(constants.LAYERS) else _stream_name(kind)
+        symbols, model_bits = sum(s.symbols for s in streams), sum(s.bits for s in streams)
+        return LayerStats(name, self.bits[kind], symbols, model_bits, streams)
+
+
+def _stream_name(kind: int) -> str:
+    return constants.STREAM_NAMES.get(kind, f"stream {kind}")
+
+
+def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], None] | None = None) -> Stats:
+    """The stats of an open file; see `EvcFile.stats`. In salvage mode damaged segments count as overhead."""
+    container, tally = file.container, _Tally()
+    for index in range(container.segments):
+        try:
+            segment = container.segment(index)
+            accounts: dict[int, Account] = {}
+            if symbols:
+                decode_segment(container, index, accounts)
+        except EvcError:
+            if not container.salvage:
+                raise
+            continue
+        for stream in segment.streams:
+            tally.bits[stream.kind] += 8 * len(stream.words)
+            tally.add_account(stream.kind, accounts.get(stream.kind, {}))
+        if progress:
+            start, frames = file.header.segment_span(index)
+            progress((start + frames) / file.samplerate, file.duration)
+    for dictionary in container.dictionaries:
+        for stream in dictionary.streams:
+            tally.bits[stream.kind] += 8 * len(stream.words)
+    layers = tally.layers()
+    return Stats(
+        file_bytes=container.file_bytes,
+        samplerate=file.samplerate,
+        channels=file.channels,
+        frames=file.frames,
+        layers=layers,
+        overhead=_overhead(file, sum(layer.bits for layer in layers)),
+        seconds=_per_second(file),
+    )
+
+
+def _overhead(file: EvcFile, payload_bits: int) -> dict[str, int]:
+    """Bits outside coded streams, by the sort of chunk that holds them; "framing" is what holds the coded
+    streams."""
+    parts: dict[str, int] = defaultdict(int)
+    names = {constants.CHUNK_HEAD: "header", constants.CHUNK_TAGS: "tags", constants.CHUNK_INDX: "index"}
+    carriers = (constants.CHUNK_SEGM, constants.CHUNK_DICT)
+    for place in file.container.chunks:
+        name = "framing" if place.type in carriers else names.get(place.type, "other chunks")
+        parts[name] += 8 * place.size
+    parts["framing"] -= payload_bits
+    parts["other chunks"] += 8 * file.file_bytes - payload_bits - sum(parts.values())
+    return dict(parts)
+
+
+def _per_second(file: EvcFile) -> NDArray[np.float64]:
+    """Bits of all segments' chunks, each spread evenly over its duration: [seconds]."""
+    edges = np.arange(-(-file.frames // file.samplerate) + 1) * float(file.samplerate)
+    segments = file.segments
+    ends = np.cumsum([0] + [segment.frames for segment in segments])
+    spent = np.cumsum([0] + [8 * segment.bytes for segment in segments])
+    return np.diff(np.interp(edges, ends, spent))

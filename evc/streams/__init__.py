@@ -1,0 +1,55 @@
+"""The streams of a segment and of a dictionary chunk: one dataclass each, with its own `write` and `read`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, Self
+
+from evc import constants as c
+from evc.coder import SymbolDecoder, SymbolEncoder
+from evc.errors import UnsupportedError
+
+
+@dataclass(frozen=True, slots=True)
+class StreamContext:
+    """What every stream may know before its first symbol.
+
+    `frames` is the length of the segment (for a dictionary: of the file), `patterns` the number of entries
+    that occurrences may name (for a dictionary: of the entries in its chunk).
+    """
+
+    samplerate: int
+    channels: int
+    frames: int
+    phase_bits: int = c.DEFAULT_PHASE_BITS
+    patterns: int = 0
+
+
+class Stream(Protocol):
+    """What every stream can do. `write` raises InputError where the stream breaks a limit; `read` raises
+    DamagedError or FormatError where the words do not hold such a stream."""
+
+    def write(self, encoder: SymbolEncoder, context: StreamContext) -> None: ...
+
+    @classmethod
+    def read(cls, decoder: SymbolDecoder, context: StreamContext) -> Self: ...
+
+
+_CLASSES = {
+    c.STREAM_OCCURRENCES: ("occurrences", "OccurrenceStream"),
+    c.STREAM_EVENTS: ("events", "EventStream"),
+    c.STREAM_SPECTRUM: ("spectrum", "SpectrumStream"),
+    c.STREAM_NOISE: ("noise", "NoiseStream"),
+    c.STREAM_LATENT: ("latent", "LatentStream"),
+    c.STREAM_DICTIONARY: ("dictionary", "DictionaryStream"),
+}
+
+
+def stream_class(kind: int) -> type[Stream]:
+    """The class of the streams of `kind`, imported only now. UnsupportedError for an unknown kind."""
+    if kind not in _CLASSES:
+        raise UnsupportedError(f"stream kind {kind} is not known to this version")
+    module, name = _CLASSES[kind]
+    found: type[Stream] = getattr(import_module(f"{__name__}.{module}"), name)
+    return found

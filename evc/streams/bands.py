@@ -1,0 +1,26 @@
+"""Bands of frequency that the noise and the occurrences share with the spectrum stream (spec 6.5)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.constants import superframe_length
+from evc.streams.spectrum_layout import COARSE_EDGES, DEPTHS, FINE_EDGES, most_coarse_bands
+
+
+def band_edges(samplerate: int, stride: int, fine: bool) -> NDArray[np.float64]:
+    """Edges in Hz [bands + 1]: every `stride`-th edge of the spectrum stream's fine or coarse bands.
+
+    A stride of 0 makes a single band. The last band always ends at half the sample rate.
+    """
+    highest = COARSE_EDGES[most_coarse_bands(samplerate)]
+    units = [edge for edge in (FINE_EDGES if fine else COARSE_EDGES) if edge < highest]
+    lower = units[::stride] if stride else units[:1]
+    unit = samplerate / 2 / (superframe_length(samplerate) >> (DEPTHS - 1))
+    return np.array([*(edge * unit for edge in lower), samplerate / 2])
+
+
+def band_count(samplerate: int, stride: int, fine: bool) -> int:
+    """Number of bands between those edges."""
+    return len(band_edges(samplerate, stride, fine)) - 1

@@ -1,0 +1,178 @@
+"""`ContainerWriter`: a file from its header to its end marker; `rewrite`: new tags, all else kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from evc import constants as c
+from evc.container import chunk_bytes
+from evc.errors import FormatError, InputError, UnsupportedError
+from evc.header import Header, write_tags
+from evc.index import END_PAYLOAD_BYTES, End, IndexEntry, write_index
+from evc.output import atomic_output
+from evc.reader import ContainerReader
+from evc.segment import Dictionary, Segment
+
+
+class ContainerWriter:
+    """Writes a file as its parts come, from the file object's present position.
+
+    `header.frames` may be None; `close(frames)` then gives the length, and the file object has to
+    be seekable. As a context manager it closes itself, except after an exception: what was written
+    then lacks its end marker, and no strict reader takes it for a whole file.
+
+    All methods raise InputError for parts that are out of order or break a limit.
+    """
+
+    def __init__(
+        self, file: BinaryIO, header: Header, tags: Mapping[str, str | list[str]] | None = None
+    ) -> None:
+        if header.frames is None and not file.seekable():
+            raise InputError("the length has to be known before writing to a pipe")
+        self.header = header
+        self.bytes_written = 0
+        self.patterns = 0  # dictionary entries so far
+        self._file = file
+        self._start = file.tell() if header.frames is None else 0
+        self._index: list[IndexEntry] = []
+        self._depths: list[int] = []
+        self._dictionary_bytes = 0
+        self._closed = False
+        self._put(c.SIGNATURE)
+        self._put(chunk_bytes(c.CHUNK_HEAD, header.write()))
+        self._put(_tags_chunk(tags))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+
+    def add_optional(self, type: bytes, payload: bytes) -> None:
+        """An optional chunk of a type this version does not define."""
+        self._put(chunk_bytes(type, payload, critical=False))
+
+    def add_dictionary(self, dictionary: Dictionary) -> None:
+        payload = dictionary.write()
+        self._dictionary_bytes += len(payload)
+        if dictionary.first != self.patterns:
+            raise InputError(f"dictionary starts at entry {dictionary.first}, not at {self.patterns}")
+        if self._dictionary_bytes > c.MAX_DICTIONARY_BYTES:
+            raise InputError(f"dictionaries of more than {c.MAX_DICTIONARY_BYTES} bytes")
+        try:
+            Dictionary.read(payload)
+        except (FormatError, UnsupportedError) as error:
+            raise InputError(str(error)) from error
+        self._put(chunk_bytes(c.CHUNK_DICT, payload))
+        self.patterns += dictionary.entries
+
+    def add_segment(self, segment: Segment) -> None:
+        """The next segment; segments come in order, none left out."""
+        index = len(self._index)
+        if segment.index != index:
+            raise InputError(f"segment {segment.index} comes where segment {index} should")
+        payload = segment.write()
+        try:
+            Segment.read(payload, self.header)
+        except (FormatError, UnsupportedError) as error:
+            raise InputError(str(error)) from error
+        depth = 1 + max((self._depths[other] for other in segment.dependencies), default=-1)
+        if depth > self.header.reference_depth:
+            raise InputError(f"segment {index} ends a chain of dependencies that is too long")
+        self._index.append(IndexEntry(self.bytes_written, segment.dependencies))
+        self._depths.append(depth)
+        self._put(chunk_bytes(c.CHUNK_SEGM, payload))
+
+    def close(self, frames: int | None = None) -> None:
+        """Writes the index and the end marker, and puts `frames` into a header that lacks it.
+
+        Leaves the file object open, at the end of what was written. Closing twice does nothing.
+        """
+        if self._closed:
+            return
+        unknown = self.header.frames is None
+        if frames is not None and not unknown and frames != self.header.frames:
+            raise InputError(f"the header says {self.header.frames} frames, not {frames}")
+        header = replace(self.header, frames=frames) if unknown else self.header
+        if len(self._index) != header.segments:
+            wanted = f"{header.known_frames} frames are {header.segments} segments"
+            raise InputError(f"{wanted}, not {len(self._index)}")
+        self._closed = True
+        self.header = header
+        head = chunk_bytes(c.CHUNK_HEAD, header.write())
+        if len(self._index) >= c.HEAD_COPY_SEGMENTS:
+            self._put(head)
+        index_chunk = _index_chunk(self._index)
+        index_offset = self.bytes_written if index_chunk else 0
+        self._put(index_chunk)
+        self._put(_end_chunk(len(self._index), self.bytes_written, index_offset))
+        if unknown:
+            self._file.seek(self._start + len(c.SIGNATURE))
+            self._file.write(head)
+            self._file.seek(self._start + self.bytes_written)
+
+    def _put(self, data: bytes) -> None:
+        self._file.write(data)
+        self.bytes_written += len(data)
+
+
+def rewrite(source: BinaryIO, target: BinaryIO, tags: Mapping[str, str | list[str]]) -> None:
+    """Copies a file with other tags. Every other chunk stays as it is, byte for byte and in its
+    place, those of unknown optional types included; index and end marker follow the new offsets.
+
+    Raises what reading `source` strictly raises, and InputError for tags that cannot be written.
+    """
+    reader = ContainerReader(source)
+    tags_chunk = _tags_chunk(tags)
+    insert_tags = all(place.type != c.CHUNK_TAGS for place in reader.chunks)
+    index: list[IndexEntry] = []
+    index_offset = 0
+    target.write(c.SIGNATURE)
+    position = len(c.SIGNATURE)
+    for order, place in enumerate(reader.chunks):
+        match place.type:
+            case c.CHUNK_TAGS:
+                data = tags_chunk
+            case c.CHUNK_INDX:
+                index_offset = position
+                data = chunk_bytes(c.CHUNK_INDX, write_index(index))
+            case c.CHUNK_END:
+                data = _end_chunk(len(index), position, index_offset)
+            case _:
+                data = reader.raw(place)
+        if place.type == c.CHUNK_SEGM:
+            index.append(IndexEntry(position, reader.dependencies(len(index))))
+        if order == 0 and insert_tags:
+            data += tags_chunk
+        target.write(data)
+        position += len(data)
+
+
+def rewrite_file(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], tags: Mapping[str, str | list[str]]
+) -> None:
+    """`rewrite` from path to path, which may be the same; `target` changes only when all is written."""
+    with atomic_output(target) as output, open(source, "rb") as file:
+        rewrite(file, output, tags)
+
+
+def _tags_chunk(tags: Mapping[str, str | list[str]] | None) -> bytes:
+    return chunk_bytes(c.CHUNK_TAGS, write_tags(tags)) if tags else b""
+
+
+def _index_chunk(entries: list[IndexEntry]) -> bytes:
+    """INDX, or nothing where there are no segments or too many dependencies for its limit."""
+    payload = write_index(entries)
+    return chunk_bytes(c.CHUNK_INDX, payload) if entries and len(payload) <= c.MAX_INDEX_BYTES else b""
+
+
+def _end_chunk(segments: int, position: int, index_offset: int) -> bytes:
+    file_bytes = position + END_PAYLOAD_BYTES + c.CHUNK_OVERHEAD_BYTES
+    return chunk_bytes(c.CHUNK_END, End(segments, file_bytes, index_offset).write())

@@ -1,0 +1,1 @@
+"""Signal analysis and synthesis: one folder per layer, and the pipeline that joins them."""

@@ -1,0 +1,1 @@
+"""Residual hints: the spectrum layer, from analysis to synthesis."""

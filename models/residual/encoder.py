@@ -1,0 +1,121 @@
+"""The spectrum encoder: samples of one segment to a `SpectrumStream`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants
+from evc.streams import spectrum_layout as layout
+from evc.streams.spectrum import Block, Group, SpectrumStream, channel_groups
+from evc.streams.spectrum_model import SpectrumModel, spectrum_model
+from evc.models.residual import analysis
+from evc.models.residual.quantise import Quantiser, quantise
+from evc.models.residual.stereo import apply_stereo, choose_stereo
+
+FULL_SCALE = np.float32(32768)
+
+
+@dataclass
+class AnalysedGroup:
+    """Spectra of one channel group, ready to be quantised: per superframe and block, float32 [channels, bins]."""
+
+    geo: layout.Geometry
+    blocks: list[list[Block]]
+    spectra: list[list[NDArray[np.float32]]]
+
+
+def bandwidth(samplerate: int, highest: float) -> int:
+    """Number of coarse bands that reach at most `highest` Hz, or half the sample rate."""
+    unit = samplerate / 2 / (constants.superframe_length(samplerate) >> (layout.DEPTHS - 1))
+    inside = [n for n, edge in enumerate(layout.COARSE_EDGES) if n and edge * unit <= highest]
+    return min(max(inside, default=1), layout.most_coarse_bands(samplerate))
+
+
+def analyse_group(signal: NDArray[np.float32], partitions: list[tuple[int, ...]], before: int, after: int,
+                  geo: layout.Geometry, gain: int) -> AnalysedGroup:
+    """Transform, stereo decisions and band energies of one segment.
+
+    signal: float32 [channels, samples] with one superframe of context on both sides, full scale 32768;
+    before, after: size of the neighbouring blocks outside the segment, 0 at the ends of the file; gain: planned
+    log step in 1/64 octave.
+    """
+    superframe = geo.superframe
+    starts, depths = analysis.block_table(partitions, superframe)
+    by_depth = analysis.transform(signal, superframe, starts, depths, superframe, before, after)
+    stereo = len(signal) == 2
+    modes = np.zeros((len(depths), geo.coarse_bands), np.int32)
+    if stereo:
+        modes = choose_stereo(by_depth, len(depths), geo, gain).astype(np.int32)
+    blocks: list[Block | None] = [None] * len(depths)
+    spectra: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(depths)
+    for depth, (numbers, found) in by_depth.items():
+        bands = geo.layouts[depth]
+        coded = apply_stereo(found, modes[numbers], geo, depth) if stereo else found[..., : bands.bins]
+        energies = analysis.energy_indices(coded, bands)
+        for i, number in enumerate(numbers):
+            spectra[number] = np.ascontiguousarray(coded[:, i])
+            blocks[number] = Block(depth, modes[number], energies[:, i], np.zeros(spectra[number].shape, np.int32))
+    counts = np.cumsum([len(partition) for partition in partitions])[:-1]
+    return AnalysedGroup(geo, _split(blocks, counts), _split(spectra, counts))
+
+
+def _split(items: list, counts: NDArray[np.int64]) -> list[list]:
+    ends = [0, *counts, len(items)]
+    return [items[a:b] for a, b in zip(ends, ends[1:])]
+
+
+def quantise_group(group: AnalysedGroup | None, gain: int, model: SpectrumModel) -> tuple[Group, float]:
+    """(quantised group, ideal bits); None stands for silence."""
+    if group is None:
+        return Group(0, 0), 0.0
+    port = Quantiser()
+    return quantise(group.spectra, group.blocks, group.geo, gain, model, port), port.bits
+
+
+class SegmentAnalyser:
+    """Analyses the segments of a source for one planned gain. `analyse(i)` may be called in any order."""
+
+    def __init__(self, source, segment_frames: int, gain: int, highest: float) -> None:
+        self.source, self.gain = source, gain
+        self.superframe = constants.superframe_length(source.samplerate)
+        self.per_segment = segment_frames // self.superframe
+        self.superframes = -(-source.frames // self.superframe)
+        self.geo = layout.geometry(self.superframe, bandwidth(source.samplerate, highest))
+        self.groups = channel_groups(source.channels)
+
+    def analyse(self, index: int) -> list[AnalysedGroup | None]:
+        """The analysed groups of segment `index`; None for a group that is silent throughout."""
+        size = self.superframe
+        first = index * self.per_segment
+        count = min(self.per_segment, self.superframes - first)
+        # Context: a superframe on each side whose partition is needed, and one more for its windows.
+        signal = self._read((first - 2) * size, (count + 4) * size)
+        result: list[AnalysedGroup | None] = []
+        for channels in self.groups:
+            part = signal[channels]
+            if not part[:, size:-size].any():
+                result.append(None)
+                continue
+            partitions = analysis.choose_partitions(part, size, count + 2, self.geo, self.gain)
+            before = size >> partitions[0][-1] if first > 0 else 0
+            after = size >> partitions[-1][0] if first + count < self.superframes else 0
+            result.append(analyse_group(part[:, size:-size], partitions[1:-1], before, after, self.geo, self.gain))
+        return result
+
+    def _read(self, start: int, count: int) -> NDArray[np.float32]:
+        out = np.zeros((self.source.channels, count), np.float32)
+        inside = max(0, start)
+        frames = max(0, min(start + count, self.source.frames) - inside)
+        if frames:
+            out[:, inside - start : inside - start + frames] = self.source.read(inside, frames)
+        return out * FULL_SCALE
+
+
+def encode_segment(analysed: list[AnalysedGroup | None], gain: int) -> tuple[SpectrumStream, float]:
+    """(stream, ideal bits) of one segment at a gain in 1/64 octave."""
+    model = spectrum_model()
+    coded = [quantise_group(group, gain, model) for group in analysed]
+    return SpectrumStream([group for group, _ in coded]), sum(bits for _, bits in coded)

@@ -1,0 +1,61 @@
+"""Audio and files that many tests share, made once per test process by our own sequencer."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import settings
+
+import evc
+from evc.models import sequencer
+
+# No test depends on how fast the machine is.
+settings.register_profile("evc", deadline=None)
+settings.load_profile("evc")
+
+RATE = 16_000
+SECONDS = 10.0
+
+
+@pytest.fixture(scope="session")
+def track() -> np.ndarray:
+    """Ten seconds of music, float32 [frames, 2] at 16 kHz: four segments."""
+    audio = sequencer.track(SECONDS, RATE)
+    audio.flags.writeable = False
+    return audio
+
+
+@pytest.fixture(scope="session")
+def encoded(track) -> bytes:
+    """The track at the default quality, with tags."""
+    return evc.encode(track, RATE, tags={"title": "Grid", "artist": ["A", "B"]})
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory, track, encoded):
+    """A folder with the track as track.wav (tagged, 16 bits) and as track.evc. Tests do not change these
+    files."""
+    path = tmp_path_factory.mktemp("track")
+    with soundfile.SoundFile(path / "track.wav", "w", RATE, 2, "PCM_16") as file:
+        file.title, file.artist, file.tracknumber = "Grid", "Nobody", "7"
+        file.write(track)
+    (path / "track.evc").write_bytes(encoded)
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_evc():
+    """Runs the `evc` command in a process of its own: run_evc(*arguments, cwd=..., stdin=bytes) ->
+    CompletedProcess with bytes in stdout and stderr."""
+
+    def run(*arguments, cwd=None, stdin=b"", **options):
+        command = [sys.executable, "-m", "evc.cli.main", *map(str, arguments)]
+        environment = os.environ | {"COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
+        return subprocess.run(
+            command, cwd=cwd, input=stdin, capture_output=True, timeout=120, env=environment, **options
+        )
+
+    return run

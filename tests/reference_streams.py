@@ -1,0 +1,281 @@
+"""Decoders of some streams in plain Python, written from sections 6 to 8 of the specification alone."""
+
+from __future__ import annotations
+
+from reference_coder import ReferenceDecoder, normalised
+
+
+def geometric(mean: int) -> list[int]:
+    theta = (mean << 16) // (mean + 256)
+    weights = [(65536 - theta) << 8]
+    for _ in range(23):
+        weights.append(weights[-1] * theta >> 16)
+    weights[23] = (weights[23] << 16) // (65536 - theta)
+    return weights
+
+
+MEANS = [(2 + r % 2) << (r >> 1) for r in range(24)]
+MAGNITUDES = [
+    normalised([g + (wide >> 7) for g, wide in zip(geometric(mean), geometric(1024), strict=True)])
+    for mean in MEANS
+]
+FLAGS = [normalised([63 - 2 * r, 2 * r + 1]) for r in range(32)]
+
+
+class Context:
+    def __init__(self, average: int = 256) -> None:
+        self.average = average
+        self.updates = 0
+
+    def update(self, unit: int, values: list[int]) -> None:
+        mean = unit * sum(values) // len(values)
+        self.average += (mean - self.average) >> min(4, (self.updates + 2).bit_length() - 1)
+        self.updates += 1
+
+
+def update_all(contexts: list[Context], values: list[int], unit: int) -> None:
+    for context in {id(context): context for context in contexts}.values():
+        context.update(unit, [v for v, other in zip(values, contexts, strict=True) if other is context])
+
+
+def unsigned(decoder: ReferenceDecoder, contexts: list[Context]) -> list[int]:
+    rows = [max([r for r in range(24) if MEANS[r] <= context.average], default=0) for context in contexts]
+    symbols = [decoder.symbol(MAGNITUDES[row]) for row in rows]
+    update_all(contexts, symbols, 256)
+    escaped = iter(decoder.golomb([3] * symbols.count(23)))
+    return [23 + next(escaped) if symbol == 23 else symbol for symbol in symbols]
+
+
+def signed(decoder: ReferenceDecoder, contexts: list[Context]) -> list[int]:
+    magnitudes = unsigned(decoder, contexts)
+    return [-m if m and decoder.uniform(2) else m for m in magnitudes]
+
+
+def flag(decoder: ReferenceDecoder, context: Context) -> int:
+    bit = decoder.symbol(FLAGS[min(context.average >> 7, 31)])
+    context.update(4096, [bit])
+    return bit
+
+
+def field(decoder: ReferenceDecoder, bits: int) -> int:
+    return decoder.bits([bits])[0]
+
+
+class NumberCoder:
+    def __init__(self, decoder: ReferenceDecoder) -> None:
+        self.decoder = decoder
+        self.list: list[int] = []
+        self.near, self.place, self.jitter, self.length = Context(2048), Context(), Context(), Context()
+        self.bitlen = 0
+
+    def step(self, expected: int | None = None) -> int:
+        if self.list and flag(self.decoder, self.near):
+            place = unsigned(self.decoder, [self.place])[0]
+            number = self.list.pop(place) + signed(self.decoder, [self.jitter])[0]
+        else:
+            base = self.bitlen if expected is None else expected.bit_length()
+            self.bitlen = base + signed(self.decoder, [self.length])[0]
+            number, b = self.bitlen, self.bitlen - 1
+            if b > 0:
+                number = 2**b + field(self.decoder, min(b, 16))
+                number += field(self.decoder, min(b - 16, 32)) << 16 if b > 16 else 0
+                number += field(self.decoder, b - 48) << 48 if b > 48 else 0
+        self.list = ([number] + [other for other in self.list if other != number])[:12]
+        return number
+
+
+def times(decoder: ReferenceDecoder, frames: int, phase_bits: int) -> list[int]:
+    count = decoder.golomb([3])[0]
+    if not count:
+        return []
+    grid = field(decoder, 5)
+    cells = -(-(frames << phase_bits) // (1 << grid))
+    coder, cell, result = NumberCoder(decoder), 0, []
+    for i in range(count):
+        cell += coder.step((cells - 1 - cell) // (count - i))
+        result.append(cell << grid)
+    return result
+
+
+def walk(decoder: ReferenceDecoder, count: int) -> list[int]:
+    context, value, result = Context(1024), 0, []
+    for _ in range(count):
+        value += signed(decoder, [context])[0]
+        result.append(value)
+    return result
+
+
+def events(decoder: ReferenceDecoder, frames: int, phase_bits: int) -> dict[str, list]:
+    found = {"times": times(decoder, frames, phase_bits)}
+    count = len(found["times"])
+    field(decoder, 6)
+    pan_steps, stages = field(decoder, 7), field(decoder, 6)
+    bits = [field(decoder, 4) for _ in range(stages)]
+    found["amplitudes"] = walk(decoder, count)
+    found["pans"] = walk(decoder, count) if pan_steps else [0] * count
+    if not stages:
+        return found | {"codes": [[]] * count}
+    shared, place, own = Context(2048), Context(), Context()
+    recent: list[int] = []
+    sources = []
+    for i in range(count):
+        source, depth = i, 0
+        if recent and flag(decoder, shared):
+            at = unsigned(decoder, [place])[0]
+            depth = stages - unsigned(decoder, [own])[0]
+            source = recent[at]
+            if depth == stages:
+                recent.pop(at)
+        recent = [i, *recent][:16]
+        sources.append((source, depth))
+    new = iter(decoder.bits([b for _, depth in sources for b in bits[depth:]]))
+    codes: list[list[int]] = []
+    for source, depth in sources:
+        codes.append((codes[source][:depth] if depth else []) + [next(new) for _ in bits[depth:]])
+    return found | {"codes": codes}
+
+
+def surface(decoder: ReferenceDecoder, planes: int, columns: int, cells: int, hold: int) -> list:
+    last, slow = [[[0] * cells for _ in range(planes)] for _ in range(2)]
+    a = [[Context() for _ in range(4 * cells)] for _ in range(planes)]
+    b = [[Context(512), Context(512)] for _ in range(planes)]
+    levels: list[list[list[int]]] = [[] for _ in range(planes)]
+    for column in range(columns):
+        first_change: list[int] = []
+        for plane in range(planes):
+            if plane and column % hold:
+                levels[plane].append(levels[plane][-1])
+                continue
+            expected = [(s + 16 * x + 16) >> 5 for s, x in zip(slow[plane], last[plane], strict=True)]
+            if plane:
+                expected = [e + ((change + 1) >> 1) for e, change in zip(expected, first_change, strict=True)]
+            changes = [0] * cells
+            for number, call in enumerate([range(0, cells, 8), *(range(d, cells, 2 * d) for d in (4, 2, 1))]):
+                guesses, contexts, d = [], [], 8 >> number
+                for j in call:
+                    around = size = 0
+                    if number:
+                        low, high = changes[j - d], changes[j + d if j + d < cells else j - d]
+                        around, size = (low + high + 1) >> 1, (abs(low) + abs(high) + 1) >> 1
+                    guesses.append(min(255, max(0, expected[j] + around)))
+                    contexts.append(a[plane][4 * j + min(size, 3)] if column else b[plane][number > 0])
+                if contexts:
+                    for j, guess, delta in zip(call, guesses, signed(decoder, contexts), strict=True):
+                        changes[j] = guess + delta - expected[j]
+            row = [e + change for e, change in zip(expected, changes, strict=True)]
+            for j, level in enumerate(row):
+                rise = 16 * level - slow[plane][j]
+                slow[plane][j] += rise >> 2 if column else rise
+            last[plane] = row
+            levels[plane].append(row)
+            first_change = first_change or changes
+    return levels
+
+
+def gains(decoder: ReferenceDecoder, sources: list, planes: int, bands: int) -> list:
+    """Per occurrence [planes][bands], None where off."""
+    flags = [Context(2048) for _ in range(8)]
+    k = [Context() for _ in range(5)]
+    memory: dict = {}
+    latest = [[1] * bands for _ in range(planes)], [[0] * bands for _ in range(planes)]
+    cells = [(p, b) for p in range(planes) for b in range(bands)]
+    result = []
+    for source in sources:
+        was, levels = memory.get(source, latest)
+        on, own = [[[0] * bands for _ in range(planes)] for _ in range(2)]
+
+        def around(values: list, p: int, b: int) -> int:
+            return abs(values[p][b - 1]) + abs(values[p][b + 1 if b + 1 < bands else b - 1])  # noqa: B023
+
+        for odd in (0, 1):
+            call = [(p, b) for p, b in cells if b % 2 == odd]
+            contexts = [flags[2 + 3 * was[p][b] + around(on, p, b) if odd else was[p][b]] for p, b in call]
+            rows = [FLAGS[min(context.average >> 7, 31)] for context in contexts]
+            bits = [decoder.symbol(row) for row in rows]
+            update_all(contexts, bits, 4096)
+            for (p, b), bit in zip(call, bits, strict=True):
+                on[p][b] = bit
+        common = signed(decoder, [k[0]])[0] if any(map(any, on)) else 0
+        for odd in (0, 1):
+            call = [(p, b) for p, b in cells if b % 2 == odd and on[p][b]]
+            contexts = [k[2 + min(2, around(own, p, b))] if odd else k[1] for p, b in call]
+            for (p, b), rise in zip(call, signed(decoder, contexts) if call else [], strict=True):
+                own[p][b] = rise
+        levels = [
+            [levels[p][b] + (common + own[p][b] if on[p][b] else 0) for b in range(bands)]
+            for p in range(planes)
+        ]
+        latest = memory[source] = on, levels
+        result.append([[levels[p][b] if on[p][b] else None for b in range(bands)] for p in range(planes)])
+    return result
+
+
+def occurrences(decoder: ReferenceDecoder, context, bands_of_stride) -> dict[str, list]:
+    """`bands_of_stride` gives the number of bands of a band stride."""
+    frames, phase_bits = context.frames, context.phase_bits
+    placed, copied = times(decoder, frames, phase_bits), times(decoder, frames, phase_bits)
+    separate, _, stride, _, polarity, spans, lattice = decoder_fields(decoder, [1, 1, 4, 7, 1, 1, 1])
+    rotation_bits = field(decoder, 4) if lattice else 0
+    found: dict[str, list] = {
+        "times": placed + copied,
+        "patterns": patterns(decoder, len(placed), context.patterns),
+    }
+
+    def column(coded: int, entries: list, step) -> list:
+        coder = NumberCoder(decoder) if step == "number" else Context(2048)
+        return (
+            [coder.step() if step == "number" else flag(decoder, coder) for _ in entries]
+            if coded
+            else [0] * len(entries)
+        )
+
+    inverted = column(polarity, placed, "flag")
+    found["offsets"] = column(spans, placed, "number") + [0] * len(copied)
+    lengths = column(spans, placed, "number")
+    folded = column(lattice, placed, "number")
+    found["shifts"] = [-(z + 1) // 2 if z % 2 else z // 2 for z in folded] + [0] * len(copied)
+    found["rotations"] = decoder.bits([rotation_bits] * len(placed)) + [0] * len(copied)
+    lags = column(1, copied, "number")
+    found["lengths"] = lengths + column(1, copied, "number")
+    found["inverted"] = inverted + column(polarity, copied, "flag")
+    found["lags"] = [0] * len(placed) + lags
+    shape = context.channels if separate else 1, bands_of_stride(stride)
+    found["gains"] = gains(decoder, found["patterns"], *shape) + gains(decoder, lags, *shape)
+    found["patterns"] += [-1] * len(copied)
+    return found
+
+
+def decoder_fields(decoder: ReferenceDecoder, widths: list[int]) -> list[int]:
+    return [field(decoder, width) for width in widths]
+
+
+def patterns(decoder: ReferenceDecoder, count: int, known: int) -> list[int]:
+    again, place = Context(2048), Context()
+    recent: list[int] = []
+    result = []
+    for _ in range(count):
+        if recent and flag(decoder, again):
+            number = recent.pop(unsigned(decoder, [place])[0])
+        else:
+            number = decoder.uniform(known)
+        recent = ([number] + [other for other in recent if other != number])[:16]
+        result.append(number)
+    return result
+
+
+def latents(decoder: ReferenceDecoder, frames: int) -> dict[str, list]:
+    groups, dimensions = 1 + field(decoder, 4), 1 + field(decoder, 8)
+    hop = 64 + decoder.golomb([10])[0]
+    steps = signed(decoder, [Context(64)] * (groups * dimensions))
+    rows = [8 + sum(steps[: i + 1]) for i in range(len(steps))]
+    differences = [field(decoder, 1) for _ in range(groups)]
+    contexts = [Context(MEANS[row]) for row in rows]
+    before, columns = [0] * len(rows), []
+    for _ in range(-(-frames // hop)):
+        values = signed(decoder, contexts)
+        before = [
+            value + old * differences[i // dimensions]
+            for i, (value, old) in enumerate(zip(values, before, strict=True))
+        ]
+        columns.append(before)
+    return {"hop": hop, "scales": rows, "differences": differences, "columns": columns}

@@ -1,0 +1,75 @@
+"""What the tests of all streams share."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from evc.coder import CodedStream, SymbolDecoder, SymbolEncoder
+from evc.errors import EvcError
+from evc.streams import StreamContext
+
+contexts = st.builds(
+    StreamContext,
+    samplerate=st.sampled_from([8000, 22050, 44100, 48000, 96000, 192000]),
+    channels=st.integers(1, 8),
+    frames=st.sampled_from([1, 63, 5000, 30_000]),
+    phase_bits=st.sampled_from([0, 5, 16]),
+    patterns=st.sampled_from([1, 2, 40, 65536]),
+)
+STEREO = StreamContext(samplerate=44100, channels=2, frames=196608, phase_bits=5, patterns=10)
+
+
+def coded(stream: Any, context: StreamContext) -> CodedStream:
+    encoder = SymbolEncoder()
+    stream.write(encoder, context)
+    return encoder.finish()
+
+
+def read(kind: type, stream: CodedStream, context: StreamContext) -> Any:
+    decoder = SymbolDecoder(stream.words, stream.symbols, stream.checksum)
+    result = kind.read(decoder, context)
+    decoder.finish()
+    return result
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Equal dataclasses, arrays and lists included."""
+    assert type(one) is type(other)
+    if isinstance(one, np.ndarray):
+        np.testing.assert_array_equal(one, other)
+    elif dataclasses.is_dataclass(one):
+        for part in dataclasses.fields(one):
+            assert_same(getattr(one, part.name), getattr(other, part.name))
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
+    else:
+        assert one == other
+
+
+def assert_round_trip(stream: Any, context: StreamContext) -> None:
+    assert_same(read(type(stream), coded(stream, context), context), stream)
+
+
+words = st.binary(max_size=400).map(lambda data: data[: len(data) // 4 * 4])
+
+
+def assert_harmless(kind: type, data: bytes, symbols: int, context: StreamContext) -> None:
+    """Any words either raise EvcError, or are a stream that can be written and read again."""
+    try:
+        stream = kind.read(SymbolDecoder(data, symbols, 0), context)  # type: ignore[attr-defined]
+    except EvcError:
+        return
+    assert_round_trip(stream, context)
+
+
+def flipped(data: bytes, position: int) -> bytes:
+    """`data` with one bit changed."""
+    changed = bytearray(data)
+    changed[position // 8 % len(data)] ^= 1 << position % 8
+    return bytes(changed)

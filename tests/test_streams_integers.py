@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evc.coder import SymbolDecoder, SymbolEncoder
+from evc.errors import DamagedError, FormatError
+from evc.streams.integers import Flags, Numbers, Scales, scale_mean
+from evc.streams.port import ReadPort, WritePort
+from evc.streams.surface import code_surface
+
+
+def both_ways(code) -> None:
+    """Run `code(port, writing)` in both directions; what it returns must be the same."""
+    encoder = SymbolEncoder()
+    written = code(WritePort(encoder), True)
+    stream = encoder.finish()
+    decoder = SymbolDecoder(stream.words, stream.symbols, stream.checksum)
+    np.testing.assert_array_equal(code(ReadPort(decoder), False), written)
+    decoder.finish()
+
+
+calls = st.lists(st.lists(st.one_of(st.integers(-30, 30), st.integers(-(2**31) + 1, 2**31 - 1)), max_size=9))
+
+
+@given(calls, st.integers(1, 4))
+def test_scales(values: list[list[int]], contexts: int) -> None:
+    def code(port, writing):
+        scales = Scales(contexts)
+        result = []
+        for number, call in enumerate(values):
+            at = number % contexts if number % 2 else np.arange(len(call)) % contexts
+            array = np.array(call, np.int64)
+            got = scales.signed(port, array if writing else array * 0, at, "")
+            np.testing.assert_array_equal(got, array)
+            result += got.tolist()
+        return result
+
+    both_ways(code)
+
+
+@given(st.lists(st.booleans(), max_size=50))
+def test_flags(values: list[bool]) -> None:
+    def code(port, writing):
+        flags = Flags(3)
+        return [flags.one(port, writing and value, i % 3, "") for i, value in enumerate(values)]
+
+    both_ways(code)
+
+
+@given(
+    st.lists(st.one_of(st.integers(0, 3), st.integers(990, 1010), st.integers(0, 2**56 - 1))), st.booleans()
+)
+def test_numbers(values: list[int], expected: bool) -> None:
+    def code(port, writing):
+        numbers = Numbers("", 2**56 - 1)
+        got = [numbers.code(port, value if writing else 0, 1000 if expected else None) for value in values]
+        assert got == values
+        return got
+
+    both_ways(code)
+
+
+def test_numbers_that_come_back_are_cheap() -> None:
+    encoder = SymbolEncoder(account=True)
+    numbers = Numbers("lag", 2**40)
+    for value in [123456789, 987654, 123456789, 987654] * 20:
+        numbers.code(WritePort(encoder), value)
+    assert encoder.account["lag"][1] < 2 * 80 + 100
+
+
+@given(st.integers(0, 1000))
+def test_numbers_above_their_limit_are_refused(most: int) -> None:
+    encoder = SymbolEncoder()
+    Numbers("lag", 2**40).code(WritePort(encoder), most + 1)
+    stream = encoder.finish()
+    with pytest.raises(FormatError):
+        Numbers("lag", most).code(ReadPort(SymbolDecoder(stream.words, stream.symbols, 0)), 0)
+
+
+@given(st.data(), st.integers(1, 3), st.integers(0, 7), st.integers(1, 20), st.sampled_from([1, 2, 4]))
+def test_surfaces(data, planes: int, columns: int, cells: int, hold: int) -> None:
+    flat = data.draw(
+        st.lists(st.sampled_from([0, 1, 7, 254, 255]), min_size=columns * cells, max_size=columns * cells)
+    )
+    levels = np.array(flat, np.int64).reshape(1, columns, cells).repeat(planes, axis=0)
+    levels[1:] = levels[1:, np.arange(columns) // hold * hold]
+    both_ways(lambda port, writing: code_surface(port, levels.copy() if writing else levels * 0, hold, ""))
+
+
+def test_surfaces_claiming_more_than_their_symbols_are_refused() -> None:
+    with pytest.raises(DamagedError):
+        code_surface(ReadPort(SymbolDecoder(b"", 99, 0)), np.zeros((1, 10, 10), np.int64), 1, "")
+
+
+def test_rows_cover_means_from_almost_nothing_to_24() -> None:
+    assert [scale_mean(row) for row in (0, 1, 2, 3, 23)] == [2, 3, 4, 6, 24 * 256]

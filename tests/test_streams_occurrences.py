@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference_streams
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference_coder import ReferenceDecoder
+from stream_tools import STEREO, assert_harmless, assert_round_trip, coded, contexts, flipped, read, words
+
+from evc.coder import SymbolEncoder
+from evc.errors import FormatError, InputError
+from evc.streams import StreamContext
+from evc.streams.bands import band_count
+from evc.streams.gains import OFF
+from evc.streams.occurrences import COPY, OccurrenceStream
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[OccurrenceStream, StreamContext]:
+    context = draw(contexts)
+    placed, copied = draw(st.integers(0, 8)), draw(st.integers(0, 8))
+    n = placed + copied
+    if not n:
+        return OccurrenceStream(), context
+    random = np.random.default_rng(draw(st.integers(0, 99)))
+    stride = draw(st.integers(0, 15))
+    planes = draw(st.sampled_from([1, context.channels]))
+    rotation_bits = draw(st.integers(0, 15))
+    stream = OccurrenceStream(
+        band_stride=stride,
+        gain_resolution=draw(st.integers(1, 128)),
+        mid_side=planes == 2 and draw(st.booleans()),
+        polarity=draw(st.booleans()),
+        spans=draw(st.booleans()),
+        lattice=draw(st.booleans()),
+    )
+
+    def column(most: int, where: slice) -> np.ndarray:
+        values = np.zeros(n, np.int64)
+        size = len(values[where])
+        values[where] = random.choice(
+            [random.integers(0, most + 1, size), random.integers(0, min(most, 3) + 1, size)]
+        )
+        return values
+
+    placements, copies = slice(0, placed), slice(placed, n)
+    last = (context.frames << context.phase_bits) - 1
+    stream.times = np.concatenate([np.sort(column(last, slice(0, k))[:k]) for k in (placed, copied)])
+    stream.patterns = column(context.patterns - 1, placements)
+    stream.patterns[copies] = COPY
+    stream.lengths = 1 + column(2**31 - 2, copies) - (np.arange(n) < placed)
+    stream.lags = (stream.lengths << context.phase_bits) * (np.arange(n) >= placed) + column(2**40, copies)
+    stream.inverted = column(int(stream.polarity), slice(0, n))
+    stream.offsets = column(2**31 - 1 if stream.spans else 0, placements)
+    if stream.spans:
+        stream.lengths += column(2**31 - 1, placements)
+    stream.rotation_bits = rotation_bits if stream.lattice else 0
+    stream.shifts = column(2**30 if stream.lattice else 0, placements) * random.choice([-1, 1])
+    stream.rotations = column((1 << stream.rotation_bits) - 1, placements)
+    shape = n, planes, band_count(context.samplerate, stride, fine=False)
+    size = draw(st.sampled_from([0, 3, 2048]))
+    gains = random.integers(-size, size + 1, shape)
+    stream.gains = np.where(random.random(shape) < draw(st.sampled_from([0, 0.3, 1])), OFF, gains)
+    return stream, context
+
+
+def loop(count: int, gains: np.ndarray) -> OccurrenceStream:
+    """One pattern, every 4000.5 frames."""
+    zeros = np.zeros(count, np.int64)
+    return OccurrenceStream(
+        np.arange(count) * 4000 * 32 + 16, *[zeros.copy() for _ in range(7)], np.stack([gains] * count), 2
+    )
+
+
+def copies(count: int) -> OccurrenceStream:
+    """Blocks of 4096 frames, each a copy of what was 88,200 frames ago."""
+    stream = loop(count, np.zeros((1, 9), np.int64))
+    stream.times = np.arange(count) * 4096 * 32
+    stream.patterns = np.full(count, COPY)
+    stream.lengths = np.full(count, 4096)
+    stream.lags = np.full(count, 88_200 * 32)
+    return stream
+
+
+GAINS = np.array([[0, 0, -3, OFF, -1, 2, OFF, OFF, OFF], [OFF, OFF, 0, 1, OFF, 0, 0, OFF, OFF]])
+
+
+@given(streams())
+def test_round_trip(case: tuple[OccurrenceStream, StreamContext]) -> None:
+    assert_round_trip(*case)
+
+
+@given(streams())
+@settings(max_examples=50)
+def test_the_reference_decoder_agrees(case: tuple[OccurrenceStream, StreamContext]) -> None:
+    stream, context = case
+    if not len(stream.times):
+        return
+    coding = coded(stream, context)
+    decoder = ReferenceDecoder(coding.words)
+    found = reference_streams.occurrences(
+        decoder, context, lambda stride: band_count(context.samplerate, stride, fine=False)
+    )
+    gains = found.pop("gains")
+    assert np.where(stream.gains == OFF, None, stream.gains.astype(object)).tolist() == gains
+    for name, values in found.items():
+        assert getattr(stream, name).tolist() == values
+    assert (decoder.symbols, decoder.checksum) == (coding.symbols, coding.checksum)
+
+
+def test_what_repeats_is_cheap() -> None:
+    """A loop of 45 turns with 18 gains each, and copies of 45 blocks: a few bits per turn."""
+    assert len(coded(loop(45, GAINS), STEREO).words) * 8 < 45 * 8
+    assert len(coded(copies(45), STEREO).words) * 8 < 45 * 6
+
+
+def test_array() -> None:
+    stream = loop(2, GAINS)
+    stream.polarity, stream.lattice, stream.rotation_bits = True, True, 2
+    stream.inverted, stream.shifts, stream.rotations = np.array([0, 1]), np.array([0, -48]), np.array([0, 1])
+    array = stream.as_array(STEREO, start=100)
+    assert array["frame"].tolist() == [100, 4100]
+    np.testing.assert_allclose(array["time"], (np.array([100, 4100]) + 0.5) / 44100)
+    np.testing.assert_allclose(array["phase"], -1, atol=1e-12)
+    assert array["shift"].tolist() == [0, -1.5]
+    np.testing.assert_allclose(array["rotation"], [1, 1j], atol=1e-12)
+    assert array["gains"].shape == (2, 2, 9)
+    np.testing.assert_allclose(array["gains"][1, 0, :4], [-1, -1, -(2**-0.75), 0], rtol=1e-6)
+    assert copies(1).as_array(STEREO)["pattern"].tolist() == [-1]
+    assert copies(1).as_array(STEREO)["lag"].tolist() == [2.0]
+
+
+def test_bands_end_at_half_the_rate() -> None:
+    edges = loop(1, GAINS).edges(STEREO)
+    assert len(edges) == 10 and edges[0] == 0 and edges[-1] == 22050
+
+
+def changed(stream: OccurrenceStream, **fields) -> OccurrenceStream:
+    for name, value in fields.items():
+        setattr(stream, name, value)
+    return stream
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        changed(loop(2, GAINS), patterns=np.array([0, 10])),
+        changed(loop(2, GAINS), patterns=np.array([COPY, 0])),
+        changed(loop(2, GAINS), patterns=np.array([-2, 0])),
+        changed(loop(2, GAINS), times=np.array([1, 0])),
+        changed(loop(2, GAINS), lags=np.array([0, 1])),
+        changed(loop(2, GAINS), offsets=np.array([0, 1])),
+        changed(loop(2, GAINS), lengths=np.array([0, 1])),
+        changed(loop(2, GAINS), inverted=np.array([0, 1])),
+        changed(loop(2, GAINS), shifts=np.array([0, 1])),
+        changed(loop(2, GAINS), rotations=np.array([0, 1])),
+        changed(loop(2, GAINS), rotation_bits=3),
+        changed(loop(2, GAINS), lattice=True, rotation_bits=16),
+        changed(loop(2, GAINS), gains=np.zeros((2, 3, 9), np.int64)),
+        changed(loop(2, GAINS), gains=np.zeros((2, 1, 8), np.int64)),
+        changed(loop(2, GAINS), gains=np.full((2, 1, 9), 2049)),
+        changed(loop(2, GAINS[:1]), mid_side=True),
+        changed(loop(2, GAINS), band_stride=16),
+        changed(loop(2, GAINS), gain_resolution=0),
+        changed(loop(2, GAINS), lengths=np.zeros(3, np.int64)),
+        changed(copies(2), lengths=np.array([0, 1])),
+        changed(copies(2), lags=np.array([4095 * 32, 4096 * 32])),
+        changed(copies(2), offsets=np.array([0, 1]), spans=True),
+    ],
+)
+def test_what_breaks_a_limit_is_not_written(stream: OccurrenceStream) -> None:
+    with pytest.raises(InputError):
+        coded(stream, STEREO)
+
+
+@given(words, st.integers(0, 1000), contexts)
+def test_any_words_are_harmless(data: bytes, symbols: int, context: StreamContext) -> None:
+    assert_harmless(OccurrenceStream, data, symbols, context)
+
+
+@given(st.integers(0, 10_000), st.booleans())
+def test_changed_words_are_harmless(position: int, of_copies: bool) -> None:
+    stream = coded(copies(9) if of_copies else loop(9, GAINS), STEREO)
+    assert_harmless(OccurrenceStream, flipped(stream.words, position), stream.symbols, STEREO)
+
+
+def test_placements_need_a_dictionary() -> None:
+    stream = coded(loop(2, GAINS), STEREO)
+    without = StreamContext(44100, 2, 196608, 5, patterns=0)
+
+    with pytest.raises(FormatError):
+        read(OccurrenceStream, stream, without)
+
+
+def test_account_names_its_parts() -> None:
+    encoder = SymbolEncoder(account=True)
+    loop(3, GAINS).write(encoder, STEREO)
+    assert set(encoder.account) == {"header", "time", "pattern", "gain"}
