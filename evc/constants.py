@@ -184,3 +184,40 @@ DEFAULT_LATENT_SCALE = 8
 MIN_LATENT_HOP = 64
 MAX_LATENT_HOP = 1 << 16
 MAX_LATENT = (1 << 15) - 1
+
+# Spectrum (9). Logarithms of amplitudes are integers in 1/64 octave; full scale of 16 bits is 15 octaves.
+OCTAVE = 64
+BLOCK_DEPTHS = 5  # block sizes N, N/2 ... N/16 in a superframe of N
+FINE_DEPTHS = 3  # the three longest have energies in the fine bands, the others in the coarse ones
+# Band edges in units: the spacing of the bins of the smallest block. Coarse edges are fine edges too.
+FINE_EDGES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 22, 25, 28, 32, 36, 41, 46, 52, 59, 67, 76, 87,
+              100, 115, 132, 152, 176, 208, 250, 300, 360, 430, 512, 620, 750, 900, 1024)  # fmt: skip
+COARSE_EDGES = (0, 1, 2, 4, 6, 8, 10, 14, 18, 22, 28, 36, 46, 59, 76, 100, 132, 176, 250, 360, 512, 750, 1024)
+ENERGY_STEP = 46  # 4.33 dB
+ENERGY_FLOOR = -7 * OCTAVE  # amplitude of energy index 1; index 0 is silence
+ENERGY_MAX = 47
+STEP_REFERENCE = 6 * OCTAVE  # amplitude at which the two weights pivot
+STEP_OWN_WEIGHT = 19  # 64ths: how far a band's step follows its own energy ...
+STEP_SPREAD_WEIGHT = 26  # ... and the energy spread from its neighbours
+SPECTRUM_GAIN_OFFSET = 1 << 11
+SPECTRUM_GAINS = 1 << 12
+STEREO_MODES = 8
+ENERGY_RESIDUALS = 33  # symbols: differences -16 ... 16, the ends being escapes
+ENERGY_ESCAPE_ORDER = 0
+MAGNITUDE_SYMBOLS = 17  # magnitudes 0 ... 15 and the escape
+MAGNITUDE_ESCAPE_ORDER = 3
+MAX_MAGNITUDE = 1 << 24
+LARGE_OCTAVES = 3  # a band whose level is 3 octaves above its step, or more, has its low bits coded raw
+ENERGY_SCALES = 8  # rows of an energy table: 8 scales of 4 quarters
+MAGNITUDE_SCALES = 48  # rows of a magnitude table: 48 scales of 3 shapes
+MAGNITUDE_SHAPES = 3
+FEATURE_LIMIT = 127
+ACTIVATION_LIMIT = 255
+
+# Synthesis of the spectrum (10).
+STEREO_PREDICTIONS = (0.0, 0.0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75)  # of side from mid, by mode; mode 0 is left/right
+SHRINK_ONE = 0.04  # reconstruction points lie this many steps nearer to zero, for magnitude 1 ...
+SHRINK_LARGE = 0.02  # ... and above
+FILL_EMPTY = 0.65  # noise in a band without coefficients, times its amplitude
+FILL_PARTLY = 0.45  # noise between coefficients, times the amplitude they leave ...
+FILL_CAP = 0.17  # ... and at most this many steps

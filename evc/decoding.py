@@ -23,7 +23,7 @@ from evc.streams import StreamContext, stream_class
 # Decoded streams of one segment, by stream kind.
 DecodedStreams = dict[int, Any]
 
-WORKERS = os.cpu_count() or 1
+WORKERS = min(8, os.cpu_count() or 1)  # each has segments in memory
 
 
 class SegmentDecoder:

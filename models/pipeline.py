@@ -6,9 +6,9 @@ the residual has to code.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-import os
 from typing import Any
 
 import numpy as np
@@ -18,24 +18,26 @@ from evc import constants
 from evc.coder import SymbolEncoder
 from evc.errors import UnsupportedError
 from evc.header import Header
+from evc.models.residual.encoder import SegmentAnalyser, encode_segment
+from evc.models.residual.rate import RateControl, planned_gain
+from evc.models.residual.synthesis import render_group
 from evc.segment import Segment, StreamData
 from evc.settings import EncodeSettings
 from evc.source import AudioSource
 from evc.streams import StreamContext
 from evc.streams.spectrum import channel_groups
 from evc.writer import ContainerWriter
-from evc.models.residual.encoder import SegmentAnalyser, encode_segment
-from evc.models.residual.rate import RateControl, planned_gain
-from evc.models.residual.synthesis import render_group
 
-Progress = Callable[[int, int], None]           # frames done, frames in all
+Progress = Callable[[int, int], None]  # frames done, frames in all
 
 RENDERED = {constants.STREAM_SPECTRUM}
-BANDWIDTH_HZ = 21_600.0                         # what lies above is inaudible and only coded at the highest qualities
+BANDWIDTH_HZ = 21_600.0  # what lies above is inaudible and only coded at the highest qualities
 FULL_BANDWIDTH_QUALITY = 9.0
 
 
-def encode(source: AudioSource, writer: ContainerWriter, settings: EncodeSettings, progress: Progress | None = None) -> None:
+def encode(
+    source: AudioSource, writer: ContainerWriter, settings: EncodeSettings, progress: Progress | None = None
+) -> None:
     """Encode a whole source into the segments of `writer`. Memory does not grow with the length."""
     header = writer.header
     quality = settings.quality
@@ -88,11 +90,16 @@ def render(header: Header, segments: Mapping[int, Mapping[int, Any]], start: int
         raise UnsupportedError(f"this version cannot render: {names}")
     out = np.zeros((header.channels, frames), np.float32)
     superframe = constants.superframe_length(header.samplerate)
-    spectra = {index: streams[constants.STREAM_SPECTRUM] for index, streams in segments.items()
-               if constants.STREAM_SPECTRUM in streams}
+    spectra = {
+        index: streams[constants.STREAM_SPECTRUM]
+        for index, streams in segments.items()
+        if constants.STREAM_SPECTRUM in streams
+    }
     if not spectra or not frames:
         return out
     for number, channels in enumerate(channel_groups(header.channels)):
         groups = {index: stream.groups[number] for index, stream in spectra.items()}
-        out[channels] = render_group(groups, start, frames, header.known_frames, superframe, header.segment_frames, channels)
+        out[channels] = render_group(
+            groups, start, frames, header.known_frames, superframe, header.segment_frames, channels
+        )
     return out

@@ -35,6 +35,12 @@ def encoded(track) -> bytes:
 
 
 @pytest.fixture(scope="session")
+def whole(encoded) -> np.ndarray:
+    """The decoded track."""
+    return evc.decode(encoded)[0]
+
+
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory, track, encoded):
     """A folder with the track as track.wav (tagged, 16 bits) and as track.evc. Tests do not change these
     files."""

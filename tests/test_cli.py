@@ -13,12 +13,11 @@ import time
 import numpy as np
 import pytest
 import soundfile
+from damage import segment_places, with_flipped_bit
 
 import evc
-from evc import constants as c
 from evc.cli.common import size_text, time_text
 from evc.cli.stats import sparkline
-from evc.container import ChunkReader
 
 
 def one_line(result, code=1):
@@ -208,10 +207,8 @@ def test_stats(run_evc, folder):
 @pytest.fixture
 def damaged(folder, tmp_path):
     """A copy of the track with a flipped bit in its second segment."""
-    data = bytearray((folder / "track.evc").read_bytes())
-    places = [place for place in ChunkReader(io.BytesIO(bytes(data))).chunks if place.type == c.CHUNK_SEGM]
-    data[places[1].offset + 60] ^= 4
-    (tmp_path / "damaged.evc").write_bytes(data)
+    data = (folder / "track.evc").read_bytes()
+    (tmp_path / "damaged.evc").write_bytes(with_flipped_bit(data, segment_places(data)[1].offset + 60))
     return tmp_path
 
 

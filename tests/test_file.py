@@ -1,4 +1,4 @@
-"""`EvcFile`: reading by parts, seeking, blocks, stats, and what salvage recovers."""
+"""`EvcFile`: reading by parts, seeking, blocks, layers as arrays, stats."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -6,36 +6,21 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from conftest import RATE
+from damage import segment_places, with_flipped_bit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evc
 from evc import constants as c
-from evc.container import ChunkReader
 from evc.errors import DamagedError, EvcError, InputError, UnsupportedError
 
 SEGMENT = 49_152  # frames, at 16 kHz
-
-
-@pytest.fixture(scope="module")
-def whole(encoded):
-    return evc.decode(encoded)[0]
 
 
 @pytest.fixture
 def file(encoded):
     with evc.open(io.BytesIO(encoded)) as opened:
         yield opened
-
-
-def segment_places(data):
-    return [place for place in ChunkReader(io.BytesIO(data)).chunks if place.type == c.CHUNK_SEGM]
-
-
-def with_flipped_bit(data, byte, bit=0):
-    changed = bytearray(data)
-    changed[byte] ^= 1 << bit
-    return bytes(changed)
 
 
 def test_what_a_file_says_of_itself(file, encoded):
@@ -192,81 +177,6 @@ def test_verify_accepts_a_good_file(file):
     assert seen[-1] == 10
 
 
-def test_verify_meets_every_kind_of_damage(encoded):
-    for place in segment_places(encoded):
-        with evc.open(io.BytesIO(with_flipped_bit(encoded, place.end - 20, 5))) as file:
-            with pytest.raises(DamagedError):
-                file.verify()
-
-
-def test_salvage_of_a_whole_file_is_the_file(encoded, whole):
-    with evc.open(io.BytesIO(encoded), salvage=True) as file:
-        assert np.array_equal(file.read(), whole) and file.damage == []
-
-
-@pytest.mark.parametrize("lost", [0, 1, 3])
-def test_salvage_keeps_all_but_the_damaged_segment(lost, encoded, whole):
-    data = with_flipped_bit(encoded, segment_places(encoded)[lost].offset + 100)
-    with evc.open(io.BytesIO(data), salvage=True) as file:
-        audio = file.read()
-        (span,) = file.damage
-        assert [s.damaged for s in file.segments] == [index == lost for index in range(4)]
-    start, end = lost * SEGMENT, min((lost + 1) * SEGMENT, 160_000)
-    assert (span.start, span.frames) == (start, end - start)
-    assert span.seconds == (start / RATE, end / RATE) and span.reason
-    assert audio.shape == whole.shape and not audio[start:end].any()
-    # Next to the lost span half a block leans on what is lost.
-    margin = c.superframe_length(RATE)
-    kept = np.ones(len(whole), bool)
-    kept[max(0, start - margin) : end + margin] = False
-    assert np.array_equal(audio[kept], whole[kept])
-
-
-def test_salvage_joins_neighbouring_losses(encoded):
-    places = segment_places(encoded)
-    data = with_flipped_bit(with_flipped_bit(encoded, places[1].offset + 99), places[2].offset + 99)
-    with evc.open(io.BytesIO(data), salvage=True) as file:
-        assert [(span.start, span.frames) for span in file.damage] == [(SEGMENT, 2 * SEGMENT)]
-
-
-def test_salvage_of_a_cut_file_keeps_its_complete_segments(encoded, whole):
-    cut = segment_places(encoded)[2].offset + 50
-    with pytest.raises(DamagedError, match="cut short"):
-        evc.open(io.BytesIO(encoded[:cut]))
-    with evc.open(io.BytesIO(encoded[:cut]), salvage=True) as file:
-        audio = file.read()
-        assert file.frames == 2 * SEGMENT
-        assert [(span.start, span.frames) for span in file.damage] == [(2 * SEGMENT, 160_000 - 2 * SEGMENT)]
-    margin = c.superframe_length(RATE)
-    assert np.array_equal(audio[:-margin], whole[: len(audio) - margin])
-
-
-def test_salvage_meets_symbols_that_are_wrong(encoded, whole):
-    """Words with a right CRC that decode to other symbols than were coded: known by the symbols' checksum."""
-    from dataclasses import replace
-
-    from evc.reader import ContainerReader
-    from evc.writer import ContainerWriter
-
-    reader = ContainerReader(io.BytesIO(encoded))
-    target = io.BytesIO()
-    with ContainerWriter(target, reader.header, reader.tags) as writer:
-        for index in range(reader.segments):
-            segment = reader.segment(index)
-            if index == 1:
-                wrong = replace(segment.streams[0], words=with_flipped_bit(segment.streams[0].words, 9, 3))
-                segment = replace(segment, streams=(wrong, *segment.streams[1:]))
-            writer.add_segment(segment)
-    with evc.open(target) as file:
-        with pytest.raises(DamagedError, match="segment 1, spectrum") as caught:
-            file.verify()
-        assert caught.value.segment == 1
-    with evc.open(target, salvage=True) as file:
-        file.verify()
-        assert [(span.start, span.frames) for span in file.damage] == [(SEGMENT, SEGMENT)]
-        assert np.array_equal(file.read(SEGMENT // 2), whole[: SEGMENT // 2])
-
-
 def test_files_are_closed_only_by_who_opened_them(folder, encoded):
     with evc.open(folder / "track.evc") as file:
         inner = file._owned
@@ -372,65 +282,6 @@ def test_patterns_and_occurrences_form_arrays():
         assert file.occurrences["frame"].tolist() == [1024, 1124]
         assert {layer.name for layer in file.stats().layers} == {"patterns", "dictionary"}
     assert evc.info(target).patterns == 2
-
-
-@pytest.fixture(scope="module")
-def small():
-    """A quarter of a second: a file of a few hundred bytes."""
-    return evc.encode(0.3 * np.sin(np.arange(2000) / 5), 8000, quality=1)
-
-
-def outcome(data, salvage):
-    """What becomes of a file: its audio, or None where it is refused as it should be."""
-    try:
-        with evc.open(io.BytesIO(data), salvage=salvage) as file:
-            file.verify()
-            return file.read()
-    except EvcError:
-        return None
-
-
-def test_every_flipped_bit_is_noticed_and_survived(small):
-    good = evc.decode(small)[0]
-    for bit in range(8 * len(small)):
-        data = with_flipped_bit(small, bit // 8, bit % 8)
-        assert outcome(data, salvage=False) is None, f"bit {bit} is not noticed"
-        audio = outcome(data, salvage=True)
-        assert audio is None or len(audio) == 0 or np.array_equal(audio, good) or not audio.any()
-
-
-def test_every_truncation_is_noticed_and_survived(small):
-    good = evc.decode(small)[0]
-    for length in range(len(small)):
-        assert outcome(small[:length], salvage=False) is None
-        audio = outcome(small[:length], salvage=True)
-        assert audio is None or len(audio) == 0 or np.array_equal(audio, good)
-
-
-@settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_mutated_files_end_in_our_own_errors(small, data):
-    from evc.container import chunk_bytes
-
-    mutated = bytearray(small)
-    for _ in range(data.draw(st.integers(1, 4))):
-        mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))
-    if data.draw(st.booleans()):
-        # With CRCs that are right again, so that what lies behind them is reached.
-        for place in ChunkReader(io.BytesIO(small)).chunks:
-            payload = bytes(mutated[place.offset + c.CHUNK_HEADER_BYTES : place.end - c.CHUNK_CRC_BYTES])
-            mutated[place.offset : place.end] = chunk_bytes(place.type, payload, place.critical)
-        mutated[: len(c.SIGNATURE)] = c.SIGNATURE
-    for salvage in (False, True):
-        outcome(bytes(mutated), salvage)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=200), st.booleans())
-def test_random_bytes_end_in_our_own_errors(noise, signed):
-    data = (c.SIGNATURE if signed else b"") + noise
-    for salvage in (False, True):
-        outcome(data, salvage)
 
 
 def test_files_that_need_a_network_name_it_before_any_audio():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.constants import superframe_length
-from evc.streams.spectrum_layout import COARSE_EDGES, DEPTHS, FINE_EDGES, most_coarse_bands
+from evc.constants import BLOCK_DEPTHS, COARSE_EDGES, FINE_EDGES, superframe_length
+from evc.streams.spectrum_layout import most_coarse_bands
 
 
 def band_edges(samplerate: int, stride: int, fine: bool) -> NDArray[np.float64]:
@@ -17,7 +17,7 @@ def band_edges(samplerate: int, stride: int, fine: bool) -> NDArray[np.float64]:
     highest = COARSE_EDGES[most_coarse_bands(samplerate)]
     units = [edge for edge in (FINE_EDGES if fine else COARSE_EDGES) if edge < highest]
     lower = units[::stride] if stride else units[:1]
-    unit = samplerate / 2 / (superframe_length(samplerate) >> (DEPTHS - 1))
+    unit = samplerate / 2 / (superframe_length(samplerate) >> (BLOCK_DEPTHS - 1))
     return np.array([*(edge * unit for edge in lower), samplerate / 2])
 
 

@@ -7,20 +7,16 @@ from typing import Protocol
 
 import numpy as np
 
-from evc import constants
+from evc import constants as c
 from evc.coder import FrequencyTable, SymbolDecoder, SymbolEncoder
 from evc.errors import DamagedError
 from evc.streams import StreamContext
 from evc.streams import spectrum_contexts as contexts
 from evc.streams import spectrum_layout as layout
-from evc.streams.spectrum_model import ENERGY_RESIDUALS, SYMBOLS, SpectrumModel, spectrum_model
+from evc.streams.spectrum_model import SpectrumModel, spectrum_model
 from evc.streams.spectrum_steps import step_logs
 
-STEREO_MODES = 8
-ESCAPE_ORDER = 3
-LARGE_OCTAVES = 3               # a band whose RMS exceeds 2**3 steps codes its low bits raw
-MAX_MAGNITUDE = 1 << 24
-HALF_ENERGY = ENERGY_RESIDUALS // 2
+HALF_ENERGY = c.ENERGY_RESIDUALS // 2
 
 
 @dataclass
@@ -40,9 +36,10 @@ class Port(Protocol):
     def code(self, values: np.ndarray, table: FrequencyTable, rows: np.ndarray | int, kind: str) -> np.ndarray: ...
     def escape(self, values: np.ndarray, kind: str) -> np.ndarray: ...
     def bands(self, channel: int, at: np.ndarray, table: FrequencyTable, rows: np.ndarray) -> np.ndarray: ...
-    def magnitudes(self, channel: int, bins: np.ndarray, shifts: np.ndarray, table: FrequencyTable,
-                   rows: np.ndarray) -> np.ndarray: ...
-    def begin(self, block: "Block", steps: np.ndarray, levels: np.ndarray, bands: layout.BandLayout) -> None: ...
+    def magnitudes(
+        self, channel: int, bins: np.ndarray, shifts: np.ndarray, table: FrequencyTable, rows: np.ndarray
+    ) -> np.ndarray: ...
+    def begin(self, block: Block, steps: np.ndarray, levels: np.ndarray, bands: layout.BandLayout) -> None: ...
 
 
 class Walk:
@@ -53,23 +50,23 @@ class Walk:
         self.memories = [contexts.ChannelMemory(geo) for _ in range(channels)]
         self.before = 0
         self.deepest = 0
-        self.modes = np.full(geo.coarse_bands, STEREO_MODES, np.int64)
+        self.modes = np.full(geo.coarse_bands, c.STEREO_MODES, np.int64)
 
     def partition(self, depths: list[int], port: Port) -> list[int]:
         """Code the split flags of one superframe, one depth after another; returns the depths of its blocks."""
-        width = 1 << (layout.DEPTHS - 1)
+        width = 1 << (c.BLOCK_DEPTHS - 1)
         starts = np.cumsum([0] + [width >> d for d in depths[:-1]]) if depths else np.zeros(0, int)
         open_nodes, leaves = [0], {}
-        for depth in range(layout.DEPTHS - 1):
+        for depth in range(c.BLOCK_DEPTHS - 1):
             if not open_nodes:
                 break
             span = width >> depth
             leaf = {int(s) for s, d in zip(starts, depths) if d == depth}
             wanted = np.array([int(node not in leaf) for node in open_nodes], np.int32)
-            split = port.code(wanted, self.model.split, depth * layout.DEPTHS + self.deepest, "partition")
+            split = port.code(wanted, self.model.split, depth * c.BLOCK_DEPTHS + self.deepest, "partition")
             leaves.update({node: depth for node, flag in zip(open_nodes, split) if not flag})
             open_nodes = [start for node, flag in zip(open_nodes, split) if flag for start in (node, node + span // 2)]
-        leaves.update(dict.fromkeys(open_nodes, layout.DEPTHS - 1))
+        leaves.update(dict.fromkeys(open_nodes, c.BLOCK_DEPTHS - 1))
         found = [leaves[start] for start in sorted(leaves)]
         self.deepest = max(found)
         return found
@@ -84,7 +81,7 @@ class Walk:
         self.static = (block.depth, self.before)
         self._energies(block, port)
         levels = layout.energy_log(block.energies)
-        steps = step_logs(levels, self.gain, bands, block.depth)
+        steps = step_logs(levels, self.gain, block.depth)
         port.begin(block, steps, levels, bands)
         other = None
         for channel in range(self.channels):
@@ -94,8 +91,8 @@ class Walk:
 
     def _stereo(self, block: Block, port: Port) -> None:
         even, odd = np.arange(0, len(self.modes), 2), np.arange(1, len(self.modes), 2)
-        row = self.modes * (STEREO_MODES + 1)
-        block.modes[even] = port.code(block.modes[even], self.model.stereo, row[even] + STEREO_MODES, "stereo")
+        row = self.modes * (c.STEREO_MODES + 1)
+        block.modes[even] = port.code(block.modes[even], self.model.stereo, row[even] + c.STEREO_MODES, "stereo")
         block.modes[odd] = port.code(block.modes[odd], self.model.stereo, row[odd] + block.modes[odd - 1], "stereo")
         self.modes = block.modes.astype(np.int64)
 
@@ -111,21 +108,29 @@ class Walk:
                 key = (context.channel, stage)
                 predicted, rows = self.model.energy_rows(key, features, reference, self.static)
                 wanted = energies[at] - predicted + HALF_ENERGY
-                wanted = np.minimum(np.maximum(wanted, 0), ENERGY_RESIDUALS - 1)
+                wanted = np.minimum(np.maximum(wanted, 0), c.ENERGY_RESIDUALS - 1)
                 symbols = port.code(wanted, self.model.energy_table[key], rows, "energies")
                 values = symbols + predicted - HALF_ENERGY
-                outside = (symbols == 0) | (symbols == ENERGY_RESIDUALS - 1)
+                outside = (symbols == 0) | (symbols == c.ENERGY_RESIDUALS - 1)
                 if outside.any():
                     sign = np.where(symbols[outside] == 0, -1, 1)
                     values[outside] += sign * port.escape(sign * (energies[at][outside] - values[outside]), "energies")
-                if values.min() < 0 or values.max() > layout.ENERGY_MAX:
+                if values.min() < 0 or values.max() > c.ENERGY_MAX:
                     raise DamagedError("a band energy is out of range")
                 energies[at] = values
                 context.decoded(stage, at, values)
             other = context
 
-    def _coefficients(self, channel: int, block: Block, bands: layout.BandLayout, levels: np.ndarray, steps: np.ndarray,
-                      other: contexts.CoefficientContext | None, port: Port) -> contexts.CoefficientContext:
+    def _coefficients(
+        self,
+        channel: int,
+        block: Block,
+        bands: layout.BandLayout,
+        levels: np.ndarray,
+        steps: np.ndarray,
+        other: contexts.CoefficientContext | None,
+        port: Port,
+    ) -> contexts.CoefficientContext:
         """Code which bands are not zero, then their magnitudes."""
         memory = self.memories[channel]
         relative = levels - steps
@@ -136,8 +141,8 @@ class Walk:
         audible = np.flatnonzero(block.energies[channel])
         flags = np.zeros(bands.bands, bool)
         flags[audible] = port.bands(channel, audible, self.model.band, rows[audible])
-        shifts = np.maximum(0, (relative >> 6) - (LARGE_OCTAVES - 1))
-        context = contexts.CoefficientContext(memory, bands, steps + layout.OCTAVE * shifts, levels, other)
+        shifts = np.maximum(0, (relative >> 6) - (c.LARGE_OCTAVES - 1))
+        context = contexts.CoefficientContext(memory, bands, steps + c.OCTAVE * shifts, levels, other)
         used = np.flatnonzero(flags[bands.band_of_bin])
         for stage in range(contexts.COEFFICIENT_PASSES):
             bins = used[used % 2 == stage]
@@ -156,7 +161,7 @@ class _Writer:
 
     def __init__(self, encoder: SymbolEncoder) -> None:
         self.encoder = encoder
-        self.tails: list[tuple[np.ndarray, np.ndarray]] = []      # (signed values, shifts) of coded coefficients
+        self.tails: list[tuple[np.ndarray, np.ndarray]] = []  # (signed values, shifts) of coded coefficients
 
     def begin(self, block: Block, steps: np.ndarray, levels: np.ndarray, bands: layout.BandLayout) -> None:
         self.block, self.layout = block, bands
@@ -166,18 +171,19 @@ class _Writer:
         return values
 
     def escape(self, values: np.ndarray, kind: str) -> np.ndarray:
-        self.encoder.encode_golomb(values, 0, kind)
+        self.encoder.encode_golomb(values, c.ENERGY_ESCAPE_ORDER, kind)
         return values
 
     def bands(self, channel: int, at: np.ndarray, table: FrequencyTable, rows: np.ndarray) -> np.ndarray:
         used = np.maximum.reduceat(np.abs(self.block.coefficients[channel]), self.layout.edges[:-1]) > 0
         return self.code(used[at].astype(np.int32), table, rows, "bands")
 
-    def magnitudes(self, channel: int, bins: np.ndarray, shifts: np.ndarray, table: FrequencyTable,
-                   rows: np.ndarray) -> np.ndarray:
+    def magnitudes(
+        self, channel: int, bins: np.ndarray, shifts: np.ndarray, table: FrequencyTable, rows: np.ndarray
+    ) -> np.ndarray:
         values = self.block.coefficients[channel, bins]
         self.tails.append((values, shifts))
-        return self.code(np.minimum(np.abs(values) >> shifts, SYMBOLS - 1), table, rows, "coefficients")
+        return self.code(np.minimum(np.abs(values) >> shifts, c.MAGNITUDE_SYMBOLS - 1), table, rows, "coefficients")
 
     def finish(self) -> None:
         """Escapes, low bits and signs of everything coded so far."""
@@ -187,8 +193,8 @@ class _Writer:
         shifts = np.concatenate([shifts for _, shifts in self.tails])
         magnitudes = np.abs(values)
         high = magnitudes >> shifts
-        escaped = high >= SYMBOLS - 1
-        self.encoder.encode_golomb(high[escaped] - (SYMBOLS - 1), ESCAPE_ORDER, "escapes")
+        escaped = high >= c.MAGNITUDE_SYMBOLS - 1
+        self.encoder.encode_golomb(high[escaped] - (c.MAGNITUDE_SYMBOLS - 1), c.MAGNITUDE_ESCAPE_ORDER, "escapes")
         self.encoder.encode_bits(magnitudes & ((1 << shifts) - 1), shifts, "low bits")
         self.encoder.encode_bits(values[magnitudes > 0] < 0, 1, "signs")
 
@@ -198,7 +204,7 @@ class _Reader:
 
     def __init__(self, decoder: SymbolDecoder) -> None:
         self.decoder = decoder
-        self.tails: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []   # (target, bins, symbols, shifts)
+        self.tails: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []  # (target, bins, symbols, shifts)
 
     def begin(self, block: Block, steps: np.ndarray, levels: np.ndarray, bands: layout.BandLayout) -> None:
         self.block = block
@@ -207,13 +213,14 @@ class _Reader:
         return self.decoder.decode(table, rows, len(values), kind)
 
     def escape(self, values: np.ndarray, kind: str) -> np.ndarray:
-        return self.decoder.decode_golomb(0, len(values), kind)
+        return self.decoder.decode_golomb(c.ENERGY_ESCAPE_ORDER, len(values), kind)
 
     def bands(self, channel: int, at: np.ndarray, table: FrequencyTable, rows: np.ndarray) -> np.ndarray:
         return self.decoder.decode(table, rows, len(at), "bands")
 
-    def magnitudes(self, channel: int, bins: np.ndarray, shifts: np.ndarray, table: FrequencyTable,
-                   rows: np.ndarray) -> np.ndarray:
+    def magnitudes(
+        self, channel: int, bins: np.ndarray, shifts: np.ndarray, table: FrequencyTable, rows: np.ndarray
+    ) -> np.ndarray:
         symbols = self.decoder.decode(table, rows, len(bins), "coefficients")
         self.tails.append((self.block.coefficients[channel], bins, symbols, shifts))
         return symbols
@@ -223,10 +230,10 @@ class _Reader:
             return
         symbols = np.concatenate([tail[2] for tail in self.tails]).astype(np.int64)
         shifts = np.concatenate([tail[3] for tail in self.tails])
-        escaped = np.flatnonzero(symbols == SYMBOLS - 1)
-        symbols[escaped] += self.decoder.decode_golomb(ESCAPE_ORDER, len(escaped), "escapes")
+        escaped = np.flatnonzero(symbols == c.MAGNITUDE_SYMBOLS - 1)
+        symbols[escaped] += self.decoder.decode_golomb(c.MAGNITUDE_ESCAPE_ORDER, len(escaped), "escapes")
         values = (symbols << shifts) | self.decoder.decode_bits(shifts, len(shifts), "low bits")
-        if (values > MAX_MAGNITUDE).any():
+        if (values > c.MAX_MAGNITUDE).any():
             raise DamagedError("a coefficient is out of range")
         some = np.flatnonzero(values)
         negative = self.decoder.decode_bits(1, len(some), "signs").astype(bool)
@@ -245,8 +252,8 @@ def channel_groups(channels: int) -> list[slice]:
 class Group:
     """One channel or a pair. `superframes` lists the blocks of each superframe in time order."""
 
-    gain: int                   # global log step, 1/64 octave
-    coarse_bands: int           # coded bandwidth
+    gain: int  # global log step, 1/64 octave
+    coarse_bands: int  # coded bandwidth
     superframes: list[list[Block]] = field(default_factory=list)
 
 
@@ -257,11 +264,11 @@ class SpectrumStream:
     groups: list[Group]
 
     def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
-        superframe = constants.superframe_length(context.samplerate)
+        superframe = c.superframe_length(context.samplerate)
         port = _Writer(encoder)
         for group, channels in zip(self.groups, channel_groups(context.channels)):
-            encoder.encode_uniform(np.array([group.gain + GAIN_OFFSET]), 1 << 12, "parameters")
-            encoder.encode_uniform(np.array([group.coarse_bands]), len(layout.COARSE_EDGES), "parameters")
+            encoder.encode_uniform(np.array([group.gain + c.SPECTRUM_GAIN_OFFSET]), c.SPECTRUM_GAINS, "parameters")
+            encoder.encode_uniform(np.array([group.coarse_bands]), len(c.COARSE_EDGES), "parameters")
             if not group.coarse_bands:
                 continue
             geo = layout.geometry(superframe, group.coarse_bands)
@@ -274,13 +281,13 @@ class SpectrumStream:
 
     @classmethod
     def read(cls, decoder: SymbolDecoder, context: StreamContext) -> SpectrumStream:
-        superframe = constants.superframe_length(context.samplerate)
+        superframe = c.superframe_length(context.samplerate)
         count = -(-context.frames // superframe)
         port = _Reader(decoder)
         groups = []
         for channels in channel_groups(context.channels):
-            gain = int(decoder.decode_uniform(1 << 12, 1, "parameters")[0]) - GAIN_OFFSET
-            coarse_bands = int(decoder.decode_uniform(len(layout.COARSE_EDGES), 1, "parameters")[0])
+            gain = int(decoder.decode_uniform(c.SPECTRUM_GAINS, 1, "parameters")[0]) - c.SPECTRUM_GAIN_OFFSET
+            coarse_bands = int(decoder.decode_uniform(len(c.COARSE_EDGES), 1, "parameters")[0])
             group = Group(gain, coarse_bands)
             groups.append(group)
             if not coarse_bands:
@@ -299,10 +306,11 @@ class SpectrumStream:
         return cls(groups)
 
 
-GAIN_OFFSET = 1 << 11
-
-
 def _empty_block(geo: layout.Geometry, channels: int, depth: int) -> Block:
     bands = geo.layouts[depth]
-    return Block(depth, np.zeros(geo.coarse_bands, np.int32), np.zeros((channels, bands.bands), np.int64),
-                 np.zeros((channels, bands.bins), np.int32))
+    return Block(
+        depth,
+        np.zeros(geo.coarse_bands, np.int32),
+        np.zeros((channels, bands.bands), np.int64),
+        np.zeros((channels, bands.bins), np.int32),
+    )

@@ -6,22 +6,24 @@ Every number here is an integer computed from decoded integers, so the contexts 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.streams.spectrum_layout import DEPTHS, OCTAVE, BandLayout, Geometry, change_layout
+from evc import constants as c
+from evc.constants import FEATURE_LIMIT, OCTAVE
+from evc.streams.spectrum_layout import BandLayout, Geometry, change_layout
 
-EDGE = 8                        # margin of padded arrays, in bins or bands
-QUIET = -20 * OCTAVE            # log amplitude before anything is decoded
-LIMIT = 127                     # features are clipped to +-LIMIT
-FEATURE_SHIFT = 3               # coefficient features are in 1/8 octave
+EDGE = 8  # margin of padded arrays, in bins or bands
+QUIET = -20 * OCTAVE  # log amplitude before anything is decoded
+FEATURE_SHIFT = 3  # coefficient features are in 1/8 octave
 ENERGY_PASSES = 3
 COEFFICIENT_PASSES = 2
-STATIC_FEATURES = DEPTHS + 1    # which size the block has, and the change from the one before
+STATIC_FEATURES = c.BLOCK_DEPTHS + 1  # which size the block has, and the change from the one before
 BAND_FEATURES = 4
 POSITION_WEIGHT = 3
-WIDE = 6                        # bins on each side that count as the surroundings of a bin
+WIDE = 6  # bins on each side that count as the surroundings of a bin
 LOG_MAGNITUDE = np.rint(OCTAVE * np.log2(np.maximum(np.arange(32), 1))).astype(np.int16)
 
 # What the features of an energy look at: (section, band offsets). Sections: the block before, the one before that,
@@ -62,7 +64,7 @@ def energy_positions(bands: int) -> list[NDArray[np.int64]]:
     return [every[every % 4 == 0], every[every % 4 == 2], every[every % 2 == 1]]
 
 
-def pad(values: NDArray[np.integer]) -> NDArray[np.integer]:
+def pad(values: NDArray[Any]) -> NDArray[Any]:
     """Repeat the edge values EDGE times on both sides."""
     out = np.empty(len(values) + 2 * EDGE, values.dtype)
     out[:EDGE], out[EDGE:-EDGE], out[-EDGE:] = values[0], values, values[-1]
@@ -73,7 +75,7 @@ def static_features(depth: int, before: int) -> NDArray[np.float32]:
     """Features [STATIC_FEATURES] that all symbols of a block share: its size and that of the block before."""
     out = np.zeros(STATIC_FEATURES, np.float32)
     out[depth] = 32
-    out[DEPTHS] = 16 * (before - depth)
+    out[c.BLOCK_DEPTHS] = 16 * (before - depth)
     return out
 
 
@@ -104,7 +106,7 @@ class ChannelMemory:
         self.depth = depth
 
     def push(self, energies: NDArray[np.integer], amplitudes: NDArray[np.int16]) -> None:
-        self.energies1, self.energies2 = 4 * energies, self.energies1
+        self.energies1, self.energies2 = 4 * energies.astype(np.int64), self.energies1
         self.amplitudes1, self.amplitudes2 = amplitudes, self.amplitudes1
 
 
@@ -122,13 +124,12 @@ class EnergyContext:
         self.bands = len(memory.energies1)
         self.channel = 0 if other is None else 1
         self.previous = pad(memory.energies1)
-        self.current = np.zeros_like(self.previous)
-        sections = [self.previous, pad(memory.energies2), self.current]
+        sections = [self.previous, pad(memory.energies2), np.zeros_like(self.previous)]
         if other is not None:
             sections += [other.current, other.previous]
         self.sections = np.concatenate(sections)
         width = self.bands + 2 * EDGE
-        self.current = self.sections[2 * width : 3 * width]
+        self.current: NDArray[np.int64] = self.sections[2 * width : 3 * width]
 
     def features(self, stage: int) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
         """(bands [n], features float32 [n, features], reference energies int64 [n], times four)."""
@@ -139,8 +140,8 @@ class EnergyContext:
         out[:, 0] = reference >> 1
         out[:, 1] = POSITION_WEIGHT * at
         out[:, 2] = np.where(reference == 0, 32, 0)
-        np.minimum(out, LIMIT, out=out)
-        np.maximum(out, -LIMIT, out=out)
+        np.minimum(out, FEATURE_LIMIT, out=out)
+        np.maximum(out, -FEATURE_LIMIT, out=out)
         return at, out, reference
 
     def decoded(self, stage: int, at: NDArray[np.int64], energies: NDArray[np.integer]) -> None:
@@ -158,8 +159,14 @@ class CoefficientContext:
     steps, levels: log step (of the coded part of the magnitude) and log energy per band, 1/64 octave.
     """
 
-    def __init__(self, memory: ChannelMemory, layout: BandLayout, steps: NDArray[np.int64], levels: NDArray[np.int64],
-                 other: CoefficientContext | None) -> None:
+    def __init__(
+        self,
+        memory: ChannelMemory,
+        layout: BandLayout,
+        steps: NDArray[np.int64],
+        levels: NDArray[np.int64],
+        other: CoefficientContext | None,
+    ) -> None:
         self.layout, self.channel = layout, 0 if other is None else 1
         self.steps, self.levels = steps.astype(np.int16), levels.astype(np.int16)
         self.bands = self._band_features()
@@ -173,7 +180,7 @@ class CoefficientContext:
             sections.append(other.current)
         self.sections = np.concatenate(sections)
         width = layout.bins + 2 * EDGE
-        self.current = self.sections[3 * width : 4 * width]
+        self.current: NDArray[np.int16] = self.sections[3 * width : 4 * width]
 
     def _band_features(self) -> NDArray[np.float32]:
         """[bands, BAND_FEATURES]: own level, levels of the bands below and above, all against the step; width."""
@@ -183,7 +190,7 @@ class CoefficientContext:
         out[1] = (padded[EDGE - 1 : -EDGE - 1] - self.steps) >> FEATURE_SHIFT
         out[2] = (padded[EDGE + 1 : len(padded) - EDGE + 1] - self.steps) >> FEATURE_SHIFT
         out[3] = self.layout.widths
-        return np.clip(out, -LIMIT, LIMIT).T.copy()
+        return np.clip(out, -FEATURE_LIMIT, FEATURE_LIMIT).T.copy()
 
     def features(self, stage: int, bins: NDArray[np.int64], band: NDArray[np.int64]) -> NDArray[np.float32]:
         """Features float32 [len(bins), features] of `bins`, which lie in the bands `band`."""
@@ -191,8 +198,8 @@ class CoefficientContext:
         near = self.sections[(bins + EDGE)[:, None] + offsets]
         near -= self.steps[band][:, None]
         near >>= FEATURE_SHIFT
-        np.minimum(near, LIMIT, out=near)
-        np.maximum(near, -LIMIT, out=near)
+        np.minimum(near, FEATURE_LIMIT, out=near)
+        np.maximum(near, -FEATURE_LIMIT, out=near)
         out = np.empty((len(bins), BAND_FEATURES + near.shape[1]), np.float32)
         out[:, :BAND_FEATURES] = self.bands[band]
         out[:, BAND_FEATURES:] = near
@@ -209,8 +216,13 @@ class CoefficientContext:
         return self.current[EDGE:-EDGE]
 
 
-def band_rows(relative: NDArray[np.int64], loudest: NDArray[np.int64], layout: BandLayout,
-              beside: NDArray[np.int64] | None, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+def band_rows(
+    relative: NDArray[np.int64],
+    loudest: NDArray[np.int64],
+    layout: BandLayout,
+    beside: NDArray[np.int64] | None,
+    steps: NDArray[np.int64],
+) -> NDArray[np.int64]:
     """Table rows int64 [bands] for the flags that tell which bands hold any coefficient.
 
     relative: log energy less log step; loudest: loudest bin of the block before; beside: loudest bin of the first

@@ -7,24 +7,23 @@ as float32 matrices, which is exact in any order of summation because every part
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc.coder import FrequencyTable
-from evc.streams.spectrum_contexts import LIMIT, STATIC_FEATURES, static_features
-from evc.streams.spectrum_layout import DEPTHS
+from evc.constants import (
+    ACTIVATION_LIMIT,
+    BLOCK_DEPTHS,
+    ENERGY_SCALES,
+    FEATURE_LIMIT,
+    MAGNITUDE_SCALES,
+    MAGNITUDE_SHAPES,
+)
+from evc.streams.spectrum_contexts import STATIC_FEATURES, static_features
+from evc.streams.spectrum_tables import tables
 
-ACTIVATION_LIMIT = 255
-TABLES = "spectrum.npz"
-ENERGY_RESIDUALS = 33           # symbols: differences -16 ... 16, the ends being escapes
-ENERGY_SCALES = 8
-SCALE_ROWS = 48                 # coefficient distributions: 48 scales ...
-SHAPE_ROWS = 3                  # ... of 3 shapes
-SYMBOLS = 17                    # magnitudes 0 ... 15 and the escape
-
-_LAST_ROWS = np.array([SCALE_ROWS - 1, SHAPE_ROWS - 1])
+_LAST_ROWS = np.array([MAGNITUDE_SCALES - 1, MAGNITUDE_SHAPES - 1])
 
 Features = NDArray[np.float32]
 
@@ -38,7 +37,7 @@ class IntegerNetwork:
 
     def __init__(self, layers: list[tuple[np.ndarray, np.ndarray, int]]) -> None:
         self.layers = []
-        reach = float(LIMIT)
+        reach = float(FEATURE_LIMIT)
         for weights, biases, shift in layers:
             if (np.abs(weights).sum(axis=1) * reach + np.abs(biases)).max() >= 2**24:
                 raise ValueError("a layer of an integer network can exceed the exact range of float32")
@@ -48,8 +47,11 @@ class IntegerNetwork:
             reach = float(ACTIVATION_LIMIT)
         weights, biases = self.layers[0]
         self.first = np.ascontiguousarray(weights[STATIC_FEATURES:])
-        self.biases = {(depth, before): biases + static_features(depth, before) @ weights[:STATIC_FEATURES]
-                       for depth in range(DEPTHS) for before in range(DEPTHS)}
+        self.biases = {
+            (depth, before): biases + static_features(depth, before) @ weights[:STATIC_FEATURES]
+            for depth in range(BLOCK_DEPTHS)
+            for before in range(BLOCK_DEPTHS)
+        }
 
     def __call__(self, features: Features, static: tuple[int, int]) -> NDArray[np.float32]:
         """Integer features float32 [n, inputs] of a block, with (depth, depth before), to float32 [n, outputs]."""
@@ -69,24 +71,33 @@ class SpectrumModel:
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         def network(name: str) -> IntegerNetwork:
-            return IntegerNetwork([(arrays[f"{name}.w{i}"].astype(np.int64), arrays[f"{name}.b{i}"].astype(np.int64),
-                                    int(arrays[f"{name}.shifts"][i])) for i in range(3)])
+            return IntegerNetwork(
+                [
+                    (
+                        arrays[f"{name}.w{i}"].astype(np.int64),
+                        arrays[f"{name}.b{i}"].astype(np.int64),
+                        int(arrays[f"{name}.shifts"][i]),
+                    )
+                    for i in range(3)
+                ]
+            )
 
         def table(name: str) -> FrequencyTable:
             return FrequencyTable(arrays[name].astype(np.int64))
 
         pairs = [(channel, stage) for channel in range(2) for stage in range(3)]
-        self.energy = {key: network("energy%d%d" % key) for key in pairs}
-        self.energy_table = {key: table("energy%d%d.table" % key) for key in pairs}
+        self.energy = {key: network(f"energy{key[0]}{key[1]}") for key in pairs}
+        self.energy_table = {key: table(f"energy{key[0]}{key[1]}.table") for key in pairs}
         pairs = [(channel, stage) for channel in range(2) for stage in range(2)]
-        self.coefficient = {key: network("coefficient%d%d" % key) for key in pairs}
-        self.coefficient_table = {key: table("coefficient%d%d.table" % key) for key in pairs}
+        self.coefficient = {key: network(f"coefficient{key[0]}{key[1]}") for key in pairs}
+        self.coefficient_table = {key: table(f"coefficient{key[0]}{key[1]}.table") for key in pairs}
         self.band = table("band.table")
         self.stereo = table("stereo.table")
         self.split = table("split.table")
 
-    def energy_rows(self, key: tuple[int, int], features: Features, reference: np.ndarray,
-                    static: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    def energy_rows(
+        self, key: tuple[int, int], features: Features, reference: np.ndarray, static: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(predicted energy index int64 [n], table rows int64 [n])."""
         out = self.energy[key](features, static).astype(np.int64)
         predicted = reference + out[:, 0]
@@ -98,11 +109,10 @@ class SpectrumModel:
         out = self.coefficient[key](features, static).astype(np.int64)
         np.maximum(out, 0, out=out)
         np.minimum(out, _LAST_ROWS, out=out)
-        return out[:, 0] + SCALE_ROWS * out[:, 1]
+        return out[:, 0] + MAGNITUDE_SCALES * out[:, 1]
 
 
 @lru_cache(maxsize=1)
 def spectrum_model() -> SpectrumModel:
     """The model of version 1, loaded once."""
-    with resources.files("evc.spec").joinpath("tables", TABLES).open("rb") as file, np.load(file) as arrays:
-        return SpectrumModel(dict(arrays))
+    return SpectrumModel(tables())

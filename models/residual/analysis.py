@@ -1,100 +1,113 @@
-"""What the spectrum encoder decides before quantising: partition, stereo modes, band energies."""
+"""What the spectrum encoder decides before quantising: the partition into blocks, and the band energies."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from numpy.typing import NDArray
 
-from evc.streams import spectrum_layout as L
-from evc.streams.spectrum_steps import _tables
+from evc import constants as c
 from evc.models.residual.mdct import dct4, fold
+from evc.streams.spectrum_layout import BandLayout, Geometry
+from evc.streams.spectrum_tables import psychoacoustics
 
-BLOCK_PENALTY = 30.0       # bits: side information of one more block
-LOG_FLOOR = 2.0**-8
+Signal = NDArray[np.float32]
+
+BLOCK_PENALTY = 50.0  # bits: what one more block costs besides its coefficients
+LOG_FLOOR = 2.0**-8  # amplitude, 16-bit units, below which nothing is told apart
+PARTITION_EXPONENT = 0.6  # of a step in its band's energy, when block sizes are compared
+SPLITS = c.BLOCK_DEPTHS - 1
 
 
-def uniform_spectra(signal, first, count, size):
-    """MDCT [channels, blocks, size] of `count` samples from `first` in equal blocks of `size`."""
+def uniform_spectra(signal: Signal, first: int, count: int, size: int) -> Signal:
+    """Spectra [channels, blocks, size] of `count` samples of `signal` [channels, samples] from `first` on, in blocks
+    of equal `size`."""
     half = size // 2
-    work = signal[:, first - half: first + count + half].copy()
+    work = signal[:, first - half : first + count + half].copy()
     edges = np.arange(count // size + 1) * size + half
     fold(work, edges, np.full(len(edges), size))
-    return dct4(work[:, half: half + count].reshape(len(work), -1, size))
+    return dct4(work[:, half : half + count].reshape(len(work), -1, size))
 
 
-def band_rms(spectra, layout):
-    """RMS float32 [..., bands] of spectra [..., bins]."""
-    sums = np.add.reduceat(np.square(spectra[..., : layout.bins]), layout.edges[:-1], axis=-1)
-    return np.sqrt(sums / layout.widths.astype(np.float32))
+def band_rms(spectra: Signal, bands: BandLayout) -> Signal:
+    """Root mean squares [..., bands] of spectra [..., bins]."""
+    sums = np.add.reduceat(np.square(spectra[..., : bands.bins]), bands.edges[:-1], axis=-1)
+    return np.sqrt(sums / bands.widths.astype(np.float32))
 
 
-def choose_partitions(signal, first, superframes, geo, gain):
-    """Block sizes per superframe: list of tuples of depths. signal float32 [channels, samples] scaled to 16 bits."""
-    N = geo.superframe
-    count = superframes * N
-    small = geo.coarse
-    shortest = uniform_spectra(signal, first, count, N >> (L.DEPTHS - 1))
-    rms = np.maximum(band_rms(shortest, small), LOG_FLOOR)
-    _, offset = _tables(tuple(int(e) for e in small.edges))
-    inverse = 2.0 ** (-2 * (gain / 64 + 6 + 0.6 * (np.log2(rms) - 6) + offset / 64))     # step ** -2
+def model_steps(rms: Signal, gain: int, exponent: float) -> Signal:
+    """Step sizes [..., coarse bands] that the decoder would derive, about: enough to compare choices by."""
+    offset = psychoacoustics("coarse")[1][: rms.shape[-1]] / c.OCTAVE
+    level = np.log2(np.maximum(rms, LOG_FLOOR)) - c.STEP_REFERENCE / c.OCTAVE
+    steps = np.exp2((gain + c.STEP_REFERENCE) / c.OCTAVE + exponent * level + offset)
+    return steps.astype(np.float32)
+
+
+def choose_partitions(signal: Signal, first: int, superframes: int, geo: Geometry, gain: int) -> list[tuple[int, ...]]:
+    """The depths of the blocks of each superframe.
+
+    The cheapest partition by sum(log2(1 + |X| / step)) + BLOCK_PENALTY per block, over all dyadic ones. The step is
+    the same for all block sizes: derived from the shortest blocks, and dominated by the quietest of those that a
+    longer block covers, so that noise does not spread into what is quiet (pre-echo).
+
+    signal: float32 [channels, samples], 16-bit units; gain: log step in 1/64 octave.
+    """
+    count = superframes * geo.superframe
+    shortest = uniform_spectra(signal, first, count, geo.superframe >> SPLITS)
+    precision = model_steps(band_rms(shortest, geo.coarse), gain, PARTITION_EXPONENT) ** -2
     costs = []
-    for depth in range(L.DEPTHS):
-        size = N >> depth
-        blocks = count // size
-        ratio = inverse.reshape(len(signal), blocks, -1, small.bands).mean(axis=2)
-        scale = np.repeat(np.sqrt(ratio).astype(np.float32), small.widths << (L.DEPTHS - 1 - depth), axis=-1)
-        spectra = shortest if depth == L.DEPTHS - 1 else uniform_spectra(signal, first, count, size)
-        magnitude = np.abs(spectra[..., : scale.shape[-1]])
-        magnitude *= scale
-        magnitude += 1
-        bits = np.log2(magnitude, out=magnitude).sum(axis=(0, 2)) + BLOCK_PENALTY
+    for depth in range(c.BLOCK_DEPTHS):
+        size = geo.superframe >> depth
+        mean = precision.reshape(len(signal), count // size, -1, geo.coarse.bands).mean(axis=2)
+        inverse = np.repeat(np.sqrt(mean), geo.coarse.widths << (SPLITS - depth), axis=-1)
+        spectra = shortest if depth == SPLITS else uniform_spectra(signal, first, count, size)
+        ratio = np.abs(spectra[..., : inverse.shape[-1]]) * inverse
+        ratio += 1
+        bits = np.log2(ratio, out=ratio).sum(axis=(0, 2)) + BLOCK_PENALTY
         costs.append(bits.reshape(superframes, 1 << depth))
+    return _cheapest(costs)
+
+
+def _cheapest(costs: list[Signal]) -> list[tuple[int, ...]]:
+    """Depths per superframe from costs [superframes, 2**depth] of every block of every size, leaves to root."""
     best = costs[-1]
-    splits = []
-    for depth in range(L.DEPTHS - 2, -1, -1):
-        children = best.reshape(superframes, -1, 2).sum(axis=2)
-        splits.append(children < costs[depth])
-        best = np.minimum(children, costs[depth])
-    splits = splits[::-1]
-    return [partition_from_splits([s[i] for s in splits]) for i in range(superframes)]
+    splits: list[NDArray[np.bool_]] = []
+    for own in costs[-2::-1]:
+        children = best.reshape(len(own), -1, 2).sum(axis=2)
+        splits.insert(0, children < own)
+        best = np.minimum(children, own)
+
+    def leaves(superframe: int, depth: int, node: int) -> tuple[int, ...]:
+        if depth == SPLITS or not splits[depth][superframe, node]:
+            return (depth,)
+        return leaves(superframe, depth + 1, 2 * node) + leaves(superframe, depth + 1, 2 * node + 1)
+
+    return [leaves(superframe, 0, 0) for superframe in range(len(best))]
 
 
-def partition_from_splits(splits):
-    def walk(depth, index):
-        if depth < L.DEPTHS - 1 and splits[depth][index]:
-            return walk(depth + 1, 2 * index) + walk(depth + 1, 2 * index + 1)
-        return (depth,)
-    return walk(0, 0)
+def transform(
+    signal: Signal, first: int, depths: NDArray[np.int64], superframe: int, before: int, after: int
+) -> dict[int, tuple[NDArray[np.int64], Signal]]:
+    """Spectra of blocks in time order: by depth, (numbers of the blocks, float32 [channels, blocks, size]).
 
-
-def block_table(partitions, N):
-    """(starts, depths) int arrays of all blocks in time order, starts relative to the first superframe."""
-    depths = np.array([d for p in partitions for d in p])
-    sizes = N >> depths
-    return np.concatenate([[0], np.cumsum(sizes)[:-1]]), depths
-
-
-def transform(signal, first, starts, depths, N, before, after):
-    """MDCT spectra of the blocks: list by depth of (block numbers, float32 [channels, blocks, size]).
-    before, after: size of the neighbouring blocks outside."""
-    sizes = N >> depths
-    total = int(starts[-1] + sizes[-1])
-    edge_sizes = np.concatenate([[before], sizes, [after]])
-    overlaps = np.minimum(edge_sizes[:-1], edge_sizes[1:])
-    pad = N // 2
-    work = signal[:, first - pad: first + total + pad].copy()
-    fold(work, np.append(starts, total) + pad, overlaps)
+    first: sample of `signal` [channels, samples] at which the first block begins; before, after: sizes of the blocks
+    outside, 0 where there is nothing to overlap with.
+    """
+    sizes = superframe >> depths
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    around = np.concatenate([[before], sizes, [after]])
+    pad = superframe // 2
+    work = signal[:, first - pad : first + starts[-1] + pad].copy()
+    fold(work, starts + pad, np.minimum(around[:-1], around[1:]))
     out = {}
     for depth in np.unique(depths):
         numbers = np.flatnonzero(depths == depth)
-        index = starts[numbers][:, None] + pad + np.arange(N >> depth)
-        out[int(depth)] = (numbers, dct4(work[:, index]))
+        places = starts[numbers][:, None] + pad + np.arange(superframe >> depth)
+        out[int(depth)] = (numbers, dct4(work[:, places]))
     return out
 
 
-def energy_indices(coded, layout):
-    """Band energy indices int [channels, blocks, bands]."""
-    log = 64 * np.log2(np.maximum(band_rms(coded, layout), 1e-9))
-    index = np.rint((log - L.ENERGY_FLOOR) / L.ENERGY_STEP).astype(np.int64) + 1
-    return np.clip(index, 0, L.ENERGY_MAX)
+def energy_indices(spectra: Signal, bands: BandLayout) -> NDArray[np.int64]:
+    """Energy indices [..., bands] of coded spectra [..., bins]; 0 where there is nothing to hear."""
+    log = c.OCTAVE * np.log2(np.maximum(band_rms(spectra, bands), 1e-9))
+    index = np.rint((log - c.ENERGY_FLOOR) / c.ENERGY_STEP).astype(np.int64) + 1
+    return np.clip(index, 0, c.ENERGY_MAX)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants
-from evc.streams import spectrum_layout as layout
-from evc.streams.spectrum import Block, Group, SpectrumStream, channel_groups
-from evc.streams.spectrum_model import SpectrumModel, spectrum_model
+from evc import constants as c
 from evc.models.residual import analysis
 from evc.models.residual.quantise import Quantiser, quantise
 from evc.models.residual.stereo import apply_stereo, choose_stereo
+from evc.source import AudioSource
+from evc.streams import spectrum_layout as layout
+from evc.streams.spectrum import Block, Group, SpectrumStream, channel_groups
+from evc.streams.spectrum_model import SpectrumModel, spectrum_model
 
 FULL_SCALE = np.float32(32768)
 
@@ -29,13 +30,19 @@ class AnalysedGroup:
 
 def bandwidth(samplerate: int, highest: float) -> int:
     """Number of coarse bands that reach at most `highest` Hz, or half the sample rate."""
-    unit = samplerate / 2 / (constants.superframe_length(samplerate) >> (layout.DEPTHS - 1))
-    inside = [n for n, edge in enumerate(layout.COARSE_EDGES) if n and edge * unit <= highest]
+    unit = samplerate / 2 / (c.superframe_length(samplerate) >> (c.BLOCK_DEPTHS - 1))
+    inside = [n for n, edge in enumerate(c.COARSE_EDGES) if n and edge * unit <= highest]
     return min(max(inside, default=1), layout.most_coarse_bands(samplerate))
 
 
-def analyse_group(signal: NDArray[np.float32], partitions: list[tuple[int, ...]], before: int, after: int,
-                  geo: layout.Geometry, gain: int) -> AnalysedGroup:
+def analyse_group(
+    signal: NDArray[np.float32],
+    partitions: list[tuple[int, ...]],
+    before: int,
+    after: int,
+    geo: layout.Geometry,
+    gain: int,
+) -> AnalysedGroup:
     """Transform, stereo decisions and band energies of one segment.
 
     signal: float32 [channels, samples] with one superframe of context on both sides, full scale 32768;
@@ -43,28 +50,29 @@ def analyse_group(signal: NDArray[np.float32], partitions: list[tuple[int, ...]]
     log step in 1/64 octave.
     """
     superframe = geo.superframe
-    starts, depths = analysis.block_table(partitions, superframe)
-    by_depth = analysis.transform(signal, superframe, starts, depths, superframe, before, after)
+    depths = np.array([depth for partition in partitions for depth in partition])
+    by_depth = analysis.transform(signal, superframe, depths, superframe, before, after)
     stereo = len(signal) == 2
-    modes = np.zeros((len(depths), geo.coarse_bands), np.int32)
+    modes = np.zeros((len(depths), geo.coarse_bands), np.int64)
     if stereo:
-        modes = choose_stereo(by_depth, len(depths), geo, gain).astype(np.int32)
-    blocks: list[Block | None] = [None] * len(depths)
-    spectra: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(depths)
+        modes = choose_stereo(by_depth, len(depths), geo, gain)
+    blocks: dict[int, Block] = {}
+    spectra: dict[int, NDArray[np.float32]] = {}
     for depth, (numbers, found) in by_depth.items():
         bands = geo.layouts[depth]
         coded = apply_stereo(found, modes[numbers], geo, depth) if stereo else found[..., : bands.bins]
         energies = analysis.energy_indices(coded, bands)
         for i, number in enumerate(numbers):
             spectra[number] = np.ascontiguousarray(coded[:, i])
-            blocks[number] = Block(depth, modes[number], energies[:, i], np.zeros(spectra[number].shape, np.int32))
-    counts = np.cumsum([len(partition) for partition in partitions])[:-1]
-    return AnalysedGroup(geo, _split(blocks, counts), _split(spectra, counts))
-
-
-def _split(items: list, counts: NDArray[np.int64]) -> list[list]:
-    ends = [0, *counts, len(items)]
-    return [items[a:b] for a, b in zip(ends, ends[1:])]
+            unset = np.zeros(spectra[number].shape, np.int32)
+            blocks[number] = Block(depth, modes[number], energies[:, i], unset)
+    order = iter(range(len(depths)))
+    frames = [[next(order) for _ in partition] for partition in partitions]
+    return AnalysedGroup(
+        geo,
+        [[blocks[number] for number in frame] for frame in frames],
+        [[spectra[number] for number in frame] for frame in frames],
+    )
 
 
 def quantise_group(group: AnalysedGroup | None, gain: int, model: SpectrumModel) -> tuple[Group, float]:
@@ -78,9 +86,9 @@ def quantise_group(group: AnalysedGroup | None, gain: int, model: SpectrumModel)
 class SegmentAnalyser:
     """Analyses the segments of a source for one planned gain. `analyse(i)` may be called in any order."""
 
-    def __init__(self, source, segment_frames: int, gain: int, highest: float) -> None:
+    def __init__(self, source: AudioSource, segment_frames: int, gain: int, highest: float) -> None:
         self.source, self.gain = source, gain
-        self.superframe = constants.superframe_length(source.samplerate)
+        self.superframe = c.superframe_length(source.samplerate)
         self.per_segment = segment_frames // self.superframe
         self.superframes = -(-source.frames // self.superframe)
         self.geo = layout.geometry(self.superframe, bandwidth(source.samplerate, highest))

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants as c
 from evc.coder import FrequencyTable
-from evc.streams.spectrum import LARGE_OCTAVES, SYMBOLS, Block, Group, Walk
+from evc.streams.spectrum import Block, Group, Walk
 from evc.streams.spectrum_layout import BandLayout, Geometry
 from evc.streams.spectrum_model import SpectrumModel
-from evc.models.residual.reconstruction import SHRINK_LARGE, SHRINK_ONE
 
-LAMBDA = 0.10                   # squared steps per bit
+LAMBDA = 0.10  # squared steps per bit
 SIGN_BITS = 1.0
-PLAIN_ROUNDING = 0.36           # for training before there is a model: values below 1 - this become 0
+PLAIN_ROUNDING = 0.38  # for training before there is a model: values below 1 - this become 0
+BITS_OF_ONE = 3.5  # a coefficient of magnitude 1, about ...
+BITS_PER_OCTAVE = 1.5  # ... and more for larger ones
+
+
+Integers = NDArray[Any]
 
 
 class Quantiser:
@@ -21,81 +29,96 @@ class Quantiser:
     def __init__(self, weight: float = LAMBDA) -> None:
         self.weight = weight
         self.bits = 0.0
-        self.spectra: np.ndarray
+        self.spectra: Integers
 
-    def begin(self, block: Block, steps: np.ndarray, levels: np.ndarray, bands: BandLayout) -> None:
+    def begin(self, block: Block, steps: Integers, levels: Integers, bands: BandLayout) -> None:
         self.block, self.layout = block, bands
         block.coefficients[:] = 0
         scale = np.exp2(steps / -64.0).astype(np.float32)
         self.ratio = np.abs(self.spectra) * scale[:, bands.band_of_bin]
-        self.shift = np.maximum(0, ((levels - steps) >> 6) - (LARGE_OCTAVES - 1))
+        self.shift = np.maximum(0, ((levels - steps) >> 6) - (c.LARGE_OCTAVES - 1))
 
-    def code(self, values: np.ndarray, table: FrequencyTable, rows: np.ndarray | int, kind: str) -> np.ndarray:
+    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
         self.bits += float(table.bits[rows, values].sum())
         return values
 
-    def escape(self, values: np.ndarray, kind: str) -> np.ndarray:
+    def escape(self, values: Integers, kind: str) -> Integers:
         self.bits += float((2 * np.log2(values + 1) + 1).sum())
         return values
 
-    def bands(self, channel: int, at: np.ndarray, table: FrequencyTable, rows: np.ndarray) -> np.ndarray:
+    def bands(self, channel: int, at: NDArray[np.int64], table: FrequencyTable, rows: NDArray[np.int64]) -> Integers:
+        """Code a band if what its coefficients save in error is worth their bits and the flag's."""
         ratio = self.ratio[channel]
         nearest = np.floor(ratio + np.float32(0.5))
-        gain = nearest * (2 * ratio - nearest) - np.float32(self.weight) * np.where(nearest > 0, 3.5 + 1.5 * np.log2(np.maximum(nearest, 1)), 0)
-        worth = np.add.reduceat(np.maximum(gain, 0), self.layout.edges[:-1])[at]
-        bits = table.bits[rows]
-        flags = (worth > self.weight * (bits[:, 1] - bits[:, 0])) & (worth > 0)
-        self.bits += float(np.where(flags, bits[:, 1], bits[:, 0]).sum())
+        bits = np.where(nearest > 0, BITS_OF_ONE + BITS_PER_OCTAVE * np.log2(np.maximum(nearest, 1)), 0)
+        saved = nearest * (2 * ratio - nearest) - np.float32(self.weight) * bits.astype(np.float32)
+        worth = np.add.reduceat(np.maximum(saved, 0), self.layout.edges[:-1])[at]
+        flag_bits = table.bits[rows]
+        flags = (worth > self.weight * (flag_bits[:, 1] - flag_bits[:, 0])) & (worth > 0)
+        self.bits += float(np.where(flags, flag_bits[:, 1], flag_bits[:, 0]).sum())
         return flags
 
-    def magnitudes(self, channel: int, bins: np.ndarray, shifts: np.ndarray, table: FrequencyTable,
-                   rows: np.ndarray) -> np.ndarray:
+    def magnitudes(
+        self, channel: int, bins: Integers, shifts: Integers, table: FrequencyTable, rows: NDArray[np.int64]
+    ) -> Integers:
         ratio = self.ratio[channel, bins]
         nearest = np.floor(ratio + np.float32(0.5)).astype(np.int32)
         weight = np.float32(self.weight)
-        cost = table.bits
-        flat, width = cost.ravel(), SYMBOLS
-        base = rows * width
+        costs, base = table.bits.ravel(), rows * table.symbols
         best = np.zeros(len(bins), np.int32)
-        best_bits = flat[base]
+        best_bits = costs[base]
         best_cost = ratio * ratio + weight * best_bits
-        large = bool(shifts.any())
         for candidate in (nearest, nearest - 1):
-            symbols = np.minimum(candidate >> shifts if large else candidate, SYMBOLS - 1)
-            bits = flat[base + np.maximum(symbols, 0)] + np.float32(SIGN_BITS)
-            if large:
-                bits += shifts
-            escaped = symbols == SYMBOLS - 1
-            if escaped.any():
-                bits[escaped] += 2 * np.log2(((candidate >> shifts)[escaped] - SYMBOLS + 2) / 8 + 1) + 4
-            error = ratio - (candidate - np.where(candidate == 1, np.float32(SHRINK_ONE), np.float32(SHRINK_LARGE)))
-            total = error * error + weight * bits
-            better = (candidate > 0) & (total < best_cost)
+            bits = self._bits(candidate, shifts, costs, base)
+            shrink = np.where(candidate == 1, np.float32(c.SHRINK_ONE), np.float32(c.SHRINK_LARGE))
+            error = ratio - (candidate - shrink)
+            cost = error * error + weight * bits
+            better = (candidate > 0) & (cost < best_cost)
             best = np.where(better, candidate, best)
             best_bits = np.where(better, bits, best_bits)
-            best_cost = np.where(better, total, best_cost)
+            best_cost = np.where(better, cost, best_cost)
         self.bits += float(best_bits.sum())
         self.block.coefficients[channel, bins] = np.where(self.spectra[channel, bins] < 0, -best, best)
-        return np.minimum(best >> shifts, SYMBOLS - 1)
+        return np.minimum(best >> shifts, c.MAGNITUDE_SYMBOLS - 1)
+
+    @staticmethod
+    def _bits(
+        magnitudes: Integers, shifts: Integers, costs: NDArray[np.float32], base: Integers
+    ) -> NDArray[np.float32]:
+        """Bits of each magnitude above 0 with its sign, low bits and escape (the last about)."""
+        high = magnitudes >> shifts
+        symbols = np.minimum(np.maximum(high, 0), c.MAGNITUDE_SYMBOLS - 1)
+        bits: NDArray[np.float32] = costs[base + symbols] + shifts.astype(np.float32) + np.float32(SIGN_BITS)
+        escaped = np.flatnonzero(high >= c.MAGNITUDE_SYMBOLS - 1)
+        if len(escaped):
+            beyond = (high[escaped] - (c.MAGNITUDE_SYMBOLS - 1)) / (1 << c.MAGNITUDE_ESCAPE_ORDER) + 1
+            bits[escaped] += (2 * np.floor(np.log2(beyond)) + 1 + c.MAGNITUDE_ESCAPE_ORDER).astype(np.float32)
+        return bits
 
 
 class PlainQuantiser(Quantiser):
     """Rounds with a dead zone, whatever it costs: the start of training, when there is no model yet."""
 
-    def bands(self, channel: int, at: np.ndarray, table: FrequencyTable, rows: np.ndarray) -> np.ndarray:
-        self.values = np.floor(self.ratio + np.float32(1 - PLAIN_ROUNDING)).astype(np.int32) * (self.ratio >= 1 - PLAIN_ROUNDING)
-        self.values = np.where(self.ratio < 1.5, self.values, np.floor(self.ratio + 0.4).astype(np.int32))
+    def bands(self, channel: int, at: Integers, table: FrequencyTable, rows: NDArray[np.int64]) -> Integers:
+        self.values = np.floor(self.ratio + np.float32(PLAIN_ROUNDING)).astype(np.int32)
         return np.maximum.reduceat(self.values[channel], self.layout.edges[:-1])[at] > 0
 
-    def magnitudes(self, channel: int, bins: np.ndarray, shifts: np.ndarray, table: FrequencyTable,
-                   rows: np.ndarray) -> np.ndarray:
+    def magnitudes(
+        self, channel: int, bins: Integers, shifts: Integers, table: FrequencyTable, rows: NDArray[np.int64]
+    ) -> Integers:
         values = self.values[channel, bins]
         self.block.coefficients[channel, bins] = np.where(self.spectra[channel, bins] < 0, -values, values)
-        return np.minimum(values >> shifts, SYMBOLS - 1)
+        return np.minimum(values >> shifts, c.MAGNITUDE_SYMBOLS - 1)
 
 
-def quantise(spectra: list[list[np.ndarray]], blocks: list[list[Block]], geo: Geometry, gain: int, model: SpectrumModel,
-             port: Quantiser) -> Group:
+def quantise(
+    spectra: list[list[Integers]],
+    blocks: list[list[Block]],
+    geo: Geometry,
+    gain: int,
+    model: SpectrumModel,
+    port: Quantiser,
+) -> Group:
     """Quantise blocks whose depths, modes and energies are set. spectra: per superframe and block, float32
     [channels, bins]; coefficients are written into the blocks. The ideal bits are left in `port.bits`."""
     channels = len(blocks[0][0].energies)

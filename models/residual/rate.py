@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from evc.header import Header
+from evc.models.residual.encoder import AnalysedGroup, SegmentAnalyser, encode_segment
 from evc.segment import Segment
 from evc.settings import EncodeSettings
 from evc.source import AudioSource
-from evc.models.residual.encoder import AnalysedGroup, SegmentAnalyser, encode_segment
 
 OCTAVE = 64
-SAMPLED = 6                     # segments that the step size is calibrated on
-CACHED = 16                     # analysed segments kept in memory
-TOLERANCE = 0.004               # of the target, in calibration
+SAMPLED = 6  # segments that the step size is calibrated on
+CACHED = 16  # analysed segments kept in memory
+TOLERANCE = 0.004  # of the target, in calibration
 MAX_PROBES = 6
 LOWEST_GAIN, HIGHEST_GAIN = -12 * OCTAVE, 10 * OCTAVE
-BITS_PER_OCTAVE = -0.95         # d log2(bits) / d log2(step), about
-SEGMENT_OVERHEAD = 31           # bytes of a segment outside its words, with its place in the index
-FILE_OVERHEAD = 60              # bytes of the index and the end marker
-QUALITY_ZERO, QUALITY_SLOPE = 3.2, -0.5          # log2 step of quality 0, and per unit of quality
+BITS_PER_OCTAVE = -0.95  # d log2(bits) / d log2(step), about
+SEGMENT_OVERHEAD = 31  # bytes of a segment outside its words, with its place in the index
+FILE_OVERHEAD = 60  # bytes of the index and the end marker
+QUALITY_ZERO, QUALITY_SLOPE = 3.2, -0.5  # log2 step of quality 0, and per unit of quality
 
 
 def planned_gain(settings: EncodeSettings, source: AudioSource) -> int:

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from evc import constants as c
 from evc.streams import spectrum_layout as layout
-
-SHRINK_ONE = 0.04               # reconstruction points lie this much nearer to zero, in steps
-SHRINK_LARGE = 0.02
-NOISE_EMPTY = 0.65              # noise in a band without coefficients, times its energy
-NOISE_PARTLY = 0.45             # noise between coefficients, times the energy they leave ...
-NOISE_CAP = 0.17                # ... and at most this many steps
-
-NOISE_SIGN = 0
-FOLD = 0.0
-FOLD_FROM = 0.05
 
 
 def noise(counters: np.ndarray) -> np.ndarray:
@@ -27,44 +18,34 @@ def noise(counters: np.ndarray) -> np.ndarray:
     return (x.astype(np.float32) - np.float32(2**31)) * np.float32(3**0.5 * 2.0**-31)
 
 
-def dequantise(coefficients: np.ndarray, energies: np.ndarray, steps: np.ndarray, bands: layout.BandLayout,
-               starts: np.ndarray, channel: int) -> np.ndarray:
+def dequantise(
+    coefficients: np.ndarray,
+    energies: np.ndarray,
+    steps: np.ndarray,
+    bands: layout.BandLayout,
+    starts: np.ndarray,
+    channel: int,
+) -> np.ndarray:
     """Coefficients float32 [channels, blocks, bins] with noise filled in.
 
     coefficients int [channels, blocks, bins]; energies, steps int [channels, blocks, bands]: indices and logs;
     starts int [blocks]: first sample of each block in the file; channel: number of the first channel.
     """
     edges, widths = bands.edges[:-1], bands.widths.astype(np.float32)
-    step = np.exp2(steps / 64.0).astype(np.float32)
-    rms = np.where(energies > 0, np.exp2(layout.energy_log(energies) / 64.0), 0).astype(np.float32)
+    step = np.exp2(steps / c.OCTAVE).astype(np.float32)
+    rms = np.where(energies > 0, np.exp2(layout.energy_log(energies) / c.OCTAVE), 0).astype(np.float32)
     magnitude = np.abs(coefficients).astype(np.float32)
-    shrink = np.where(magnitude == 1, np.float32(SHRINK_ONE), np.float32(SHRINK_LARGE))
+    shrink = np.where(magnitude == 1, np.float32(c.SHRINK_ONE), np.float32(c.SHRINK_LARGE))
     zero = coefficients == 0
     value = np.where(zero, 0, np.copysign(magnitude - shrink, coefficients)) * step[..., bands.band_of_bin]
     coded = np.add.reduceat(np.square(value), edges, axis=-1)
     zeros = np.add.reduceat(zero.astype(np.float32), edges, axis=-1)
     left = np.sqrt(np.maximum(rms * rms * widths - coded, 0) / np.maximum(zeros, 1))
-    level = np.where(zeros == widths, NOISE_EMPTY * rms, np.minimum(NOISE_PARTLY * left, NOISE_CAP * step)).astype(np.float32)
+    level = np.where(zeros == widths, c.FILL_EMPTY * rms, np.minimum(c.FILL_PARTLY * left, c.FILL_CAP * step)).astype(
+        np.float32
+    )
     # Every coefficient of a file has its own sample number: that of its block plus that of its bin.
     number = (starts[:, None] + np.arange(bands.bins)).astype(np.uint32) * np.uint32(8)
     counters = number + (channel + np.arange(len(coefficients), dtype=np.uint32))[:, None, None]
-    plain = noise(counters)
-    if NOISE_SIGN:
-        plain = np.sign(plain) * (1 - NOISE_SIGN) ** 0 if NOISE_SIGN == 1 else plain
-    filling = plain * level[..., bands.band_of_bin]
-    value = value + np.where(zero, filling, 0)
-    if FOLD:
-        start = bands.edges[:-1]
-        source = start // 2
-        source = np.where(start >= 0, source, 0)
-        index = np.arange(bands.bins) - (start - source)[bands.band_of_bin]
-        empty = (zeros == widths)
-        local = np.sqrt(np.add.reduceat(np.square(value), edges, axis=-1) / widths)
-        white = value / np.maximum(local, 1e-9)[..., bands.band_of_bin]
-        copied = white[..., index]
-        power = np.sqrt(np.add.reduceat(np.square(copied), edges, axis=-1) / widths)
-        copied = copied / np.maximum(power, 1e-9)[..., bands.band_of_bin]
-        mixed = (FOLD ** 0.5 * copied + (1 - FOLD) ** 0.5 * plain) * level[..., bands.band_of_bin]
-        use = (empty & (start >= FOLD_FROM * bands.edges[-1]))[..., bands.band_of_bin]
-        value = np.where(use, mixed, value)
-    return value
+    filling = noise(counters) * level[..., bands.band_of_bin]
+    return value + np.where(zero, filling, 0)

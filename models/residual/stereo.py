@@ -1,74 +1,86 @@
-"""Stereo of the spectrum layer: per coarse band left/right, mid/side, or the side predicted from the mid."""
+"""Stereo of the spectrum layer: each coarse band of a block is left/right, or mid/side with the side predicted from
+the mid (spec section 10)."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from evc.streams import spectrum_layout as L
-from evc.streams.spectrum_steps import _tables
+from evc import constants as c
+from evc.models.residual.analysis import SPLITS, model_steps
+from evc.streams.spectrum_layout import Geometry
 
-SWITCH_PENALTY = 12.0      # bits: changing a band's stereo mode
-LOG_FLOOR = 2.0**-8
-PREDICTIONS = np.array([0, 0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75], np.float32)   # of S from M, by mode
+Signal = NDArray[np.float32]
+
+SWITCH_PENALTY = 12.0  # bits: changing a band's mode from one block to the next
+STEP_EXPONENT = 0.7  # of a step in its band's energy
+PREDICTIONS = np.array(c.STEREO_PREDICTIONS, np.float32)  # of the side from the mid, by mode
+HALF_ROOT = np.float32(0.5**0.5)
 
 
-def choose_stereo(spectra_by_depth, blocks, geo, gain):
-    """Stereo mode uint8 [blocks, coarse bands] of a channel pair: 0 left/right, 1 mid/side, 2... predicted side."""
-    coarse_count = geo.coarse_bands
-    costs = np.zeros((blocks, coarse_count, len(PREDICTIONS)), np.float32)
-    for depth, (numbers, spectra) in spectra_by_depth.items():
-        layout = geo.layouts[depth]
-        small = geo.coarse
-        edges = small.edges << (L.DEPTHS - 1 - depth)
-        widths = np.diff(edges)
-        _, offset = _tables(tuple(int(e) for e in small.edges))
-        left, right = spectra[0, :, : edges[-1]], spectra[1, :, : edges[-1]]
-        energy = np.add.reduceat(left**2 + right**2, edges[:-1], axis=-1) / (2 * widths)
-        log_rms = 0.5 * np.log2(np.maximum(energy, LOG_FLOOR**2))
-        inverse = np.repeat(2.0 ** -(gain / 64 + 6 + 0.7 * (log_rms - 6) + offset / 64), widths, axis=-1).astype(np.float32)
-        left, right = left * inverse, right * inverse
-        mid, side = (left + right) * np.float32(0.5**0.5), (left - right) * np.float32(0.5**0.5)
-        def bits(x):
-            return np.add.reduceat(np.log2(1 + np.abs(x)), edges[:-1], axis=-1)
-        costs[numbers, :, 0] = bits(left) + bits(right)
-        mid_bits = bits(mid)
-        for mode in range(1, len(PREDICTIONS)):
-            costs[numbers, :, mode] = mid_bits + bits(side - PREDICTIONS[mode] * mid)
-    # Viterbi in time with a switching penalty, all bands at once
+def choose_stereo(
+    spectra: dict[int, tuple[NDArray[np.int64], Signal]], blocks: int, geo: Geometry, gain: int
+) -> NDArray[np.int64]:
+    """Modes [blocks, coarse bands] of a channel pair.
+
+    The cheapest sequence of modes in each band, by sum(log2(1 + |X| / step)) of both coded channels and
+    SWITCH_PENALTY per change (Viterbi). spectra: as `analysis.transform` returns them.
+    """
+    costs = np.zeros((blocks, geo.coarse_bands, c.STEREO_MODES), np.float32)
+    for depth, (numbers, pair) in spectra.items():
+        costs[numbers] = _mode_costs(pair, geo, depth, gain)
     total = costs[0]
-    back = np.zeros(costs.shape, np.uint8)
+    origin = np.zeros(costs.shape, np.int64)
+    modes = np.arange(c.STEREO_MODES)
     for t in range(1, blocks):
-        best = total.argmin(axis=-1)
-        value = np.take_along_axis(total, best[:, None], -1) + SWITCH_PENALTY
-        stay = total <= value
-        back[t] = np.where(stay, np.arange(costs.shape[-1]), best[:, None])
-        total = np.minimum(total, value) + costs[t]
-    modes = np.zeros((blocks, coarse_count), np.uint8)
+        best = total.argmin(axis=-1)[:, None]
+        switched = np.take_along_axis(total, best, -1) + SWITCH_PENALTY
+        origin[t] = np.where(total <= switched, modes, best)
+        total = np.minimum(total, switched) + costs[t]
+    chosen = np.zeros((blocks, geo.coarse_bands), np.int64)
     state = total.argmin(axis=-1)
     for t in range(blocks - 1, -1, -1):
-        modes[t] = state
-        state = np.take_along_axis(back[t], state[:, None], -1)[:, 0]
-    return modes
+        chosen[t] = state
+        state = np.take_along_axis(origin[t], state[:, None], -1)[:, 0]
+    return chosen
 
 
-def apply_stereo(spectra, modes, geo, depth):
-    """[2, blocks, size] left/right to coded channels, by modes [blocks, coarse bands]."""
-    small = geo.coarse
-    widths = small.widths << (L.DEPTHS - 1 - depth)
-    mode = np.repeat(modes, widths, axis=-1)
-    bins = mode.shape[-1]
-    left, right = spectra[0, :, :bins], spectra[1, :, :bins]
-    mid, side = (left + right) * np.float32(0.5**0.5), (left - right) * np.float32(0.5**0.5)
-    side = side - PREDICTIONS[mode] * mid
+def _mode_costs(pair: Signal, geo: Geometry, depth: int, gain: int) -> Signal:
+    """Bits [blocks, coarse bands, modes] of spectra [2, blocks, size], about."""
+    widths = geo.coarse.widths << (SPLITS - depth)
+    edges = geo.coarse.edges[:-1] << (SPLITS - depth)
+    left, right = pair[..., : geo.coarse.bins << (SPLITS - depth)]
+    energy = np.add.reduceat(left**2 + right**2, edges, axis=-1) / (2 * widths).astype(np.float32)
+    inverse = np.repeat(1 / model_steps(np.sqrt(energy), gain, STEP_EXPONENT), widths, axis=-1)
+    left, right = left * inverse, right * inverse
+    mid, side = (left + right) * HALF_ROOT, (left - right) * HALF_ROOT
+
+    def bits(ratio: Signal) -> Signal:
+        return np.add.reduceat(np.log2(1 + np.abs(ratio)), edges, axis=-1)
+
+    of_mid = bits(mid)
+    sides = [of_mid + bits(side - prediction * mid) for prediction in PREDICTIONS[1:]]
+    return np.stack([bits(left) + bits(right), *sides], axis=-1)
+
+
+def apply_stereo(pair: Signal, modes: NDArray[np.int64], geo: Geometry, depth: int) -> Signal:
+    """Left/right spectra [2, blocks, size] to coded ones [2, blocks, bins], by modes [blocks, coarse bands]."""
+    mode = _mode_of_bin(modes, geo, depth)
+    left, right = pair[..., : mode.shape[-1]]
+    mid, side = (left + right) * HALF_ROOT, (left - right) * HALF_ROOT
     plain = mode == 0
-    return np.stack([np.where(plain, left, mid), np.where(plain, right, side)])
+    return np.stack([np.where(plain, left, mid), np.where(plain, right, side - PREDICTIONS[mode] * mid)])
 
 
-def undo_stereo(coded, modes, geo, depth):
-    small = geo.coarse
-    mode = np.repeat(modes, small.widths << (L.DEPTHS - 1 - depth), axis=-1)
+def undo_stereo(coded: Signal, modes: NDArray[np.int64], geo: Geometry, depth: int) -> Signal:
+    """The inverse of `apply_stereo`. What is added to the mid as noise thereby goes where the signal is."""
+    mode = _mode_of_bin(modes, geo, depth)
     first, second = coded
-    plain = mode == 0
     side = second + PREDICTIONS[mode] * first
-    r = np.float32(0.5**0.5)
-    return np.stack([np.where(plain, first, (first + side) * r), np.where(plain, second, (first - side) * r)])
+    left, right = (first + side) * HALF_ROOT, (first - side) * HALF_ROOT
+    plain = mode == 0
+    return np.stack([np.where(plain, first, left), np.where(plain, second, right)])
+
+
+def _mode_of_bin(modes: NDArray[np.int64], geo: Geometry, depth: int) -> NDArray[np.int64]:
+    return np.repeat(modes, geo.coarse.widths << (SPLITS - depth), axis=-1)

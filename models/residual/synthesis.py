@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.streams import spectrum_layout as layout
-from evc.streams.spectrum import Block, Group
-from evc.streams.spectrum_steps import step_logs
 from evc.models.residual.mdct import dct4, fold
 from evc.models.residual.reconstruction import dequantise
 from evc.models.residual.stereo import undo_stereo
+from evc.streams import spectrum_layout as layout
+from evc.streams.spectrum import Block, Group
+from evc.streams.spectrum_steps import step_logs
 
-FULL_SCALE = np.float32(32768)
+FULL_SCALE = np.float32(2.0**-15)
 
 
-def render_group(groups: dict[int, Group], start: int, frames: int, total: int, superframe: int, segment_frames: int,
-                 channels: slice) -> NDArray[np.float32]:
+def render_group(
+    groups: dict[int, Group], start: int, frames: int, total: int, superframe: int, segment_frames: int, channels: slice
+) -> NDArray[np.float32]:
     """Samples [start, start + frames) of one channel group, float32 [channels, frames], full scale 1.
 
     groups: the group of each decoded segment by segment number; superframes of missing ones are silence.
@@ -52,16 +53,18 @@ def render_group(groups: dict[int, Group], start: int, frames: int, total: int, 
     boundaries = np.cumsum(lengths)[:-1]
     fold(signal, boundaries, np.minimum(lengths[:-1], lengths[1:]), inverse=True)
     offset = start - first * superframe
-    return signal[:, offset : offset + frames] / FULL_SCALE
+    return signal[:, offset : offset + frames] * FULL_SCALE
 
 
-def _spectra(blocks: list[Block], geo: layout.Geometry, gain: int, starts: np.ndarray, channel: int) -> NDArray[np.float32]:
+def _spectra(
+    blocks: list[Block], geo: layout.Geometry, gain: int, starts: np.ndarray, channel: int
+) -> NDArray[np.float32]:
     """Left/right spectra float32 [channels, blocks, size] of blocks of one depth."""
     depth = blocks[0].depth
     bands = geo.layouts[depth]
     coefficients = np.stack([block.coefficients for block in blocks], axis=1)
     energies = np.stack([block.energies for block in blocks])
-    steps = step_logs(layout.energy_log(energies), gain, bands, depth)
+    steps = step_logs(layout.energy_log(energies), gain, depth)
     coded = dequantise(coefficients, energies.transpose(1, 0, 2), steps.transpose(1, 0, 2), bands, starts, channel)
     if len(coded) == 2:
         coded = undo_stereo(coded, np.stack([block.modes for block in blocks]), geo, depth)

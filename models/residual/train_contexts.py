@@ -9,93 +9,34 @@ of learned distributions; weights are rounded to integers and the distributions 
 
 from __future__ import annotations
 
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from evc import constants as c
+from evc.models.residual.training_data import Recorder, collect
 from evc.streams import spectrum_contexts as contexts
-from evc.streams import spectrum_layout as layout
-from evc.streams.spectrum import HALF_ENERGY, STEREO_MODES, Block, Group, Walk
-from evc.streams.spectrum_model import (ACTIVATION_LIMIT, ENERGY_RESIDUALS, ENERGY_SCALES, SCALE_ROWS, SHAPE_ROWS, SYMBOLS,
-                                        IntegerNetwork)
+from evc.streams.spectrum import HALF_ENERGY
+from evc.streams.spectrum_model import IntegerNetwork, SpectrumModel
 
+Arrays = dict[str, NDArray[Any]]
+Report = Callable[[str, int, float], None]
+
+UNIT_HZ = 86.1328125  # of the smallest block at 44.1 kHz: steps take all sample rates for this one
+UPWARD_DB, DOWNWARD_DB = 10.0, 25.0  # loss of spread energy per Bark, towards higher and lower bands
+WIDTH_EXPONENT = 0.22  # of a step, in the width of its band
 HIDDEN = (48, 24)
 FEATURE_SCALE = 1 / 32
-HIDDEN_SCALE = 64               # float activations 0 ... 4 become integers 0 ... 255
+HIDDEN_SCALE = 64  # float activations 0 ... 4 become integers 0 ... 255
 BATCH = 8192
-
-
-class _Named:
-    """Stands for a frequency table while recording."""
-
-    def __init__(self, name: tuple) -> None:
-        self.name = name
-
-
-class Recorder:
-    """Model and port of a walk at once: keeps every context with the symbol coded in it."""
-
-    def __init__(self, keep: float, seed: int) -> None:
-        self.rng, self.keep = np.random.default_rng(seed), keep
-        self.data: dict[tuple, list[tuple[np.ndarray, ...]]] = {}
-        pairs = [(c, s) for c in range(2) for s in range(3)]
-        self.energy_table = {key: _Named(("energy", *key)) for key in pairs}
-        self.coefficient_table = {key: _Named(("coefficient", *key)) for key in pairs}
-        self.band, self.stereo, self.split = _Named(("band",)), _Named(("stereo",)), _Named(("split",))
-
-    def energy_rows(self, key, features, reference, static):
-        self.pending = self._whole(features, static), reference.astype(np.int16)
-        return reference >> 2, reference & 3
-
-    def coefficient_rows(self, key, features, static):
-        self.pending = (features, static)
-        return np.zeros(len(features), np.int64)
-
-    def begin(self, block, steps, levels, bands):
-        self.block, self.layout = block, bands
-
-    def code(self, values, table, rows, kind):
-        if kind == "energies":
-            features, reference = self.pending
-            self._store(table.name, features, reference, (values - HALF_ENERGY + (reference >> 2)).astype(np.int16))
-        else:
-            values = np.asarray(values)
-            self._store(table.name, np.broadcast_to(np.asarray(rows), values.shape).astype(np.int32), values.astype(np.int32))
-        return values
-
-    def escape(self, values, kind):
-        return values
-
-    def bands(self, channel, at, table, rows):
-        used = np.maximum.reduceat(np.abs(self.block.coefficients[channel]), self.layout.edges[:-1]) > 0
-        self._store(table.name, rows.astype(np.int32), used[at].astype(np.int32))
-        return used[at]
-
-    def magnitudes(self, channel, bins, shifts, table, rows):
-        symbols = np.minimum(np.abs(self.block.coefficients[channel, bins]) >> shifts, SYMBOLS - 1)
-        chosen = self.rng.random(len(bins)) < self.keep
-        self._store(table.name, self._whole(self.pending[0][chosen], self.pending[1]), symbols[chosen].astype(np.uint8))
-        return symbols
-
-    @staticmethod
-    def _whole(features, static):
-        """int8 [n, static and other features]."""
-        shared = contexts.static_features(*static).astype(np.int8)
-        return np.concatenate([np.broadcast_to(shared, (len(features), len(shared))), features.astype(np.int8)], axis=1)
-
-    def _store(self, name, *arrays):
-        self.data.setdefault(name, []).append(arrays)
-
-    def record(self, group: Group, geo: layout.Geometry, channels: int) -> None:
-        walk = Walk(geo, channels, group.gain, self)
-        for blocks in group.superframes:
-            walk.partition([block.depth for block in blocks], self)
-            for block in blocks:
-                walk.block(block, self)
-
-    def arrays(self, name: tuple) -> list[np.ndarray]:
-        return [np.concatenate(parts) for parts in zip(*self.data[name])]
 
 
 class _Perceptron(nn.Module):
@@ -106,38 +47,41 @@ class _Perceptron(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for layer in list(self.layers)[:-1]:
-            x = torch.clamp(layer(x), 0, ACTIVATION_LIMIT / HIDDEN_SCALE)
+            x = torch.clamp(layer(x), 0, c.ACTIVATION_LIMIT / HIDDEN_SCALE)
         return self.layers[-1](x)
 
 
 class CoefficientModel(_Perceptron):
-    """Features to a point on a grid of SCALE_ROWS x SHAPE_ROWS distributions, interpolated while training."""
+    """Features to a point on a grid of distributions (scales times shapes), interpolated while training."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__(inputs, 2)
-        magnitudes = torch.arange(SYMBOLS).float()
-        scales = 2 ** torch.linspace(-4, 4, SCALE_ROWS)
+        magnitudes = torch.arange(c.MAGNITUDE_SYMBOLS).float()
+        scales = 2 ** torch.linspace(-4, 4, c.MAGNITUDE_SCALES)
         grid = -1.2 * magnitudes / scales[:, None]
-        shape = torch.arange(SHAPE_ROWS)[:, None, None] * 0.02 * magnitudes
-        self.grid = nn.Parameter(grid.repeat(SHAPE_ROWS, 1, 1) + shape)
+        shape = torch.arange(c.MAGNITUDE_SHAPES)[:, None, None] * 0.02 * magnitudes
+        self.grid = nn.Parameter(grid.repeat(c.MAGNITUDE_SHAPES, 1, 1) + shape)
 
     def place(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         out = self(x)
-        return out[:, 0] * 8 + SCALE_ROWS * 0.45, out[:, 1] + (SHAPE_ROWS - 1) / 2
+        return out[:, 0] * 8 + c.MAGNITUDE_SCALES * 0.45, out[:, 1] + (c.MAGNITUDE_SHAPES - 1) / 2
 
     def bits(self, x: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
         scale, shape = self.place(x)
-        scale, shape = scale.clamp(0, SCALE_ROWS - 1.001), shape.clamp(0, SHAPE_ROWS - 1.001)
+        scale, shape = scale.clamp(0, c.MAGNITUDE_SCALES - 1.001), shape.clamp(0, c.MAGNITUDE_SHAPES - 1.001)
         i, j = scale.detach().long(), shape.detach().long()
         f, g = (scale - i)[:, None], (shape - j)[:, None]
         logits = functional.log_softmax(self.grid, -1)
-        mixed = ((logits[j, i] * (1 - f) + logits[j, i + 1] * f) * (1 - g)
-                 + (logits[j + 1, i] * (1 - f) + logits[j + 1, i + 1] * f) * g)
+        mixed = (logits[j, i] * (1 - f) + logits[j, i + 1] * f) * (1 - g) + (
+            logits[j + 1, i] * (1 - f) + logits[j + 1, i + 1] * f
+        ) * g
         return functional.cross_entropy(mixed, symbols) / np.log(2)
 
-    def integer(self) -> dict[str, np.ndarray]:
+    def integer(self) -> Arrays:
         # Rows are chosen by rounding: half a row is added to the floor of the integer network.
-        return _integer_layers(self.layers, [8.0, 1.0], [SCALE_ROWS * 0.45 + 0.5, (SHAPE_ROWS - 1) / 2 + 0.5])
+        return _integer_layers(
+            self.layers, [8.0, 1.0], [c.MAGNITUDE_SCALES * 0.45 + 0.5, (c.MAGNITUDE_SHAPES - 1) / 2 + 0.5]
+        )
 
 
 class EnergyModel(_Perceptron):
@@ -148,23 +92,24 @@ class EnergyModel(_Perceptron):
 
     def place(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         out = self(x)
-        return out[:, 0] * 16, out[:, 1] * 2 + ENERGY_SCALES / 2
+        return out[:, 0] * 16, out[:, 1] * 2 + c.ENERGY_SCALES / 2
 
     def bits(self, x: torch.Tensor, difference: torch.Tensor) -> torch.Tensor:
         """difference: four times the energy less its reference."""
         centre, scale = self.place(x)
         error = (difference - centre) / 4
-        width = 0.18 * 2 ** (scale.clamp(0, ENERGY_SCALES - 1) / 2)
+        width = 0.18 * torch.exp2(scale.clamp(0, c.ENERGY_SCALES - 1) / 2)
 
-        def likelihood(w):
+        def likelihood(w: torch.Tensor) -> torch.Tensor:
             return torch.sigmoid((error + 0.5) / w) - torch.sigmoid((error - 0.5) / w)
+
         return -torch.log2(0.9 * likelihood(width) + 0.1 * likelihood(3 * width) + 1e-5).mean()
 
-    def integer(self) -> dict[str, np.ndarray]:
-        return _integer_layers(self.layers, [16.0, 2.0], [0.5, ENERGY_SCALES / 2 + 0.5])
+    def integer(self) -> Arrays:
+        return _integer_layers(self.layers, [16.0, 2.0], [0.5, c.ENERGY_SCALES / 2 + 0.5])
 
 
-def _integer_layers(layers: nn.ModuleList, scales: list[float], offsets: list[float]) -> dict[str, np.ndarray]:
+def _integer_layers(layers: nn.ModuleList, scales: list[float], offsets: list[float]) -> Arrays:
     """Round a float network to integers with as many fractional bits as float32 sums stay exact with."""
     arrays, shifts = {}, []
     reach, gain = 127.0, FEATURE_SCALE
@@ -179,12 +124,12 @@ def _integer_layers(layers: nn.ModuleList, scales: list[float], offsets: list[fl
         arrays[f"w{number}"] = np.rint(weights * 2**shift).astype(np.int32)
         arrays[f"b{number}"] = np.rint(biases * 2**shift).astype(np.int32)
         shifts.append(shift)
-        reach, gain = float(ACTIVATION_LIMIT), 1 / HIDDEN_SCALE
+        reach, gain = float(c.ACTIVATION_LIMIT), 1 / HIDDEN_SCALE
     arrays["shifts"] = np.array(shifts, np.int32)
     return arrays
 
 
-def fit(model, features: np.ndarray, targets: np.ndarray, steps: int, rate: float = 4e-3) -> None:
+def fit(model: CoefficientModel | EnergyModel, features: np.ndarray, targets: np.ndarray, steps: int, rate: float = 4e-3) -> None:
     """Train in place on int8 features [n, inputs] and targets [n]."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-5)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
@@ -210,38 +155,43 @@ def table_bits(table: np.ndarray, rows: np.ndarray, symbols: np.ndarray) -> floa
     return float(-np.log2(probability[rows, symbols]).mean())
 
 
-def train(recorder: Recorder, steps: int, report) -> dict[str, np.ndarray]:
+def train(recorder: Recorder, steps: int, report: Report) -> Arrays:
     """All arrays of the tables file."""
-    out: dict[str, np.ndarray] = {}
+    out: Arrays = psychoacoustic_tables()
     for channel in range(2):
         for stage in range(contexts.ENERGY_PASSES):
             name = f"energy{channel}{stage}"
-            features, reference, energies = recorder.arrays(("energy", channel, stage))
-            model = EnergyModel(features.shape[1])
-            fit(model, features, (4 * energies - reference).astype(np.float32), steps)
-            arrays = model.integer()
+            features, reference, energies = recorder.arrays("energy", channel, stage)
+            energy = EnergyModel(features.shape[1])
+            fit(energy, features, (4 * energies - reference).astype(np.float32), steps)
+            arrays = energy.integer()
             raw = _evaluate(arrays, features).astype(np.int64)
             predicted = reference + raw[:, 0]
-            rows = 4 * np.clip(raw[:, 1], 0, ENERGY_SCALES - 1) + (predicted & 3)
-            symbols = np.clip(energies - (predicted >> 2) + HALF_ENERGY, 0, ENERGY_RESIDUALS - 1)
-            table = count_table(rows, symbols, (4 * ENERGY_SCALES, ENERGY_RESIDUALS), _energy_prior())
+            rows = 4 * np.clip(raw[:, 1], 0, c.ENERGY_SCALES - 1) + (predicted & 3)
+            symbols = np.clip(energies - (predicted >> 2) + HALF_ENERGY, 0, c.ENERGY_RESIDUALS - 1)
+            table = count_table(rows, symbols, (4 * c.ENERGY_SCALES, c.ENERGY_RESIDUALS), _energy_prior())
             report(name, len(rows), table_bits(table, rows, symbols))
             out |= {f"{name}.{key}": value for key, value in arrays.items()} | {f"{name}.table": table}
         for stage in range(contexts.COEFFICIENT_PASSES):
             name = f"coefficient{channel}{stage}"
-            features, symbols = recorder.arrays(("coefficient", channel, stage))
+            features, symbols = recorder.arrays("coefficient", channel, stage)
             model = CoefficientModel(features.shape[1])
             fit(model, features, symbols.astype(np.int64), 2 * steps)
             arrays = model.integer()
             raw = _evaluate(arrays, features).astype(np.int64)
-            rows = np.clip(raw[:, 0], 0, SCALE_ROWS - 1) + SCALE_ROWS * np.clip(raw[:, 1], 0, SHAPE_ROWS - 1)
-            prior = functional.softmax(model.grid.detach(), -1).numpy().reshape(-1, SYMBOLS)
+            rows = np.clip(raw[:, 0], 0, c.MAGNITUDE_SCALES - 1) + c.MAGNITUDE_SCALES * np.clip(
+                raw[:, 1], 0, c.MAGNITUDE_SHAPES - 1
+            )
+            prior = functional.softmax(model.grid.detach(), -1).numpy().reshape(-1, c.MAGNITUDE_SYMBOLS)
             table = count_table(rows, symbols, prior.shape, prior)
             report(name, len(rows), table_bits(table, rows, symbols))
             out |= {f"{name}.{key}": value for key, value in arrays.items()} | {f"{name}.table": table}
-    for name, rows_count, symbols_count in (("band", contexts.BAND_ROWS, 2), ("stereo", (STEREO_MODES + 1) ** 2, STEREO_MODES),
-                                            ("split", layout.DEPTHS**2, 2)):
-        rows, symbols = recorder.arrays((name,))
+    for name, rows_count, symbols_count in (
+        ("band", contexts.BAND_ROWS, 2),
+        ("stereo", (c.STEREO_MODES + 1) ** 2, c.STEREO_MODES),
+        ("split", c.BLOCK_DEPTHS**2, 2),
+    ):
+        rows, symbols = recorder.arrays(name)
         prior = np.full((rows_count, symbols_count), 1 / symbols_count)
         table = count_table(rows, symbols, prior.shape, prior)
         report(name, len(rows), table_bits(table, rows, symbols))
@@ -249,23 +199,68 @@ def train(recorder: Recorder, steps: int, report) -> dict[str, np.ndarray]:
     return out
 
 
-def _evaluate(arrays: dict[str, np.ndarray], features: np.ndarray) -> np.ndarray:
+def _evaluate(arrays: Arrays, features: np.ndarray) -> np.ndarray:
     """Outputs of the integer network for features that include the static ones."""
-    network = IntegerNetwork([(arrays[f"w{i}"], arrays[f"b{i}"], int(arrays["shifts"][i])) for i in range(len(HIDDEN) + 1)])
+    network = IntegerNetwork(
+        [(arrays[f"w{i}"], arrays[f"b{i}"], int(arrays["shifts"][i])) for i in range(len(HIDDEN) + 1)]
+    )
     static = features[:, : contexts.STATIC_FEATURES].astype(np.int64)
     before = static[:, -1] // 16 + static[:, :-1].argmax(axis=1)
     out = np.zeros((len(features), len(network.layers[-1][1])), np.float32)
-    for depth in range(layout.DEPTHS):
-        for earlier in range(layout.DEPTHS):
+    for depth in range(c.BLOCK_DEPTHS):
+        for earlier in range(c.BLOCK_DEPTHS):
             chosen = np.flatnonzero((static[:, depth] > 0) & (before == earlier))
-            out[chosen] = network(features[chosen, contexts.STATIC_FEATURES:].astype(np.float32), (depth, earlier))
+            out[chosen] = network(features[chosen, contexts.STATIC_FEATURES :].astype(np.float32), (depth, earlier))
     return out
 
 
 def _energy_prior() -> np.ndarray:
     """Discretised logistics [rows, residuals] by scale and quarter of an index."""
-    scale, quarter = np.divmod(np.arange(4 * ENERGY_SCALES), 4)
-    error = np.arange(ENERGY_RESIDUALS) - HALF_ENERGY - quarter[:, None] / 4
+    scale, quarter = np.divmod(np.arange(4 * c.ENERGY_SCALES), 4)
+    error = np.arange(c.ENERGY_RESIDUALS) - HALF_ENERGY - quarter[:, None] / 4
     width = 0.18 * 2 ** (scale[:, None] / 2)
     prior = 1 / (1 + np.exp(-(error + 0.5) / width)) - 1 / (1 + np.exp(-(error - 0.5) / width)) + 1e-5
     return prior / prior.sum(axis=1, keepdims=True)
+
+
+def psychoacoustic_tables() -> Arrays:
+    """Spreading losses and width offsets of all bands (spec section 9), in 1/64 octave."""
+    out: Arrays = {}
+    for name, edges in (("fine", c.FINE_EDGES), ("coarse", c.COARSE_EDGES)):
+        hertz = np.array(edges) * UNIT_HZ
+        centre = (hertz[1:] + hertz[:-1]) / 2
+        bark = 26.81 * centre / (1960 + centre) - 0.53  # Traunmueller (1990)
+        distance = bark[:, None] - bark
+        loss = np.where(distance > 0, UPWARD_DB * distance, -DOWNWARD_DB * distance) / (20 * np.log10(2))
+        out[f"{name}.spreading"] = np.rint(c.OCTAVE * loss).astype(np.int16)
+        out[f"{name}.offset"] = np.rint(c.OCTAVE * WIDTH_EXPONENT * np.log2(np.diff(hertz) / 100)).astype(np.int16)
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="sound files to train on")
+    parser.add_argument("--out", type=Path, required=True, help="where to write the tables (.npz)")
+    parser.add_argument("--start", type=Path, help="tables of an earlier round to encode the excerpts with")
+    parser.add_argument("--steps", type=int, default=1200, help="of each small network")
+    parser.add_argument("--per-file", type=int, default=2, help="excerpts of each file")
+    parser.add_argument("--keep", type=float, default=0.2, help="share of the magnitudes to train on")
+    parser.add_argument("--skip", action="append", default=[], help="leave out files whose name contains this")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    began = time.monotonic()
+
+    def report(name: str, count: int, bits: float) -> None:
+        print(f"{name:16s} {count:9d} symbols {bits:.4f} bits each  [{time.monotonic() - began:.0f} s]", flush=True)
+
+    model = None
+    if arguments.start:
+        with np.load(arguments.start) as arrays:
+            model = SpectrumModel(dict(arrays))
+    recorder = collect(arguments.folder, model, arguments.per_file, arguments.keep, skip=tuple(arguments.skip))
+    trained: dict[str, Any] = train(recorder, arguments.steps, report)
+    np.savez_compressed(arguments.out, **trained)
+
+
+if __name__ == "__main__":
+    main()

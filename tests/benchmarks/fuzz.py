@@ -1,9 +1,9 @@
-"""Damages small files at random and counts what becomes of them: audio, or an EvcError. Anything else is a fault.
+"""Damages small files at random and counts what becomes of them: audio or an EvcError; all else is a fault.
 
     python tests/benchmarks/fuzz.py SECONDS [SEED]
 
-Most cases get right CRCs again after the damage, so that it reaches the streams. Prints the number of cases, faults
-with their place, the slowest case and the peak memory.
+Most cases get right CRCs again after the damage, so that it reaches the streams. Prints the number of cases,
+faults with their place, the slowest case and the peak memory.
 """
 
 import io

@@ -1,0 +1,16 @@
+"""Ways to damage a file, for tests."""
+
+import io
+
+from evc import constants as c
+from evc.container import ChunkReader
+
+
+def segment_places(data):
+    return [place for place in ChunkReader(io.BytesIO(data)).chunks if place.type == c.CHUNK_SEGM]
+
+
+def with_flipped_bit(data, byte, bit=0):
+    changed = bytearray(data)
+    changed[byte] ^= 1 << bit
+    return bytes(changed)
