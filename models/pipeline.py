@@ -1,7 +1,7 @@
-"""Encoding and rendering of whole files: x = patterns + events + residual (architecture: docs/architecture.md).
+"""Encoding and rendering of whole files: x = patterns + events + residual (docs/architecture.md).
 
-Only the residual's spectrum layer has an encoder so far; further layers are rendered first and subtracted from what
-the residual has to code.
+Only the residual's spectrum layer has an encoder so far. A further layer is rendered first and subtracted from what
+the residual has to code; its stream stands beside the spectrum's in each segment.
 """
 
 from __future__ import annotations
@@ -18,62 +18,103 @@ from evc import constants
 from evc.coder import SymbolEncoder
 from evc.errors import UnsupportedError
 from evc.header import Header
-from evc.models.residual.encoder import SegmentAnalyser, encode_segment
-from evc.models.residual.rate import RateControl, planned_gain
+from evc.models.residual.encoder import AnalysedGroup, SegmentAnalyser, encode_segment
+from evc.models.residual.rate import ACCEPTED, GainSearch, payload_target, planned_gain
 from evc.models.residual.synthesis import render_group
 from evc.segment import Segment, StreamData
 from evc.settings import EncodeSettings
 from evc.source import AudioSource
 from evc.streams import StreamContext
-from evc.streams.spectrum import channel_groups
+from evc.streams.spectrum import SpectrumStream, channel_groups
 from evc.writer import ContainerWriter
 
 Progress = Callable[[int, int], None]  # frames done, frames in all
 
 RENDERED = {constants.STREAM_SPECTRUM}
-BANDWIDTH_HZ = 21_600.0  # what lies above is inaudible and only coded at the highest qualities
+BANDWIDTH_HZ = 21_500.0  # what lies above is inaudible, and coded at the highest qualities only
 FULL_BANDWIDTH_QUALITY = 9.0
+CACHED_SEGMENTS = 16  # files of up to so many segments are searched as a whole
+SAMPLED_SEGMENTS = 6  # longer ones by this many segments, evenly spread
+WORKERS = os.cpu_count() or 1
 
 
 def encode(
     source: AudioSource, writer: ContainerWriter, settings: EncodeSettings, progress: Progress | None = None
 ) -> None:
-    """Encode a whole source into the segments of `writer`. Memory does not grow with the length."""
+    """Encode a whole source into the segments of `writer`.
+
+    Samples and spectra are held for a few segments at a time. At a quality, segments are written as they come; for a
+    bitrate their coded words are kept until the whole file is known to meet it.
+    """
     header = writer.header
-    quality = settings.quality
-    highest = source.samplerate / 2 if quality is not None and quality >= FULL_BANDWIDTH_QUALITY else BANDWIDTH_HZ
-    gain = planned_gain(settings, source)
+    full = settings.quality is not None and settings.quality >= FULL_BANDWIDTH_QUALITY
+    gain = planned_gain(settings, source.channels)
+    highest = source.samplerate / 2 if full else BANDWIDTH_HZ
     analyser = SegmentAnalyser(source, header.segment_frames, gain, highest)
-    rate = RateControl(settings, header, gain, writer.bytes_written)
-    rate.calibrate(analyser)
-    for segment, done in _coded_segments(analyser, header, rate):
+    target = payload_target(settings, header, writer.bytes_written)
+    if target is None:
+        for segment in _coded(analyser, header, gain, {}, progress):
+            writer.add_segment(segment)
+        return
+    for segment in _coded_to_target(analyser, header, gain, target, progress):
         writer.add_segment(segment)
-        if progress:
-            progress(done, source.frames)
 
 
-def _coded_segments(analyser: SegmentAnalyser, header: Header, rate: RateControl) -> Iterator[tuple[Segment, int]]:
-    """Segments in order, with the frames done after each; a few are coded at once."""
-    workers = os.cpu_count() or 1
+def _coded_to_target(
+    analyser: SegmentAnalyser, header: Header, gain: int, target: float, progress: Progress | None
+) -> list[Segment]:
+    """All segments, their words together as near to `target` bytes as the gain allows."""
+    count = header.segments
+    whole = count <= CACHED_SEGMENTS
+    sample = range(count) if whole else [int((i + 0.5) * count / SAMPLED_SEGMENTS) for i in range(SAMPLED_SEGMENTS)]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        analysed = dict(zip(sample, pool.map(analyser.analyse, sample), strict=True))
+
+        def sampled_bits(gain: int) -> float:
+            return sum(pool.map(lambda groups: encode_segment(groups, gain)[1], analysed.values()))
+
+        share = sum(header.segment_span(index)[1] for index in sample) / header.known_frames
+        gain = GainSearch(gain, 8 * target * share).run(sampled_bits)
+    if not whole:
+        analysed = {}
+    search = GainSearch(gain, target)
+    segments = list(_coded(analyser, header, gain, analysed, progress))
+    search.probed(_words(segments))
+    if not whole and abs(search.error()) > ACCEPTED:
+        segments = list(_coded(analyser, header, search.gain, {}, progress))
+    return segments
+
+
+def _words(segments: list[Segment]) -> int:
+    return sum(len(stream.words) for segment in segments for stream in segment.streams)
+
+
+def _coded(
+    analyser: SegmentAnalyser,
+    header: Header,
+    gain: int,
+    analysed: Mapping[int, list[AnalysedGroup | None]],
+    progress: Progress | None,
+) -> Iterator[Segment]:
+    """The segments in order, a few at a time in parallel."""
 
     def code(index: int) -> Segment:
-        stream, _ = encode_segment(rate.analysed(index, analyser), rate.gain(index))
-        return Segment(index, streams=(coded_stream(stream, header, index),))
+        groups = analysed[index] if index in analysed else analyser.analyse(index)
+        stream, _ = encode_segment(groups, gain)
+        return Segment(index, streams=(_stream_data(stream, header, index),))
 
-    with ThreadPoolExecutor(workers) as pool:
-        for first in range(0, header.segments, workers):
-            batch = range(first, min(first + workers, header.segments))
-            for index, segment in zip(batch, pool.map(code, batch)):
-                rate.spent(index, segment)
-                start, frames = header.segment_span(index)
-                yield segment, start + frames
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for first in range(0, header.segments, WORKERS):
+            for segment in pool.map(code, range(first, min(first + WORKERS, header.segments))):
+                yield segment
+                if progress:
+                    progress(sum(header.segment_span(segment.index)), header.known_frames)
 
 
-def coded_stream(stream: Any, header: Header, index: int) -> StreamData:
-    """The words of a spectrum stream of segment `index`."""
-    context = StreamContext(header.samplerate, header.channels, header.segment_span(index)[1], header.phase_bits)
+def _stream_data(stream: SpectrumStream, header: Header, index: int) -> StreamData:
+    frames = header.segment_span(index)[1]
     encoder = SymbolEncoder()
-    stream.write(encoder, context)
+    stream.write(encoder, StreamContext(header.samplerate, header.channels, frames, header.phase_bits))
     coded = encoder.finish()
     return StreamData(constants.STREAM_SPECTRUM, coded.words, coded.symbols, coded.checksum)
 
@@ -89,17 +130,13 @@ def render(header: Header, segments: Mapping[int, Mapping[int, Any]], start: int
         names = ", ".join(constants.STREAM_NAMES[kind] for kind in sorted(kinds - RENDERED))
         raise UnsupportedError(f"this version cannot render: {names}")
     out = np.zeros((header.channels, frames), np.float32)
-    superframe = constants.superframe_length(header.samplerate)
     spectra = {
         index: streams[constants.STREAM_SPECTRUM]
         for index, streams in segments.items()
         if constants.STREAM_SPECTRUM in streams
     }
-    if not spectra or not frames:
-        return out
-    for number, channels in enumerate(channel_groups(header.channels)):
-        groups = {index: stream.groups[number] for index, stream in spectra.items()}
-        out[channels] = render_group(
-            groups, start, frames, header.known_frames, superframe, header.segment_frames, channels
-        )
+    if spectra and frames:
+        for number, channels in enumerate(channel_groups(header.channels)):
+            groups = {index: stream.groups[number] for index, stream in spectra.items()}
+            out[channels] = render_group(groups, header, start, frames, channels)
     return out

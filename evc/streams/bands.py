@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.constants import BLOCK_DEPTHS, COARSE_EDGES, FINE_EDGES, superframe_length
-from evc.streams.spectrum_layout import most_coarse_bands
 
 
 def band_edges(samplerate: int, stride: int, fine: bool) -> NDArray[np.float64]:
@@ -14,10 +13,11 @@ def band_edges(samplerate: int, stride: int, fine: bool) -> NDArray[np.float64]:
 
     A stride of 0 makes a single band. The last band always ends at half the sample rate.
     """
-    highest = COARSE_EDGES[most_coarse_bands(samplerate)]
+    count = superframe_length(samplerate) >> (BLOCK_DEPTHS - 1)
+    highest = max(edge for edge in COARSE_EDGES if edge <= count)
     units = [edge for edge in (FINE_EDGES if fine else COARSE_EDGES) if edge < highest]
     lower = units[::stride] if stride else units[:1]
-    unit = samplerate / 2 / (superframe_length(samplerate) >> (BLOCK_DEPTHS - 1))
+    unit = samplerate / 2 / count
     return np.array([*(edge * unit for edge in lower), samplerate / 2])
 
 

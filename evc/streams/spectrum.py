@@ -22,12 +22,14 @@ HALF_ENERGY = c.ENERGY_RESIDUALS // 2
 @dataclass
 class Block:
     """One block of all channels of a group: stereo modes [coarse bands], energies [channels, bands] and signed
-    quantised coefficients [channels, bins]."""
+    quantised coefficients [channels, bins]. A `held` block has the modes and energies of the block before, whose
+    depth it shares."""
 
     depth: int
     modes: np.ndarray
     energies: np.ndarray
     coefficients: np.ndarray
+    held: bool = False
 
 
 class Port(Protocol):
@@ -49,6 +51,7 @@ class Walk:
         self.geo, self.channels, self.gain, self.model = geo, channels, gain, model
         self.memories = [contexts.ChannelMemory(geo) for _ in range(channels)]
         self.before = 0
+        self.last: Block | None = None
         self.deepest = 0
         self.modes = np.full(geo.coarse_bands, c.STEREO_MODES, np.int64)
 
@@ -76,10 +79,12 @@ class Walk:
         bands = self.geo.layouts[block.depth]
         for memory in self.memories:
             memory.align(block.depth)
-        if self.channels == 2:
-            self._stereo(block, port)
+        self._hold(block, port)
         self.static = (block.depth, self.before)
-        self._energies(block, port)
+        if not block.held:
+            if self.channels == 2:
+                self._stereo(block, port)
+            self._energies(block, port)
         levels = layout.energy_log(block.energies)
         steps = step_logs(levels, self.gain, block.depth)
         port.begin(block, steps, levels, bands)
@@ -88,6 +93,16 @@ class Walk:
             other = self._coefficients(channel, block, bands, levels[channel], steps[channel], other, port)
             self.memories[channel].push(block.energies[channel], other.amplitudes)
         self.before = block.depth
+
+    def _hold(self, block: Block, port: Port) -> None:
+        """Code whether the block has the modes and energies of the one before; if so, give it those."""
+        last = self.last
+        if last is not None and last.depth == block.depth:
+            row = 2 * block.depth + last.held
+            block.held = bool(port.code(np.array([block.held], np.int32), self.model.hold, row, "hold")[0])
+            if block.held:
+                block.modes, block.energies = last.modes, last.energies
+        self.last = block
 
     def _stereo(self, block: Block, port: Port) -> None:
         even, odd = np.arange(0, len(self.modes), 2), np.arange(1, len(self.modes), 2)
@@ -141,7 +156,7 @@ class Walk:
         audible = np.flatnonzero(block.energies[channel])
         flags = np.zeros(bands.bands, bool)
         flags[audible] = port.bands(channel, audible, self.model.band, rows[audible])
-        shifts = np.maximum(0, (relative >> 6) - (c.LARGE_OCTAVES - 1))
+        shifts = np.clip((relative >> 6) - (c.LARGE_OCTAVES - 1), 0, c.MAX_LOW_BITS)
         context = contexts.CoefficientContext(memory, bands, steps + c.OCTAVE * shifts, levels, other)
         used = np.flatnonzero(flags[bands.band_of_bin])
         for stage in range(contexts.COEFFICIENT_PASSES):

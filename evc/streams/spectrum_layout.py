@@ -56,15 +56,17 @@ class Geometry:
 
 
 def most_coarse_bands(samplerate: int) -> int:
-    """Number of coarse bands that fit below half the sample rate."""
+    """Number of coarse bands that begin below half the sample rate; the last one ends there."""
     units = c.superframe_length(samplerate) >> (c.BLOCK_DEPTHS - 1)
-    return sum(edge <= units for edge in c.COARSE_EDGES[1:])
+    return sum(edge < units for edge in c.COARSE_EDGES[:-1])
 
 
 @lru_cache(maxsize=64)
 def geometry(superframe: int, coarse_bands: int) -> Geometry:
-    """The layouts of every block size for `coarse_bands` coded coarse bands."""
-    fine = [e for e in c.FINE_EDGES if e <= c.COARSE_EDGES[coarse_bands]]
+    """The layouts of every block size for `coarse_bands` coded coarse bands, of which none passes half the sample
+    rate."""
+    highest = min(c.COARSE_EDGES[coarse_bands], superframe >> (c.BLOCK_DEPTHS - 1))
+    fine = [e for e in c.FINE_EDGES if e < highest] + [highest]
 
     def at_depth(edges: tuple[int, ...], depth: int) -> BandLayout:
         units = [e for e in edges if e < fine[-1]] + [fine[-1]]

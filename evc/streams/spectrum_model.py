@@ -94,6 +94,7 @@ class SpectrumModel:
         self.band = table("band.table")
         self.stereo = table("stereo.table")
         self.split = table("split.table")
+        self.hold = table("hold.table")
 
     def energy_rows(
         self, key: tuple[int, int], features: Features, reference: np.ndarray, static: tuple[int, int]

@@ -15,6 +15,7 @@ Signal = NDArray[np.float32]
 BLOCK_PENALTY = 50.0  # bits: what one more block costs besides its coefficients
 LOG_FLOOR = 2.0**-8  # amplitude, 16-bit units, below which nothing is told apart
 PARTITION_EXPONENT = 0.6  # of a step in its band's energy, when block sizes are compared
+HOLD_LIMIT = (0.0, 0.0, 0.5, 0.8, 0.9)  # mean distance in energy steps, by depth
 SPLITS = c.BLOCK_DEPTHS - 1
 
 
@@ -106,8 +107,37 @@ def transform(
     return out
 
 
-def energy_indices(spectra: Signal, bands: BandLayout) -> NDArray[np.int64]:
-    """Energy indices [..., bands] of coded spectra [..., bins]; 0 where there is nothing to hear."""
-    log = c.OCTAVE * np.log2(np.maximum(band_rms(spectra, bands), 1e-9))
+def hold_blocks(
+    rms: dict[int, Signal], depths: NDArray[np.int64], modes: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], dict[int, Signal]]:
+    """Which blocks take over the modes and energies of the block before, and the amplitudes they share.
+
+    A run of blocks of one size is grouped as long as the next block's band levels stay within HOLD_LIMIT of the
+    group's, on average; a group shares its mean energies. rms: band amplitudes [channels, bands] by block number;
+    modes: [blocks, coarse bands].
+    """
+    held = np.zeros(len(depths), bool)
+    shared: dict[int, Signal] = {}
+    first = 0
+    for number in range(1, len(depths) + 1):
+        if number < len(depths) and depths[number] == depths[first] and (modes[number] == modes[first]).all():
+            apart = np.abs(np.log2(np.maximum(rms[number], LOG_FLOOR) / np.maximum(_mean(rms, first, number), LOG_FLOOR)))
+            if apart.mean() * c.OCTAVE / c.ENERGY_STEP < HOLD_LIMIT[depths[first]]:
+                held[number] = True
+                continue
+        shared.update(dict.fromkeys(range(first, number), _mean(rms, first, number)))
+        first = number
+    return held, shared
+
+
+def _mean(rms: dict[int, Signal], first: int, end: int) -> Signal:
+    """Amplitudes of the mean energy of blocks first ... end - 1."""
+    mean: Signal = np.sqrt(np.mean([rms[number] ** 2 for number in range(first, end)], axis=0))
+    return mean
+
+
+def energy_indices(rms: Signal) -> NDArray[np.int64]:
+    """Energy indices of band amplitudes, in the same shape; 0 where there is nothing to hear."""
+    log = c.OCTAVE * np.log2(np.maximum(rms, 1e-9))
     index = np.rint((log - c.ENERGY_FLOOR) / c.ENERGY_STEP).astype(np.int64) + 1
     return np.clip(index, 0, c.ENERGY_MAX)

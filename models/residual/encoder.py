@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc import constants as c
+from evc.errors import InputError
 from evc.models.residual import analysis
 from evc.models.residual.quantise import Quantiser, quantise
 from evc.models.residual.stereo import apply_stereo, choose_stereo
@@ -17,6 +19,7 @@ from evc.streams.spectrum import Block, Group, SpectrumStream, channel_groups
 from evc.streams.spectrum_model import SpectrumModel, spectrum_model
 
 FULL_SCALE = np.float32(32768)
+LOUDEST = 256.0  # times full scale: what is louder has another scale
 
 
 @dataclass
@@ -29,10 +32,10 @@ class AnalysedGroup:
 
 
 def bandwidth(samplerate: int, highest: float) -> int:
-    """Number of coarse bands that reach at most `highest` Hz, or half the sample rate."""
+    """Number of coarse bands that it takes to reach `highest` Hz, or half the sample rate."""
     unit = samplerate / 2 / (c.superframe_length(samplerate) >> (c.BLOCK_DEPTHS - 1))
-    inside = [n for n, edge in enumerate(c.COARSE_EDGES) if n and edge * unit <= highest]
-    return min(max(inside, default=1), layout.most_coarse_bands(samplerate))
+    below = sum(edge * unit < highest for edge in c.COARSE_EDGES)
+    return min(max(below, 1), layout.most_coarse_bands(samplerate))
 
 
 def analyse_group(
@@ -57,15 +60,20 @@ def analyse_group(
     if stereo:
         modes = choose_stereo(by_depth, len(depths), geo, gain)
     blocks: dict[int, Block] = {}
+    rms: dict[int, NDArray[np.float32]] = {}
     spectra: dict[int, NDArray[np.float32]] = {}
     for depth, (numbers, found) in by_depth.items():
         bands = geo.layouts[depth]
         coded = apply_stereo(found, modes[numbers], geo, depth) if stereo else found[..., : bands.bins]
-        energies = analysis.energy_indices(coded, bands)
+        amplitudes = analysis.band_rms(coded, bands)
         for i, number in enumerate(numbers):
             spectra[number] = np.ascontiguousarray(coded[:, i])
-            unset = np.zeros(spectra[number].shape, np.int32)
-            blocks[number] = Block(depth, modes[number], energies[:, i], unset)
+            rms[int(number)] = amplitudes[:, i]
+    held, shared = analysis.hold_blocks(rms, depths, modes)
+    for number, depth in enumerate(depths):
+        unset = np.zeros(spectra[number].shape, np.int32)
+        energies = analysis.energy_indices(shared[number])
+        blocks[number] = Block(int(depth), modes[number], energies, unset, bool(held[number]))
     order = iter(range(len(depths)))
     frames = [[next(order) for _ in partition] for partition in partitions]
     return AnalysedGroup(
@@ -84,10 +92,11 @@ def quantise_group(group: AnalysedGroup | None, gain: int, model: SpectrumModel)
 
 
 class SegmentAnalyser:
-    """Analyses the segments of a source for one planned gain. `analyse(i)` may be called in any order."""
+    """Analyses the segments of a source for one planned gain; in any order, and in parallel."""
 
     def __init__(self, source: AudioSource, segment_frames: int, gain: int, highest: float) -> None:
         self.source, self.gain = source, gain
+        self._reading = Lock()  # a source has one read position, whoever reads
         self.superframe = c.superframe_length(source.samplerate)
         self.per_segment = segment_frames // self.superframe
         self.superframes = -(-source.frames // self.superframe)
@@ -118,7 +127,10 @@ class SegmentAnalyser:
         inside = max(0, start)
         frames = max(0, min(start + count, self.source.frames) - inside)
         if frames:
-            out[:, inside - start : inside - start + frames] = self.source.read(inside, frames)
+            with self._reading:
+                out[:, inside - start : inside - start + frames] = self.source.read(inside, frames)
+        if np.abs(out).max(initial=0) > LOUDEST:
+            raise InputError(f"a sample exceeds {LOUDEST:g} times full scale: scale the audio down first")
         return out * FULL_SCALE
 
 

@@ -26,8 +26,7 @@ Integers = NDArray[Any]
 class Quantiser:
     """A port of the walk that decides each magnitude by squared error + LAMBDA * bits, under the real tables."""
 
-    def __init__(self, weight: float = LAMBDA) -> None:
-        self.weight = weight
+    def __init__(self) -> None:
         self.bits = 0.0
         self.spectra: Integers
 
@@ -51,10 +50,10 @@ class Quantiser:
         ratio = self.ratio[channel]
         nearest = np.floor(ratio + np.float32(0.5))
         bits = np.where(nearest > 0, BITS_OF_ONE + BITS_PER_OCTAVE * np.log2(np.maximum(nearest, 1)), 0)
-        saved = nearest * (2 * ratio - nearest) - np.float32(self.weight) * bits.astype(np.float32)
+        saved = nearest * (2 * ratio - nearest) - np.float32(LAMBDA) * bits.astype(np.float32)
         worth = np.add.reduceat(np.maximum(saved, 0), self.layout.edges[:-1])[at]
         flag_bits = table.bits[rows]
-        flags = (worth > self.weight * (flag_bits[:, 1] - flag_bits[:, 0])) & (worth > 0)
+        flags = (worth > LAMBDA * (flag_bits[:, 1] - flag_bits[:, 0])) & (worth > 0)
         self.bits += float(np.where(flags, flag_bits[:, 1], flag_bits[:, 0]).sum())
         return flags
 
@@ -63,7 +62,7 @@ class Quantiser:
     ) -> Integers:
         ratio = self.ratio[channel, bins]
         nearest = np.floor(ratio + np.float32(0.5)).astype(np.int32)
-        weight = np.float32(self.weight)
+        weight = np.float32(LAMBDA)
         costs, base = table.bits.ravel(), rows * table.symbols
         best = np.zeros(len(bins), np.int32)
         best_bits = costs[base]

@@ -37,8 +37,9 @@ def dequantise(
     magnitude = np.abs(coefficients).astype(np.float32)
     shrink = np.where(magnitude == 1, np.float32(c.SHRINK_ONE), np.float32(c.SHRINK_LARGE))
     zero = coefficients == 0
-    value = np.where(zero, 0, np.copysign(magnitude - shrink, coefficients)) * step[..., bands.band_of_bin]
-    coded = np.add.reduceat(np.square(value), edges, axis=-1)
+    value = np.sign(coefficients).astype(np.float32) * (magnitude - shrink) * step[..., bands.band_of_bin]
+    with np.errstate(over="ignore"):  # absurd steps: what is infinite leaves nothing to fill
+        coded = np.add.reduceat(np.square(value), edges, axis=-1)
     zeros = np.add.reduceat(zero.astype(np.float32), edges, axis=-1)
     left = np.sqrt(np.maximum(rms * rms * widths - coded, 0) / np.maximum(zeros, 1))
     level = np.where(zeros == widths, c.FILL_EMPTY * rms, np.minimum(c.FILL_PARTLY * left, c.FILL_CAP * step)).astype(

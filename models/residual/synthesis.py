@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import constants
+from evc.header import Header
 from evc.models.residual.mdct import dct4, fold
 from evc.models.residual.reconstruction import dequantise
 from evc.models.residual.stereo import undo_stereo
@@ -16,17 +18,17 @@ FULL_SCALE = np.float32(2.0**-15)
 
 
 def render_group(
-    groups: dict[int, Group], start: int, frames: int, total: int, superframe: int, segment_frames: int, channels: slice
+    groups: dict[int, Group], header: Header, start: int, frames: int, channels: slice
 ) -> NDArray[np.float32]:
     """Samples [start, start + frames) of one channel group, float32 [channels, frames], full scale 1.
 
     groups: the group of each decoded segment by segment number; superframes of missing ones are silence.
-    total: length of the whole file in frames, at whose ends blocks do not overlap anything.
     """
+    superframe, total = constants.superframe_length(header.samplerate), header.known_frames
     half = superframe // 2
     first = max(0, start - half) // superframe
     last = min(-(-total // superframe), -(-(start + frames + half) // superframe))
-    per_segment = segment_frames // superframe
+    per_segment = header.segment_frames // superframe
     count = channels.stop - channels.start
     signal = np.zeros((count, (last - first) * superframe), np.float32)
     sizes: list[int] = []

@@ -37,6 +37,7 @@ HIDDEN = (48, 24)
 FEATURE_SCALE = 1 / 32
 HIDDEN_SCALE = 64  # float activations 0 ... 4 become integers 0 ... 255
 BATCH = 8192
+LEARNING_RATE = 4e-3
 
 
 class _Perceptron(nn.Module):
@@ -100,18 +101,18 @@ class EnergyModel(_Perceptron):
         error = (difference - centre) / 4
         width = 0.18 * torch.exp2(scale.clamp(0, c.ENERGY_SCALES - 1) / 2)
 
-        def likelihood(w: torch.Tensor) -> torch.Tensor:
-            return torch.sigmoid((error + 0.5) / w) - torch.sigmoid((error - 0.5) / w)
-
-        return -torch.log2(0.9 * likelihood(width) + 0.1 * likelihood(3 * width) + 1e-5).mean()
+        narrow = torch.sigmoid((error + 0.5) / width) - torch.sigmoid((error - 0.5) / width)
+        wide = torch.sigmoid((error + 0.5) / width / 3) - torch.sigmoid((error - 0.5) / width / 3)
+        return -torch.log2(0.9 * narrow + 0.1 * wide + 1e-5).mean()
 
     def integer(self) -> Arrays:
-        return _integer_layers(self.layers, [16.0, 2.0], [0.5, c.ENERGY_SCALES / 2 + 0.5])
+        return _integer_layers(list(self.layers), [16.0, 2.0], [0.5, c.ENERGY_SCALES / 2 + 0.5])
 
 
-def _integer_layers(layers: nn.ModuleList, scales: list[float], offsets: list[float]) -> Arrays:
+def _integer_layers(layers: list[Any], scales: list[float], offsets: list[float]) -> Arrays:
     """Round a float network to integers with as many fractional bits as float32 sums stay exact with."""
-    arrays, shifts = {}, []
+    arrays: Arrays = {}
+    shifts: list[int] = []
     reach, gain = 127.0, FEATURE_SCALE
     for number, layer in enumerate(layers):
         weights, biases = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
@@ -129,10 +130,10 @@ def _integer_layers(layers: nn.ModuleList, scales: list[float], offsets: list[fl
     return arrays
 
 
-def fit(model: CoefficientModel | EnergyModel, features: np.ndarray, targets: np.ndarray, steps: int, rate: float = 4e-3) -> None:
+def fit(model: CoefficientModel | EnergyModel, features: np.ndarray, targets: np.ndarray, steps: int) -> None:
     """Train in place on int8 features [n, inputs] and targets [n]."""
-    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-5)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=1e-5)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.1)
     rng = np.random.default_rng(0)
     for _ in range(steps):
         chosen = rng.integers(0, len(targets), BATCH)
@@ -190,6 +191,7 @@ def train(recorder: Recorder, steps: int, report: Report) -> Arrays:
         ("band", contexts.BAND_ROWS, 2),
         ("stereo", (c.STEREO_MODES + 1) ** 2, c.STEREO_MODES),
         ("split", c.BLOCK_DEPTHS**2, 2),
+        ("hold", 2 * c.BLOCK_DEPTHS, 2),
     ):
         rows, symbols = recorder.arrays(name)
         prior = np.full((rows_count, symbols_count), 1 / symbols_count)

@@ -47,7 +47,8 @@ class Recorder:
         coefficient = [(channel, stage) for channel in range(2) for stage in range(contexts.COEFFICIENT_PASSES)]
         self.energy_table = {key: _Named("energy", *key) for key in energy}
         self.coefficient_table = {key: _Named("coefficient", *key) for key in coefficient}
-        self.band, self.stereo, self.split = _Named("band"), _Named("stereo"), _Named("split")
+        self.band, self.stereo = _Named("band"), _Named("stereo")
+        self.split, self.hold = _Named("split"), _Named("hold")
 
     def record(self, group: Group, geo: Geometry, channels: int) -> None:
         """Walk over a coded group."""

@@ -1,0 +1,149 @@
+"""The bytes of a small file with their meaning, as the Markdown tables of section 13 of the specification."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants as c
+from evc.coder import FrequencyTable, SymbolDecoder
+from evc.header import Header
+from evc.segment import Segment, StreamData
+from evc.streams import StreamContext
+from evc.streams.spectrum import SpectrumStream
+
+_LINE = 16  # bytes of words in a row
+_SYMBOLS = 24  # symbols in a row
+
+
+class _RecordingDecoder(SymbolDecoder):
+    """Keeps (kind, symbols) of every call."""
+
+    def __init__(self, stream: StreamData) -> None:
+        super().__init__(stream.words, stream.symbols, stream.checksum)
+        self.calls: list[tuple[str, list[int]]] = []
+
+    def decode(
+        self, table: FrequencyTable, rows: Any, count: int | None = None, kind: str = ""
+    ) -> NDArray[np.int32]:
+        symbols = super().decode(table, rows, count, kind)
+        self.calls.append((kind, symbols.tolist()))
+        return symbols
+
+    def decode_uniform(self, size: Any, count: int | None = None, kind: str = "") -> NDArray[np.int32]:
+        symbols = super().decode_uniform(size, count, kind)
+        self.calls.append((kind, symbols.tolist()))
+        return symbols
+
+
+class _Rows:
+    """Walks over the bytes of a file and explains them, row by row."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.offset = 0
+        self.lines = ["| offset | bytes | meaning |", "|---|---|---|"]
+
+    def take(self, count: int, meaning: str) -> int:
+        """The next bytes, as an integer; `{}` in the meaning stands for it."""
+        part = self.data[self.offset : self.offset + count]
+        number = int.from_bytes(part, "little")
+        self.lines.append(f"| {self.offset} | `{part.hex(' ').upper()}` | {meaning.format(number)} |")
+        self.offset += count
+        return number
+
+    def varint(self, meaning: str) -> int:
+        """The next varint."""
+        number, count = 0, 0
+        while not count or self.data[self.offset + count - 1] & 0x80:
+            number |= (self.data[self.offset + count] & 0x7F) << 7 * count
+            count += 1
+        part = self.data[self.offset : self.offset + count]
+        self.lines.append(f"| {self.offset} | `{part.hex(' ').upper()}` | {meaning.format(number)} |")
+        self.offset += count
+        return number
+
+
+def listing(data: bytes) -> str:
+    """All bytes of a file of a single segment with a single spectrum stream, then the symbols in its words."""
+    rows = _Rows(data)
+    rows.take(8, "signature")
+    stream: StreamData | None = None
+    header: Header | None = None
+    while rows.offset < len(data):
+        kind = data[rows.offset : rows.offset + 4]
+        rows.take(4, f'"{kind.decode()}"')
+        rows.take(1, "critical" if kind != c.CHUNK_INDX else "optional")
+        length = rows.take(4, "{} bytes of payload")
+        payload = data[rows.offset : rows.offset + length]
+        if kind == c.CHUNK_HEAD:
+            header = Header.read(payload)
+            _header_rows(rows, header)
+        elif kind == c.CHUNK_SEGM:
+            assert header is not None
+            (stream,) = Segment.read(payload, header).streams
+            _segment_rows(rows, stream)
+        elif kind == c.CHUNK_INDX:
+            rows.varint("one segment")
+            rows.varint("its SEGM is at offset {}")
+            rows.take(1, "and has no dependencies")
+        else:
+            rows.take(4, "one segment")
+            rows.take(8, "{} bytes in all")
+            rows.take(8, "INDX is at offset {}")
+        rows.take(4, "CRC-32")
+    assert header is not None and stream is not None
+    return "\n".join(rows.lines) + "\n\n" + _symbols(stream, header)
+
+
+def _header_rows(rows: _Rows, header: Header) -> None:
+    rows.take(1, "major version {}")
+    rows.take(1, "minor version {}")
+    rows.take(4, "{} Hz")
+    rows.take(1, "{} channel")
+    rows.take(8, "{} frames")
+    rows.take(1, f"the source was {header.subtype}")
+    rows.take(1, f"layers: {', '.join(header.layers)}")
+    rows.take(4, "segments of {} frames")
+    rows.take(1, "{} fraction bits in times")
+    rows.take(1, "depth of dependencies: {}")
+    rows.take(4, "span of dependencies: {}")
+    rows.take(1, "no networks")
+
+
+def _segment_rows(rows: _Rows, stream: StreamData) -> None:
+    rows.varint("segment {}")
+    rows.take(1, "no dependencies")
+    rows.take(1, "one stream")
+    rows.take(1, f"of kind {{}}: {c.STREAM_NAMES[stream.kind]}")
+    rows.varint("{} bytes of words")
+    rows.varint("{} symbols")
+    rows.take(4, "CRC-32 of the symbols")
+    for start in range(0, len(stream.words), _LINE):
+        rows.take(min(_LINE, len(stream.words) - start), "words" if start == 0 else "")
+
+
+def _symbols(stream: StreamData, header: Header) -> str:
+    """The symbols of every call, with the kinds that statistics give them."""
+    decoder = _RecordingDecoder(stream)
+    read = SpectrumStream.read(decoder, StreamContext(header.samplerate, header.channels, header.known_frames))
+    decoder.finish()
+    lines = ["| symbols | call | values |", "|---|---|---|"]
+    place = 0
+    for kind, symbols in decoder.calls:
+        for start in range(0, len(symbols), _SYMBOLS):
+            part = symbols[start : start + _SYMBOLS]
+            span = f"{place}" if len(part) == 1 else f"{place} to {place + len(part) - 1}"
+            lines.append(f"| {span} | {kind if start == 0 else ''} | {' '.join(map(str, part))} |")
+            place += len(part)
+    (group,) = read.groups
+    (block,) = group.superframes[0]
+    last = int(np.flatnonzero(block.coefficients[0])[-1])
+    values = " ".join(map(str, block.coefficients[0, : last + 1]))
+    return "\n".join(lines) + (
+        f"\n\nThe gain is {group.gain}, {group.coarse_bands} coarse bands are coded, and the superframe is a single "
+        f"block of depth {block.depth}. Its energies are {' '.join(map(str, block.energies[0]))}, its coefficients, "
+        f"from bin 0 to {last}, {values}; the others are 0.\n"
+    )

@@ -1,0 +1,236 @@
+"""The files among the conformance vectors: what they hold, and how each is made."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants as c
+from evc.coder import SymbolEncoder
+from evc.header import Header, NetworkReference
+from evc.models import pipeline, sequencer
+from evc.segment import Dictionary, Segment, StreamData
+from evc.settings import EncodeSettings
+from evc.source import ArraySource
+from evc.streams import StreamContext
+from evc.streams import spectrum_layout as layout
+from evc.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice
+from evc.streams.events import EventStream
+from evc.streams.gains import OFF
+from evc.streams.latent import LatentStream
+from evc.streams.noise import NoiseStream
+from evc.streams.occurrences import COPY, OccurrenceStream
+from evc.streams.spectrum import Block, Group, SpectrumStream
+from evc.writer import ContainerWriter
+
+Audio = NDArray[np.float64]
+
+
+def _encoded(
+    audio: Audio,
+    samplerate: int,
+    quality: float,
+    superframes: int = c.DEFAULT_SUPERFRAMES_PER_SEGMENT,
+    tags: Mapping[str, str | list[str]] | None = None,
+    note: bytes = b"",
+) -> bytes:
+    """A file of the encoder, with segments of `superframes` and, with `note`, an optional chunk of that content."""
+    source = ArraySource(audio.astype(np.float32), samplerate)
+    length = superframes * c.superframe_length(samplerate)
+    header = Header(samplerate, source.channels, source.frames, layers=("spectrum",), segment_frames=length)
+    target = io.BytesIO()
+    with ContainerWriter(target, header, tags) as writer:
+        if note:
+            writer.add_optional(b"note", note)
+        pipeline.encode(source, writer, EncodeSettings(quality=quality))
+    return target.getvalue()
+
+
+def _sine(frames: int, samplerate: int, hertz: float, level: float) -> Audio:
+    return level * np.sin(2 * np.pi * hertz * np.arange(frames) / samplerate)
+
+
+def _music(frames: int, samplerate: int) -> Audio:
+    """A bar's beginning from the demonstration track, [frames, 2]."""
+    return sequencer.track(10.0, samplerate)[8 * samplerate - 1000 :][:frames].astype(np.float64)
+
+
+def _mono() -> bytes:
+    decay = np.exp(-np.arange(900) / 300)
+    return _encoded(_sine(900, 8000, 440, 0.5) * decay, 8000, quality=2.0, superframes=1)
+
+
+def _stereo() -> bytes:
+    tags = {"title": "Grid", "artist": ["A", "B"]}
+    return _encoded(_music(20_000, 44_100), 44_100, quality=5.0, superframes=2, tags=tags, note=b"kept by editors")
+
+
+def _three() -> bytes:
+    """A pair that falls silent, and a single channel."""
+    audio = np.zeros((9000, 3))
+    audio[:4000, :2] = _music(4000, 22_050)
+    audio[:, 2] = _sine(9000, 22_050, 1234.5, 0.3)
+    return _encoded(audio, 22_050, quality=6.0, superframes=2)
+
+
+def _surround() -> bytes:
+    tones = [_sine(6000, 48_000, 220 * 1.5**channel, 0.2) for channel in range(8)]
+    return _encoded(np.stack(tones, axis=1), 48_000, quality=4.0)
+
+
+def _wide() -> bytes:
+    time = np.arange(30_000) / 192_000
+    return _encoded(0.5 * np.sin(2 * np.pi * (1000 * time + 250_000 * time**2)), 192_000, quality=9.0)
+
+
+def _silence() -> bytes:
+    return _encoded(np.zeros((300_000, 2)), 44_100, quality=6.0)
+
+
+def _sample() -> bytes:
+    return _encoded(np.array([0.5]), 48_000, quality=6.0)
+
+
+def _empty() -> bytes:
+    return _encoded(np.zeros((0, 2)), 48_000, quality=6.0)
+
+
+def _transient() -> bytes:
+    audio = _sine(12_000, 32_000, 330, 0.1)
+    audio[[3000, 7500]] += 0.8
+    audio[9000:] += np.random.default_rng(1).normal(0, 0.2, 3000) * np.exp(-np.arange(3000) / 400)
+    return _encoded(audio, 32_000, quality=6.0, superframes=3)
+
+
+def _quiet() -> bytes:
+    return _encoded(np.random.default_rng(2).normal(0, 2.0**-16, (12_000, 2)), 48_000, quality=8.0)
+
+
+def _loud() -> bytes:
+    """Coefficients large enough for escapes and low bits."""
+    audio = 0.9 * np.sign(_sine(6000, 16_000, 97, 1.0))
+    return _encoded(audio, 16_000, quality=10.0)
+
+
+def _syntax() -> bytes:
+    """Integers that no encoder would choose: all block sizes and modes, energies that jump, huge coefficients."""
+    random = np.random.default_rng(3)
+    geo = layout.geometry(1024, 14)
+    superframes: list[list[Block]] = []
+    for partition in ([0], [1, 2, 3, 4, 4], [4, 4, 3, 2, 1], [2, 2, 2, 2]):
+        superframes.append([_random_block(random, geo, depth) for depth in partition])
+    first, second = superframes[3][:2]
+    second = replace(second, modes=first.modes, energies=first.energies, held=True)
+    second.coefficients[(first.energies == 0)[:, geo.layouts[2].band_of_bin]] = 0
+    superframes[3][1] = second
+    header = Header(8000, 2, 4000, layers=("spectrum",), segment_frames=4096)
+    target = io.BytesIO()
+    with ContainerWriter(target, header) as writer:
+        stream = SpectrumStream([Group(-700, 14, superframes)])
+        writer.add_segment(Segment(0, (), (_coded(c.STREAM_SPECTRUM, stream, StreamContext(8000, 2, 4000)),)))
+    return target.getvalue()
+
+
+def _random_block(random: np.random.Generator, geo: layout.Geometry, depth: int) -> Block:
+    bands = geo.layouts[depth]
+    energies = random.integers(0, c.ENERGY_MAX + 1, (2, bands.bands))
+    scale = 10.0 ** random.integers(-1, 6, (2, bands.bins))
+    coefficients = np.rint(random.laplace(0, scale)).astype(np.int32)
+    coefficients[(random.random((2, bands.bands)) < 0.7)[:, bands.band_of_bin]] = 0
+    coefficients[(energies == 0)[:, bands.band_of_bin]] = 0
+    return Block(depth, random.integers(0, c.STEREO_MODES, geo.coarse_bands), energies, coefficients)
+
+
+def _coded(kind: int, stream: Any, context: StreamContext) -> StreamData:
+    encoder = SymbolEncoder()
+    stream.write(encoder, context)
+    coded = encoder.finish()
+    return StreamData(kind, coded.words, coded.symbols, coded.checksum)
+
+
+def _layers() -> bytes:
+    """Every stream that version 1 has and its first encoder does not write."""
+    header = Header(
+        16_000, 2, 4096, layers=("patterns", "events", "noise", "latent"), segment_frames=2048,
+        reference_depth=1, reference_span=1, networks=(NetworkReference("example", bytes(range(8))),),
+    )  # fmt: skip
+    whole = StreamContext(16_000, 2, 4096, header.phase_bits, 3)
+    context = StreamContext(16_000, 2, 2048, header.phase_bits, 3)
+    target = io.BytesIO()
+    with ContainerWriter(target, header) as writer:
+        dictionary = _coded(c.STREAM_DICTIONARY, _dictionary(), whole)
+        writer.add_dictionary(Dictionary(0, 3, (dictionary,)))
+        streams = [_occurrences(context), _events(), _noise(context), _latents()]
+        kinds = (c.STREAM_OCCURRENCES, c.STREAM_EVENTS, c.STREAM_NOISE, c.STREAM_LATENT)
+        coded = tuple(_coded(kind, stream, context) for kind, stream in zip(kinds, streams, strict=True))
+        writer.add_segment(Segment(0, (), coded))
+        writer.add_segment(Segment(1, (0,)))
+    return target.getvalue()
+
+
+def _dictionary() -> DictionaryStream:
+    encoder = SymbolEncoder()
+    SpectrumStream([Group(0, 0)]).write(encoder, StreamContext(16_000, 1, 100))
+    levels = np.arange(12).reshape(3, 4) * 20
+    lattice = Lattice(8, 6, 4, 3, levels, np.where(levels > 0, levels % 8, 0))
+    return DictionaryStream([Excerpt(100, 500), Explicit(1, 100, encoder.finish()), lattice])
+
+
+def _occurrences(context: StreamContext) -> OccurrenceStream:
+    times = np.array([0, 1000, 20_001, 300, 40_000])
+    n = len(times)
+    stream = OccurrenceStream(
+        times=times, patterns=np.array([0, 1, 0, COPY, COPY]), lags=np.array([0, 0, 0, 32_000, 32_000]),
+        offsets=np.array([0, 7, 0, 0, 0]), lengths=np.array([0, 50, 400, 500, 700]),
+        inverted=np.array([0, 1, 0, 0, 1]), shifts=np.zeros(n, np.int64), rotations=np.zeros(n, np.int64),
+        band_stride=4, polarity=True, spans=True,
+    )  # fmt: skip
+    bands = len(stream.edges(context)) - 1
+    stream.gains = np.arange(n * bands).reshape(n, 1, bands) % 7 - 3
+    stream.gains[1, 0, 0] = OFF
+    return stream
+
+
+def _events() -> EventStream:
+    return EventStream(
+        times=np.array([5, 8000, 16_000, 65_000]), amplitudes=np.array([-3, -4, -3, 5]),
+        pans=np.array([0, -7, 7, 1]), codes=np.array([[1, 200, 3], [1, 200, 3], [1, 200, 4], [0, 9, 1000]]),
+        code_bits=(4, 8, 10), pan_steps=7,
+    )  # fmt: skip
+
+
+def _noise(context: StreamContext) -> NoiseStream:
+    stream = NoiseStream(band_stride=3, hop_shift=2, hold_log2=1)
+    shape = stream.shape(context, stream.hop_shift, stream.band_stride)
+    levels = np.random.default_rng(4).integers(0, 40, shape)
+    levels[1:, 1::2] = levels[1:, 0::2]
+    stream.levels = levels
+    return stream
+
+
+def _latents() -> LatentStream:
+    latents = np.rint(np.random.default_rng(5).normal(0, 4, (2, 2, 6))).astype(np.int64)
+    return LatentStream(latents, 1024, np.full((2, 6), 9), np.array([False, True]))
+
+
+# By name: what the file is for, and the function that makes it.
+FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "mono": ("one channel, one superframe; explained byte by byte in section 13 of the specification", _mono),
+    "stereo": ("music, stereo modes, several segments, tags, an unknown optional chunk", _stereo),
+    "three": ("a pair that falls silent, and a single channel", _three),
+    "surround": ("eight channels", _surround),
+    "wide": ("192 kHz, a sweep up to half the sample rate", _wide),
+    "transient": ("clicks and a burst: blocks of many sizes", _transient),
+    "quiet": ("noise of half a step of 16 bits", _quiet),
+    "loud": ("a square wave at the finest quality: escapes and low bits", _loud),
+    "silence": ("no sound, two segments", _silence),
+    "sample": ("a single frame", _sample),
+    "empty": ("no frames at all", _empty),
+    "syntax": ("integers that no encoder would choose, all block sizes and modes; no sound to compare", _syntax),
+    "layers": ("dictionary, occurrences, events, noise, latents, dependent segments; no sound to compare", _layers),
+}

@@ -1,0 +1,251 @@
+"""The conformance vectors in `spec/vectors`: small files with what a decoder must make of them.
+
+`python -m evc.spec.vectors --check` compares the reference software with them; `--write` makes them anew, and what
+`evc-1.md` and the README quote of them. Once version 1 is released they are only added to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import evc
+from evc import constants as c
+from evc.coder import SymbolDecoder
+from evc.decoding import decode_segment, stream_context
+from evc.errors import EvcError
+from evc.reader import ContainerReader
+from evc.segment import StreamData
+from evc.spec.listing import listing
+from evc.spec.signals import FILES
+from evc.spec.synthesis import synthesise
+from evc.streams import StreamContext, stream_class
+from evc.streams.spectrum import SpectrumStream
+from evc.streams.spectrum_tables import tables
+
+SPEC = Path(__file__).parent
+FOLDER = SPEC / "vectors"
+PEAK_TOLERANCE = 2.0**-17  # of section 11.2; no vector is louder than full scale
+RMS_TOLERANCE = 2.0**-20
+PCM_STEP = 2.0**-23  # of the samples in the FLAC files
+SHOWN_INTEGERS = 1500  # spectra of so many integers are written out, longer ones only as a digest
+
+
+def tables_digest() -> str:
+    """SHA-256 of the frozen tables as section 9.12 defines it, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, array in sorted(tables().items()):
+        digest.update(name.encode() + array.astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+def spectrum_integers(stream: SpectrumStream) -> NDArray[np.int32]:
+    """The integers of a spectrum stream in the order that the README of the vectors gives."""
+    values: list[Any] = []
+    for group in stream.groups:
+        values += [[group.gain, group.coarse_bands]]
+        for blocks in group.superframes:
+            values += [[len(blocks)]]
+            for block in blocks:
+                values += [[block.depth, int(block.held)]]
+                values += [block.modes] if len(block.energies) == 2 else []
+                values += [*block.energies, *block.coefficients]
+    return np.concatenate([np.asarray(part, "<i4") for part in values])
+
+
+def describe(data: bytes) -> dict[str, Any]:
+    """What a decoder must find in a file, apart from its sound."""
+    container = ContainerReader(io.BytesIO(data))
+    header = container.header
+    found: dict[str, Any] = {
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "version": header.version,
+        "samplerate": header.samplerate,
+        "channels": header.channels,
+        "frames": header.known_frames,
+        "layers": list(header.layers),
+        "tags": container.tags,
+        "dictionaries": [],
+        "segments": [],
+    }
+    context = StreamContext(header.samplerate, header.channels, header.known_frames, header.phase_bits)
+    for dictionary in container.dictionaries:
+        entries = replace(context, patterns=dictionary.entries)
+        streams = [_description(data, decode_stream(data, entries)) for data in dictionary.streams]
+        found["dictionaries"].append({"entries": dictionary.entries, "streams": streams})
+    for index in range(container.segments):
+        segment = container.segment(index)
+        context = stream_context(container, index)
+        streams = [_description(data, decode_stream(data, context)) for data in segment.streams]
+        found["segments"].append({"dependencies": list(segment.dependencies), "streams": streams})
+    return found
+
+
+def decode_stream(data: StreamData, context: StreamContext) -> Any:
+    """The stream in its words; DamagedError if its symbols are wrong."""
+    decoder = SymbolDecoder(data.words, data.symbols, data.checksum)
+    stream = stream_class(data.kind).read(decoder, context)
+    decoder.finish()
+    return stream
+
+
+def _description(data: StreamData, stream: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"kind": data.kind, "symbols": data.symbols, "checksum": data.checksum}
+    if isinstance(stream, SpectrumStream):
+        integers = spectrum_integers(stream)
+        found |= {"count": len(integers), "sha256": hashlib.sha256(integers.tobytes()).hexdigest()}
+        if len(integers) > SHOWN_INTEGERS:
+            return found
+    return found | {"integers": _plain(stream)}
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses, arrays and bytes as what JSON has."""
+    if is_dataclass(value):
+        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, bytes):
+        return value.hex()
+    return value
+
+
+def reference_samples(data: bytes) -> NDArray[np.int32] | None:
+    """The samples of section 11.2 in steps of 24 bits, [frames, channels]; None if the file makes no sound that they
+    can hold."""
+    container = ContainerReader(io.BytesIO(data))
+    streams = {index: decode_segment(container, index) for index in range(container.segments)}
+    if not all(streams.values()) or any(kind != c.STREAM_SPECTRUM for kinds in streams.values() for kind in kinds):
+        return None
+    audio = synthesise(container.header, {index: kinds[c.STREAM_SPECTRUM] for index, kinds in streams.items()})
+    if not audio.size or np.abs(audio).max() >= 1:
+        return None
+    return np.rint(audio.T / PCM_STEP).astype(np.int32)
+
+
+def deviation(data: bytes, samples: NDArray[np.int32]) -> tuple[float, float]:
+    """(greatest, root mean square) deviation of the decoder's sound from the samples; infinite if of another shape."""
+    with evc.open(io.BytesIO(data)) as file:
+        audio = file.read(dtype="float64", always_2d=True)
+    if audio.shape != samples.shape:
+        return math.inf, math.inf
+    error = audio - samples * PCM_STEP
+    return float(np.abs(error).max()), float(np.sqrt(np.square(error).mean()))
+
+
+def problems(name: str, folder: Path = FOLDER) -> list[str]:
+    """What the reference software makes of a vector otherwise than it should; nothing if all is well."""
+    data = (folder / f"{name}.evc").read_bytes()
+    expected = json.loads((folder / f"{name}.json").read_text())
+    sound = expected.pop("pcm")
+    expected.pop("about")
+    try:
+        found = json.loads(json.dumps(describe(data)))
+        wrong = [f"{name}: {key} differs" for key in expected if found.get(key) != expected[key]]
+        if sound:
+            samples = _read_samples(folder / f"{name}.flac")
+            if _samples_digest(samples) != sound["sha256"]:
+                wrong.append(f"{name}: the reference samples are not those they were")
+            deviations = zip(("peak", "rms"), deviation(data, samples), strict=True)
+            wrong += [f"{name}: {kind} of the deviation is {x:g}" for kind, x in deviations if x > sound[kind]]
+        return wrong
+    except EvcError as error:
+        return [f"{name}: {error}"]
+
+
+def write(name: str) -> None:
+    """Make one vector: the file, its JSON and, if it has sound, the reference samples."""
+    about, make = FILES[name]
+    data = make()
+    samples = reference_samples(data)
+    sound: dict[str, Any] | None = None
+    if samples is not None:
+        _write_samples(FOLDER / f"{name}.flac", samples, describe(data)["samplerate"])
+        peak, rms = deviation(data, samples)
+        sound = {"sha256": _samples_digest(samples), "peak": PEAK_TOLERANCE, "rms": RMS_TOLERANCE,
+                 "measured_peak": peak, "measured_rms": rms}  # fmt: skip
+    (FOLDER / f"{name}.evc").write_bytes(data)
+    text = json.dumps({"about": about, **describe(data), "pcm": sound}, indent=1)
+    # Rows of numbers on one line.
+    text = re.sub(r"\[[-\d\s,]+\]", lambda match: re.sub(r"\s+", " ", match[0]).replace("[ ", "[").replace(" ]", "]"), text)
+    (FOLDER / f"{name}.json").write_text(text + "\n")
+
+
+def quoted() -> dict[Path, str]:
+    """The documents that quote vectors or tables, as they should be."""
+    sizes = {name: (FOLDER / f"{name}.evc").stat().st_size for name in FILES}
+    rows = [f"| `{name}` | {sizes[name]} | {about} |" for name, (about, _) in FILES.items()]
+    readme, text = FOLDER / "README.md", SPEC / "evc-1.md"
+    table = "\n".join(["| file | bytes | what it holds |", "|---|---|---|", *rows])
+    parts = {"tables": f"    {tables_digest()}", "listing": listing((FOLDER / "mono.evc").read_bytes())}
+    return {readme: _quote(readme, {"files": table}), text: _quote(text, parts)}
+
+
+def _quote(path: Path, parts: Mapping[str, str]) -> str:
+    """The document with `parts` between the marks of their names."""
+    text = path.read_text()
+    for name, part in parts.items():
+        begin, end = text.index(f"<!-- {name} begin"), text.index(f"<!-- {name} end")
+        begin = text.index("\n", begin)
+        text = f"{text[:begin]}\n\n{part.strip(chr(10))}\n\n{text[end:]}"
+    return text
+
+
+def _read_samples(path: Path) -> NDArray[np.int32]:
+    import soundfile
+
+    samples: NDArray[np.int32] = soundfile.read(path, dtype="int32", always_2d=True)[0] >> 8
+    return samples
+
+
+def _write_samples(path: Path, samples: NDArray[np.int32], samplerate: int) -> None:
+    import soundfile
+
+    soundfile.write(path, samples << 8, samplerate, "PCM_24")
+
+
+def _samples_digest(samples: NDArray[np.int32]) -> str:
+    return hashlib.sha256(samples.astype("<i4").tobytes()).hexdigest()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--check", action="store_true", help="compare the reference software with the vectors")
+    action.add_argument("--write", action="store_true", help="make the vectors, or those named")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="vectors; without, all")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - FILES.keys():
+        parser.error(f"no such vectors: {', '.join(sorted(unknown))}")
+    if not FOLDER.is_dir():
+        parser.error("the vectors are in the repository, not in the installed package")
+    names = arguments.names or list(FILES)
+    if arguments.write:
+        for name in names:
+            write(name)
+        for path, text in quoted().items():
+            path.write_text(text)
+    wrong = [problem for name in names for problem in problems(name)]
+    wrong += [f"{path.name} quotes other vectors or tables" for path, text in quoted().items() if path.read_text() != text]
+    if wrong:
+        sys.exit("\n".join(wrong))
+    print(f"{len(names)} vectors are as they should be")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,376 @@
+"""The spectrum stream: its symbols round-trip, its contexts are integers, and no words can do harm."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from stream_tools import assert_harmless, assert_round_trip, coded, flipped, words
+
+from evc import constants as c
+from evc.coder import SymbolDecoder
+from evc.errors import DamagedError, EvcError
+from evc.streams import StreamContext
+from evc.streams import spectrum_contexts as contexts
+from evc.streams import spectrum_layout as layout
+from evc.streams.spectrum import Block, Group, SpectrumStream, Walk, channel_groups
+from evc.streams.spectrum_model import IntegerNetwork, spectrum_model
+from evc.streams.spectrum_steps import step_logs
+from evc.streams.spectrum_tables import tables
+
+RATES = [8_000, 22_050, 44_100, 48_000, 96_000, 192_000]
+ZERO_GAIN = 64
+
+
+def depths(random: np.random.Generator, share: float, depth: int = 0) -> list[int]:
+    """Depths of the blocks of a superframe that is cut by a random tree."""
+    if depth == c.BLOCK_DEPTHS - 1 or random.random() >= share:
+        return [depth]
+    return depths(random, share, depth + 1) + depths(random, share, depth + 1)
+
+
+def random_block(
+    random: np.random.Generator, geo: layout.Geometry, channels: int, depth: int, largest: int, last: Block | None
+) -> Block:
+    """A block whose energies wander, or stay those of the block before, and whose coefficients reach from silence to
+    `largest`."""
+    bands = geo.layouts[depth]
+    modes = np.zeros(geo.coarse_bands, np.int64)
+    if channels == 2:
+        modes = random.integers(0, c.STEREO_MODES, geo.coarse_bands)
+    wander = np.cumsum(random.integers(-6, 7, (channels, bands.bands)), axis=1)
+    energies = np.clip(random.integers(0, c.ENERGY_MAX) + wander, 0, c.ENERGY_MAX)
+    energies[random.random(energies.shape) < 0.1] = random.choice([0, c.ENERGY_MAX])
+    held = last is not None and last.depth == depth and random.random() < 0.5
+    if last is not None and held:
+        modes, energies = last.modes, last.energies
+    spread = random.choice([0.0, 0.5, 3.0, 40.0, float(largest)], energies.shape)[:, bands.band_of_bin]
+    values = np.rint(random.laplace(0, 1, spread.shape) * spread)
+    coefficients = np.clip(values, -largest, largest).astype(np.int32)
+    coefficients[energies[:, bands.band_of_bin] == 0] = 0
+    return Block(depth, modes, energies, coefficients, held)
+
+
+def random_stream(
+    context: StreamContext, seed: int, share: float, largest: int, gain: int, narrow: bool = False
+) -> SpectrumStream:
+    random = np.random.default_rng(seed)
+    superframe = c.superframe_length(context.samplerate)
+    groups = []
+    for channels in channel_groups(context.channels):
+        most = layout.most_coarse_bands(context.samplerate)
+        bands = int(random.integers(1, most + 1)) if narrow else most
+        if random.random() < 0.15:
+            groups.append(Group(gain, 0))
+            continue
+        geo = layout.geometry(superframe, bands)
+        count = channels.stop - channels.start
+        frames: list[list[Block]] = []
+        last = None
+        for _ in range(-(-context.frames // superframe)):
+            frames.append([])
+            for depth in depths(random, share):
+                last = random_block(random, geo, count, depth, largest, last)
+                frames[-1].append(last)
+        groups.append(Group(gain, bands, frames))
+    return SpectrumStream(groups)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[SpectrumStream, StreamContext]:
+    rate, channels = draw(st.sampled_from(RATES)), draw(st.integers(1, 8))
+    frames = draw(st.sampled_from([1, 1000, 2 * c.superframe_length(rate) + 1]))
+    if channels * c.superframe_length(rate) > 20_000:
+        frames = 1
+    context = StreamContext(rate, channels, frames)
+    gain = draw(st.one_of(st.integers(-700, 300), st.integers(-c.SPECTRUM_GAIN_OFFSET, c.SPECTRUM_GAIN_OFFSET - 1)))
+    share = draw(st.sampled_from([0.0, 0.4, 0.8, 1.0]))
+    largest = draw(st.sampled_from([0, 1, 15, 17, 1000, 1 << 20, c.MAX_MAGNITUDE]))
+    return random_stream(context, draw(st.integers(0, 999)), share, largest, gain, narrow=True), context
+
+
+def small_stream(channels: int = 2, seed: int = 0, gain: int = ZERO_GAIN) -> tuple[SpectrumStream, StreamContext]:
+    context = StreamContext(8_000, channels, 3 * 1024)
+    return random_stream(context, seed, 0.4, 30, gain), context
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(streams())
+def test_round_trip(case: tuple[SpectrumStream, StreamContext]) -> None:
+    assert_round_trip(*case)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 8])
+def test_silence_costs_next_to_nothing(channels: int) -> None:
+    context = StreamContext(44_100, channels, 48 * 4096)
+    stream = SpectrumStream([Group(0, 0) for _ in channel_groups(channels)])
+    assert_round_trip(stream, context)
+    assert len(coded(stream, context).words) <= 4 * (1 + len(stream.groups))
+
+
+def test_bands_without_energy_cost_little() -> None:
+    context = StreamContext(44_100, 2, 48 * 4096)
+    geo = layout.geometry(4096, 18)
+    bands = geo.layouts[0]
+
+    def silent() -> Block:
+        nothing = np.zeros((2, bands.bins), np.int32)
+        return Block(0, np.zeros(18, np.int64), np.zeros((2, bands.bands), np.int64), nothing)
+
+    stream = SpectrumStream([Group(0, 18, [[silent()] for _ in range(48)])])
+    assert_round_trip(stream, context)
+    assert len(coded(stream, context).words) < 1000
+
+
+@pytest.mark.parametrize("magnitude", [1, 15, 16, 17, 1000, c.MAX_MAGNITUDE])
+@pytest.mark.parametrize("energy", [1, 24, c.ENERGY_MAX])
+def test_every_magnitude_survives_at_every_energy(magnitude: int, energy: int) -> None:
+    """With and without escapes, with and without raw low bits."""
+    context = StreamContext(8_000, 1, 1)
+    geo = layout.geometry(1024, 5)
+    energies = np.full((1, geo.layouts[0].bands), energy)
+    coefficients = np.zeros((1, geo.layouts[0].bins), np.int32)
+    coefficients[0, ::7], coefficients[0, 3::7] = magnitude, -magnitude
+    for gain in (-c.SPECTRUM_GAIN_OFFSET, -600, 0, c.SPECTRUM_GAIN_OFFSET - 1):
+        block = Block(0, np.zeros(5, np.int64), energies, coefficients)
+        assert_round_trip(SpectrumStream([Group(gain, 5, [[block]])]), context)
+
+
+def test_a_coefficient_beyond_the_limit_is_refused_by_the_reader() -> None:
+    stream, context = small_stream(1)
+    block = stream.groups[0].superframes[0][0]
+    block.energies[0, -1] = 20
+    block.coefficients[0, -1] = c.MAX_MAGNITUDE + 1
+    coding = coded(stream, context)
+    with pytest.raises(DamagedError, match="coefficient is out of range"):
+        SpectrumStream.read(SymbolDecoder(coding.words, coding.symbols, coding.checksum), context)
+
+
+def test_an_energy_beyond_the_limit_is_refused_by_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, context = small_stream(1)
+    stream.groups[0].superframes[0][0].energies[0, 0] = c.ENERGY_MAX + 1
+    with monkeypatch.context() as change:
+        change.setattr(c, "ENERGY_MAX", c.ENERGY_MAX + 1)
+        coding = coded(stream, context)
+    with pytest.raises(DamagedError, match="energy is out of range"):
+        SpectrumStream.read(SymbolDecoder(coding.words, coding.symbols, coding.checksum), context)
+
+
+def test_a_bandwidth_beyond_half_the_sample_rate_is_refused() -> None:
+    most = layout.most_coarse_bands(8_000)
+    stream, _ = small_stream(1)
+    coding = coded(SpectrumStream([Group(0, most + 1, [])]), StreamContext(192_000, 1, 1))
+    with pytest.raises(DamagedError, match="bandwidth"):
+        SpectrumStream.read(SymbolDecoder(coding.words, coding.symbols, 0), StreamContext(8_000, 1, 1))
+    assert stream.groups[0].coarse_bands == most
+
+
+def test_two_streams_of_the_same_numbers_have_the_same_words() -> None:
+    """The reader leaves nothing behind that changes how the same integers are coded next."""
+    stream, context = small_stream()
+    first = coded(stream, context)
+    again = SpectrumStream.read(SymbolDecoder(first.words, first.symbols, first.checksum), context)
+    assert coded(again, context) == first
+
+
+@given(words, st.integers(0, 20_000), st.sampled_from(RATES[:4]), st.integers(1, 3))
+@settings(max_examples=60)
+def test_any_words_are_harmless(data: bytes, symbols: int, rate: int, channels: int) -> None:
+    assert_harmless(SpectrumStream, data, symbols, StreamContext(rate, channels, 5000))
+
+
+@given(st.integers(0, 1 << 20), st.sampled_from([-c.SPECTRUM_GAIN_OFFSET, ZERO_GAIN, c.SPECTRUM_GAIN_OFFSET - 1]))
+@settings(max_examples=60)
+def test_changed_words_are_harmless(position: int, gain: int) -> None:
+    """Also with the finest and the coarsest steps, whose low bits and contexts are the largest."""
+    stream, context = small_stream(gain=gain)
+    coding = coded(stream, context)
+    assert_harmless(SpectrumStream, flipped(coding.words, position), coding.symbols, context)
+
+
+@given(st.integers(1, 60), st.integers(0, 99))
+@settings(max_examples=20)
+def test_cut_words_and_too_few_symbols_are_noticed(cut: int, seed: int) -> None:
+    stream, context = small_stream(seed=seed)
+    coding = coded(stream, context)
+    with pytest.raises(EvcError):
+        decoder = SymbolDecoder(coding.words[: 4 * (len(coding.words) // 4 - cut)], coding.symbols, coding.checksum)
+        SpectrumStream.read(decoder, context)
+        decoder.finish()
+    with pytest.raises(EvcError):
+        SpectrumStream.read(SymbolDecoder(coding.words, max(0, coding.symbols - cut), coding.checksum), context)
+
+
+# Networks and contexts
+
+
+def network_layers(name: str) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    arrays = tables()
+    shifts = arrays[f"{name}.shifts"]
+    return [(arrays[f"{name}.w{i}"], arrays[f"{name}.b{i}"], int(shift)) for i, shift in enumerate(shifts)]
+
+
+def in_integers(layers: list[tuple[np.ndarray, np.ndarray, int]], features: np.ndarray) -> np.ndarray:
+    """What the spec says: int64 [n, inputs], the static features first, to int64 [n, outputs]."""
+    values = features.astype(np.int64)
+    for number, (weights, biases, shift) in enumerate(layers):
+        values = (values @ weights.astype(np.int64).T + biases.astype(np.int64)) >> shift
+        if number < len(layers) - 1:
+            values = np.clip(values, 0, c.ACTIVATION_LIMIT)
+    return values
+
+
+NETWORKS = [
+    *(f"energy{channel}{stage}" for channel in range(2) for stage in range(contexts.ENERGY_PASSES)),
+    *(f"coefficient{channel}{stage}" for channel in range(2) for stage in range(contexts.COEFFICIENT_PASSES)),
+]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_are_exact_in_float32(name: str) -> None:
+    layers = network_layers(name)
+    network = IntegerNetwork([(w.astype(np.int64), b.astype(np.int64), shift) for w, b, shift in layers])
+    inputs = layers[0][0].shape[1] - contexts.STATIC_FEATURES
+    random = np.random.default_rng(0)
+    features = random.integers(-c.FEATURE_LIMIT, c.FEATURE_LIMIT + 1, (400, inputs))
+    features[:100] = c.FEATURE_LIMIT * random.choice([-1, 1], (100, inputs))
+    for depth, before in [(0, 0), (2, 4), (4, 0)]:
+        static = np.broadcast_to(contexts.static_features(depth, before), (400, contexts.STATIC_FEATURES))
+        exact = in_integers(layers, np.concatenate([static, features], axis=1))
+        found = network(features.astype(np.float32), (depth, before))
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, exact)
+        # One row alone, or in reverse order, gives the same: sums of any order are exact.
+        np.testing.assert_array_equal(network(features[::-1].astype(np.float32), (depth, before))[::-1], exact)
+        np.testing.assert_array_equal(network(features[:1].astype(np.float32), (depth, before)), exact[:1])
+
+
+def test_a_network_that_can_be_inexact_is_refused() -> None:
+    layers = [(w.astype(np.int64), b.astype(np.int64), shift) for w, b, shift in network_layers(NETWORKS[0])]
+    weights, biases, shift = layers[1]
+    layers[1] = (weights, biases + (1 << 24), shift)
+    with pytest.raises(ValueError, match="exact range"):
+        IntegerNetwork(layers)
+
+
+def test_static_features_are_integers_within_the_limit() -> None:
+    for depth in range(c.BLOCK_DEPTHS):
+        for before in range(c.BLOCK_DEPTHS):
+            features = contexts.static_features(depth, before)
+            assert np.array_equal(features, np.rint(features)) and np.abs(features).max() <= c.FEATURE_LIMIT
+
+
+class CheckingModel:
+    """The real model, which checks that all it is asked with is whole and within the limits."""
+
+    def __init__(self) -> None:
+        self.real = spectrum_model()
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.real, name)
+
+    def energy_rows(self, key, features, reference, static):
+        assert reference.dtype == np.int64
+        self._check(features)
+        return self.real.energy_rows(key, features, reference, static)
+
+    def coefficient_rows(self, key, features, static):
+        self._check(features)
+        rows = self.real.coefficient_rows(key, features, static)
+        assert rows.dtype == np.int64 and rows.min() >= 0 and rows.max() < self.real.coefficient_table[key].rows
+        return rows
+
+    def _check(self, features: np.ndarray) -> None:
+        assert np.array_equal(features, np.rint(features)) and np.abs(features).max() <= c.FEATURE_LIMIT
+        self.asked += 1
+
+
+class CheckingPort:
+    """Passes given blocks through and checks the rows that they are coded with."""
+
+    def __init__(self) -> None:
+        self.block: Block
+
+    def begin(self, block, steps, levels, bands):
+        assert steps.dtype.kind == levels.dtype.kind == "i"
+        self.block, self.layout = block, bands
+
+    def code(self, values, table, rows, kind):
+        rows = np.asarray(rows)
+        assert rows.dtype.kind == "i" and (not rows.size or 0 <= rows.min() <= rows.max() < table.rows)
+        return values
+
+    def escape(self, values, kind):
+        assert values.min() >= 0
+        return values
+
+    def bands(self, channel, at, table, rows):
+        used = np.maximum.reduceat(np.abs(self.block.coefficients[channel]), self.layout.edges[:-1]) > 0
+        return self.code(used[at], table, rows, "bands")
+
+    def magnitudes(self, channel, bins, shifts, table, rows):
+        magnitudes = np.abs(self.block.coefficients[channel, bins]) >> shifts
+        return self.code(np.minimum(magnitudes, c.MAGNITUDE_SYMBOLS - 1), table, rows, "coefficients")
+
+
+@given(streams())
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_contexts_are_integers_and_rows_exist(case: tuple[SpectrumStream, StreamContext]) -> None:
+    stream, context = case
+    model, port = CheckingModel(), CheckingPort()
+    superframe = c.superframe_length(context.samplerate)
+    for group, channels in zip(stream.groups, channel_groups(context.channels)):
+        if not group.coarse_bands:
+            continue
+        geo = layout.geometry(superframe, group.coarse_bands)
+        walk = Walk(geo, channels.stop - channels.start, group.gain, model)
+        for blocks in group.superframes:
+            assert walk.partition([block.depth for block in blocks], port) == [block.depth for block in blocks]
+            for block in blocks:
+                walk.block(block, port)
+        assert model.asked > 0
+
+
+# Bands and steps
+
+
+@pytest.mark.parametrize("rate", RATES + [11_025, 16_000, 24_000, 32_000, 88_200])
+def test_the_widest_layout_reaches_half_the_sample_rate(rate: int) -> None:
+    superframe = c.superframe_length(rate)
+    for bands in range(1, layout.most_coarse_bands(rate) + 1):
+        geo = layout.geometry(superframe, bands)
+        for depth, found in enumerate(geo.layouts):
+            assert found.edges[0] == 0 and (found.widths > 0).all() and found.bins <= superframe >> depth
+            assert np.array_equal(found.band_of_bin, np.repeat(np.arange(found.bands), found.widths))
+            assert found.bins == geo.layouts[0].bins >> depth
+        assert set(geo.layouts[-1].edges << (c.BLOCK_DEPTHS - 1)) <= set(geo.layouts[0].edges)
+        assert len(geo.coarse.widths) == bands
+    assert geo.layouts[0].bins == superframe
+
+
+def test_layouts_change_by_integer_means() -> None:
+    geo = layout.geometry(4096, 18)
+    fine, coarse = geo.layouts[0], geo.layouts[-1]
+    values = np.random.default_rng(0).integers(-100, 200, fine.bands)
+    down = layout.change_layout(values, fine, coarse)
+    for band in range(coarse.bands):
+        part = values[coarse.fine[band] : coarse.fine[band + 1]]
+        assert down[band] == part.sum() // len(part)
+    assert np.array_equal(layout.change_layout(layout.change_layout(down, coarse, fine), fine, coarse), down)
+    assert layout.change_layout(values, fine, geo.layouts[1]) is values
+
+
+@given(st.integers(0, 99), st.integers(-500, 500), st.integers(0, c.BLOCK_DEPTHS - 1))
+def test_steps_are_integers_that_follow_gain_and_energy(seed: int, gain: int, depth: int) -> None:
+    geo = layout.geometry(4096, 18)
+    random = np.random.default_rng(seed)
+    indices = random.integers(0, c.ENERGY_MAX + 1, (2, geo.layouts[depth].bands))
+    steps = step_logs(layout.energy_log(indices), 0, depth)
+    assert steps.dtype == np.int64 and steps.shape == indices.shape
+    np.testing.assert_array_equal(step_logs(layout.energy_log(indices), gain, depth), steps + gain)
+    band = int(random.integers(0, indices.shape[1]))
+    louder = indices.copy()
+    louder[:, band] = c.ENERGY_MAX
+    assert (step_logs(layout.energy_log(louder), 0, depth) >= steps).all()
