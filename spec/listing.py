@@ -16,6 +16,7 @@ from evc.streams.spectrum import SpectrumStream
 
 _LINE = 16  # bytes of words in a row
 _SYMBOLS = 24  # symbols in a row
+_CALLS = {"bands": "band flags", "coefficients": "magnitudes"}  # other names than the statistics have
 
 
 class _RecordingDecoder(SymbolDecoder):
@@ -25,9 +26,7 @@ class _RecordingDecoder(SymbolDecoder):
         super().__init__(stream.words, stream.symbols, stream.checksum)
         self.calls: list[tuple[str, list[int]]] = []
 
-    def decode(
-        self, table: FrequencyTable, rows: Any, count: int | None = None, kind: str = ""
-    ) -> NDArray[np.int32]:
+    def decode(self, table: FrequencyTable, rows: Any, count: int | None = None, kind: str = "") -> NDArray[np.int32]:
         symbols = super().decode(table, rows, count, kind)
         self.calls.append((kind, symbols.tolist()))
         return symbols
@@ -126,24 +125,31 @@ def _segment_rows(rows: _Rows, stream: StreamData) -> None:
 
 
 def _symbols(stream: StreamData, header: Header) -> str:
-    """The symbols of every call, with the kinds that statistics give them."""
+    """The symbols of every call."""
     decoder = _RecordingDecoder(stream)
     read = SpectrumStream.read(decoder, StreamContext(header.samplerate, header.channels, header.known_frames))
     decoder.finish()
     lines = ["| symbols | call | values |", "|---|---|---|"]
     place = 0
-    for kind, symbols in decoder.calls:
+    names = ["gain + 2048", "C", *(_CALLS.get(kind, kind) for kind, _ in decoder.calls[2:])]
+    for name, (_, symbols) in zip(names, decoder.calls, strict=True):
         for start in range(0, len(symbols), _SYMBOLS):
             part = symbols[start : start + _SYMBOLS]
             span = f"{place}" if len(part) == 1 else f"{place} to {place + len(part) - 1}"
-            lines.append(f"| {span} | {kind if start == 0 else ''} | {' '.join(map(str, part))} |")
+            lines.append(f"| {span} | {name if start == 0 else ''} | {' '.join(map(str, part))} |")
             place += len(part)
-    (group,) = read.groups
-    (block,) = group.superframes[0]
-    last = int(np.flatnonzero(block.coefficients[0])[-1])
-    values = " ".join(map(str, block.coefficients[0, : last + 1]))
-    return "\n".join(lines) + (
-        f"\n\nThe gain is {group.gain}, {group.coarse_bands} coarse bands are coded, and the superframe is a single "
-        f"block of depth {block.depth}. Its energies are {' '.join(map(str, block.energies[0]))}, its coefficients, "
-        f"from bin 0 to {last}, {values}; the others are 0.\n"
-    )
+    return "\n".join(lines) + "\n\n" + _integers(read)
+
+
+def _integers(stream: SpectrumStream) -> str:
+    """What the symbols come to, in words."""
+    (group,) = stream.groups
+    (blocks,) = group.superframes
+    text = f"The gain is {group.gain}; {group.coarse_bands} coarse bands are coded."
+    for number, block in enumerate(blocks):
+        (values,) = block.coefficients
+        energies = " ".join(map(str, block.energies[0]))
+        found = ", ".join(f"{values[k]:+d} at {k}" for k in np.flatnonzero(values))
+        text += f"\n\nBlock {number} has depth {block.depth}. Its energies are {energies}. Its coefficients are "
+        text += f"{found} and 0 at the other bins." if found else "all 0."
+    return text + "\n"

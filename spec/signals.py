@@ -57,16 +57,17 @@ def _sine(frames: int, samplerate: int, hertz: float, level: float) -> Audio:
 
 def _music(frames: int, samplerate: int) -> Audio:
     """A bar's beginning from the demonstration track, [frames, 2]."""
-    return sequencer.track(10.0, samplerate)[8 * samplerate - 1000 :][:frames].astype(np.float64)
+    return sequencer.track(4.6, samplerate)[4 * samplerate - 1000 :][:frames].astype(np.float64)
 
 
 def _mono() -> bytes:
-    decay = np.exp(-np.arange(900) / 300)
-    return _encoded(_sine(900, 8000, 440, 0.5) * decay, 8000, quality=2.0, superframes=1)
+    audio = _sine(1000, 8000, 440, 0.3) + _sine(1000, 8000, 1330, 0.05)
+    audio *= np.sin(np.pi * np.arange(1000) / 1000) ** 2
+    return _encoded(audio, 8000, quality=4.0, superframes=1)
 
 
 def _stereo() -> bytes:
-    tags = {"title": "Grid", "artist": ["A", "B"]}
+    tags: dict[str, str | list[str]] = {"title": "Grid", "artist": ["A", "B"]}
     return _encoded(_music(20_000, 44_100), 44_100, quality=5.0, superframes=2, tags=tags, note=b"kept by editors")
 
 
@@ -113,7 +114,7 @@ def _quiet() -> bytes:
 
 def _loud() -> bytes:
     """Coefficients large enough for escapes and low bits."""
-    audio = 0.9 * np.sign(_sine(6000, 16_000, 97, 1.0))
+    audio = 0.6 * np.sign(_sine(6000, 16_000, 97, 1.0))
     return _encoded(audio, 16_000, quality=10.0)
 
 

@@ -181,8 +181,8 @@ def write(name: str) -> None:
                  "measured_peak": peak, "measured_rms": rms}  # fmt: skip
     (FOLDER / f"{name}.evc").write_bytes(data)
     text = json.dumps({"about": about, **describe(data), "pcm": sound}, indent=1)
-    # Rows of numbers on one line.
-    text = re.sub(r"\[[-\d\s,]+\]", lambda match: re.sub(r"\s+", " ", match[0]).replace("[ ", "[").replace(" ]", "]"), text)
+    rows_of_numbers = re.compile(r"\[[-\d\s,]+\]")
+    text = rows_of_numbers.sub(lambda row: "".join(row[0].split()).replace(",", ", "), text)
     (FOLDER / f"{name}.json").write_text(text + "\n")
 
 
@@ -227,7 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--check", action="store_true", help="compare the reference software with the vectors")
-    action.add_argument("--write", action="store_true", help="make the vectors, or those named")
+    action.add_argument("--write", action="store_true", help="make the vectors anew")
     parser.add_argument("names", nargs="*", metavar="NAME", help="vectors; without, all")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - FILES.keys():
@@ -241,7 +241,8 @@ def main() -> None:
         for path, text in quoted().items():
             path.write_text(text)
     wrong = [problem for name in names for problem in problems(name)]
-    wrong += [f"{path.name} quotes other vectors or tables" for path, text in quoted().items() if path.read_text() != text]
+    stale = [path.name for path, text in quoted().items() if path.read_text() != text]
+    wrong += [f"{name} quotes other vectors or tables" for name in stale]
     if wrong:
         sys.exit("\n".join(wrong))
     print(f"{len(names)} vectors are as they should be")

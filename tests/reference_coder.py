@@ -1,4 +1,4 @@
-"""A range decoder in plain Python, written from section 2 of the specification alone."""
+"""A range decoder in plain Python, written from section 5 of the specification alone."""
 
 from __future__ import annotations
 

@@ -25,6 +25,10 @@ from evc.streams.spectrum_tables import tables
 
 _LAST_ROWS = np.array([MAGNITUDE_SCALES - 1, MAGNITUDE_SHAPES - 1])
 
+# Rows multiplied at once. Above some size BLAS libraries start threads of their own, which get in the way of those
+# that segments are coded in, and make such small products many times slower.
+_ROWS = 192
+
 Features = NDArray[np.float32]
 
 
@@ -55,15 +59,27 @@ class IntegerNetwork:
 
     def __call__(self, features: Features, static: tuple[int, int]) -> NDArray[np.float32]:
         """Integer features float32 [n, inputs] of a block, with (depth, depth before), to float32 [n, outputs]."""
-        values = features @ self.first
+        values = _product(features, self.first)
         values += self.biases[static]
         for weights, biases in self.layers[1:]:
             np.floor(values, out=values)
             np.maximum(values, 0, out=values)
             np.minimum(values, ACTIVATION_LIMIT, out=values)
-            values = values @ weights
+            values = _product(values, weights)
             values += biases
         return np.floor(values, out=values)
+
+
+def _product(values: Features, weights: Features) -> Features:
+    """values [n, inputs] @ weights [inputs, outputs], a few rows at a time."""
+    inputs, outputs = weights.shape
+    whole = len(values) - len(values) % _ROWS
+    if not whole:
+        return values @ weights
+    out = np.empty((len(values), outputs), np.float32)
+    np.matmul(values[:whole].reshape(-1, _ROWS, inputs), weights, out=out[:whole].reshape(-1, _ROWS, outputs))
+    np.matmul(values[whole:], weights, out=out[whole:])
+    return out
 
 
 class SpectrumModel:

@@ -15,7 +15,8 @@ Signal = NDArray[np.float32]
 BLOCK_PENALTY = 50.0  # bits: what one more block costs besides its coefficients
 LOG_FLOOR = 2.0**-8  # amplitude, 16-bit units, below which nothing is told apart
 PARTITION_EXPONENT = 0.6  # of a step in its band's energy, when block sizes are compared
-HOLD_LIMIT = (0.0, 0.0, 0.5, 0.8, 0.9)  # mean distance in energy steps, by depth
+HOLD_LIMIT = (0.2, 0.3, 0.5, 0.8, 0.9)  # mean distance in energy steps, by depth, at a gain of HOLD_GAIN ...
+HOLD_GAIN, HOLD_EXPONENT = 1.2 * c.OCTAVE, 0.6  # ... growing with the step size: at low rates side information is dear
 SPLITS = c.BLOCK_DEPTHS - 1
 
 
@@ -108,21 +109,23 @@ def transform(
 
 
 def hold_blocks(
-    rms: dict[int, Signal], depths: NDArray[np.int64], modes: NDArray[np.int64]
+    rms: dict[int, Signal], depths: NDArray[np.int64], modes: NDArray[np.int64], gain: int
 ) -> tuple[NDArray[np.bool_], dict[int, Signal]]:
     """Which blocks take over the modes and energies of the block before, and the amplitudes they share.
 
-    A run of blocks of one size is grouped as long as the next block's band levels stay within HOLD_LIMIT of the
+    A run of blocks of one size is grouped as long as the next block's band levels stay within a limit of the
     group's, on average; a group shares its mean energies. rms: band amplitudes [channels, bands] by block number;
     modes: [blocks, coarse bands].
     """
     held = np.zeros(len(depths), bool)
+    limits = np.array(HOLD_LIMIT) * 2 ** (HOLD_EXPONENT * (gain - HOLD_GAIN) / c.OCTAVE) * c.ENERGY_STEP / c.OCTAVE
     shared: dict[int, Signal] = {}
     first = 0
     for number in range(1, len(depths) + 1):
         if number < len(depths) and depths[number] == depths[first] and (modes[number] == modes[first]).all():
-            apart = np.abs(np.log2(np.maximum(rms[number], LOG_FLOOR) / np.maximum(_mean(rms, first, number), LOG_FLOOR)))
-            if apart.mean() * c.OCTAVE / c.ENERGY_STEP < HOLD_LIMIT[depths[first]]:
+            group = np.maximum(_mean(rms, first, number), LOG_FLOOR)
+            apart = np.abs(np.log2(np.maximum(rms[number], LOG_FLOOR) / group))
+            if apart.mean() < limits[depths[first]]:
                 held[number] = True
                 continue
         shared.update(dict.fromkeys(range(first, number), _mean(rms, first, number)))

@@ -69,7 +69,7 @@ def analyse_group(
         for i, number in enumerate(numbers):
             spectra[number] = np.ascontiguousarray(coded[:, i])
             rms[int(number)] = amplitudes[:, i]
-    held, shared = analysis.hold_blocks(rms, depths, modes)
+    held, shared = analysis.hold_blocks(rms, depths, modes, gain)
     for number, depth in enumerate(depths):
         unset = np.zeros(spectra[number].shape, np.int32)
         energies = analysis.energy_indices(shared[number])

@@ -81,7 +81,7 @@ class CoefficientModel(_Perceptron):
     def integer(self) -> Arrays:
         # Rows are chosen by rounding: half a row is added to the floor of the integer network.
         return _integer_layers(
-            self.layers, [8.0, 1.0], [c.MAGNITUDE_SCALES * 0.45 + 0.5, (c.MAGNITUDE_SHAPES - 1) / 2 + 0.5]
+            list(self.layers), [8.0, 1.0], [c.MAGNITUDE_SCALES * 0.45 + 0.5, (c.MAGNITUDE_SHAPES - 1) / 2 + 0.5]
         )
 
 

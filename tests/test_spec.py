@@ -1,0 +1,98 @@
+"""That the specification and the code give the same numbers, and that references to its sections lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evc import constants as c
+from evc.streams.spectrum_contexts import LOG_MAGNITUDE
+from evc.streams.spectrum_tables import tables
+
+ROOT = Path(__file__).parent.parent
+SPEC = (ROOT / "spec" / "evc-1.md").read_text()
+WORDS = " ".join(SPEC.split())
+HEADINGS = set(re.findall(r"^#+ (\d+(?:\.\d+)?)\.? ", SPEC, re.MULTILINE))
+CITATION = re.compile(r"(?:sections?|spec) (\d+(?:\.\d+)?)(?: (?:and|to) (\d+(?:\.\d+)?))?|\((\d+\.\d+)(?=[,;)])")
+
+
+def cited(text: str) -> set[str]:
+    return {number for found in CITATION.findall(text) for number in found if number}
+
+
+def test_references_within_the_specification() -> None:
+    assert cited(SPEC) > {"9.12", "3.1", "4.3"}
+    assert cited(SPEC) <= HEADINGS
+
+
+def test_references_from_the_code() -> None:
+    for folder in ("evc", "models", "cli", "spec", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            comments = re.findall(r'""".*?"""|#[^\n]*', path.read_text(), re.DOTALL)
+            numbers = {n for text in comments for n in cited(" ".join(text.split())) if "spec" in text.lower()}
+            assert numbers <= HEADINGS, path
+
+
+def numbers(values: object) -> str:
+    return " ".join(str(value) for value in values)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        "fine " + numbers(c.FINE_EDGES) + " coarse " + numbers(c.COARSE_EDGES) + " Number",
+        "log[1 … 16] = " + numbers(LOG_MAGNITUDE[1 : c.MAGNITUDE_SYMBOLS]) + " A symbol",
+        f"L = −{-c.ENERGY_FLOOR} + {c.ENERGY_STEP} · (e − 1)",
+        f"in formulas its level is −{c.ENERGY_STEP - c.ENERGY_FLOOR}.",
+        f"An energy e from 0 to {c.ENERGY_MAX} for each band",
+        f"unless 0 ≤ e ≤ {c.ENERGY_MAX}",
+        f"gain + {c.SPECTRUM_GAIN_OFFSET} uniform, size {c.SPECTRUM_GAINS} C uniform, size {len(c.COARSE_EDGES)};",
+        f"step(b) = gain + {c.STEP_REFERENCE} + (({c.STEP_OWN_WEIGHT} · (L(b) − {c.STEP_REFERENCE}) + "
+        f"{c.STEP_SPREAD_WEIGHT} · (spread(b) − {c.STEP_REFERENCE})) >> 6) + offset[b]",
+        f"clip(((L(b) − step(b)) >> 6) − {c.LARGE_OCTAVES - 1}, 0, {c.MAX_LOW_BITS})",
+        f"at most 2^{c.MAX_MAGNITUDE.bit_length() - 1}. 3. The signs",
+        f"A mode from 0 to {c.STEREO_MODES - 1} for each",
+        f"The symbol t, from 0 to {c.ENERGY_RESIDUALS - 1},",
+        f"Exp-Golomb values x of order {c.ENERGY_ESCAPE_ORDER} (5.5)",
+        f"an Exp-Golomb value of order {c.MAGNITUDE_ESCAPE_ORDER}, all in one array",
+        f"under row 4 · clip(v, 0, {c.ENERGY_SCALES - 1}) + (q mod 4)",
+        f"clip(u, 0, {c.MAGNITUDE_SCALES - 1}) + {c.MAGNITUDE_SCALES} · clip(v, 0, {c.MAGNITUDE_SHAPES - 1})",
+        f"clipped to −{c.FEATURE_LIMIT} … {c.FEATURE_LIMIT}",
+        f"x_1 = clip((W_0 · x_0 + b_0) >> σ_0, 0, {c.ACTIVATION_LIMIT})",
+        f"δ = {c.SHRINK_ONE} if |q| = 1, else {c.SHRINK_LARGE}",
+        f"g = {c.FILL_EMPTY} · R if z = w",
+        f"g = min({c.FILL_PARTLY} · sqrt(max(w · R² − V, 0) / z), {c.FILL_CAP} · Δ)",
+        "| ρ | | 0 | " + " | ".join(f"{x:g}".replace("-", "−") for x in c.STEREO_PREDICTIONS[2:]) + " |",
+    ],
+)
+def test_a_number_of_the_spectrum(quote: str) -> None:
+    assert quote in WORDS
+
+
+def test_the_arrays_of_the_tables() -> None:
+    rows = [line for line in SPEC.splitlines() if line.startswith("| `")]
+    for name, array in tables().items():
+        generic = re.sub(r"^(energy|coefficient)\d\d", r"\1`*cp*`", name)
+        family, _, part = generic.partition(".")
+        row = next(row for row in rows if f"`{family}" in row and f".{part}`" in row)
+        shape = str(list(array.shape))
+        if not part.startswith("w0"):
+            assert shape in row, name
+        assert str(array.dtype) in row, name
+    inputs = [tables()[f"{kind}{c}{p}.w0"].shape for kind, n in (("energy", 3), ("coefficient", 2))
+              for c in range(2) for p in range(n)]  # fmt: skip
+    outputs = next(re.findall(r"\[(\d+), n\]", row)[0] for row in rows if "w0" in row)
+    assert [shape[0] for shape in inputs] == [int(outputs)] * len(inputs)
+    assert [shape[1] for shape in inputs] == [16, 18, 20, 22, 24, 26, 19, 25, 24, 30]
+
+
+def test_networks_stay_exact() -> None:
+    """The bound of section 9.8."""
+    for name, weights in tables().items():
+        if re.search(r"\.w\d$", name):
+            biases = tables()[name.replace(".w", ".b")].astype(np.int64)
+            reach = c.FEATURE_LIMIT if name.endswith("w0") else c.ACTIVATION_LIMIT
+            assert (np.abs(weights.astype(np.int64)).sum(axis=1) * reach + np.abs(biases)).max() < 2**24
