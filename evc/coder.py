@@ -215,6 +215,11 @@ class SymbolDecoder:
         return self._ledger.account
 
     @property
+    def spent(self) -> float:
+        """Ideal bits of all symbols so far; 0 unless accounting."""
+        return sum(bits for _, bits in self._ledger.account.values())
+
+    @property
     def remaining(self) -> int:
         """How many of the declared symbols were not decoded yet."""
         return self._declared - self._ledger.count

@@ -191,14 +191,14 @@ BLOCK_DEPTHS = 5  # block sizes N, N/2 ... N/16 in a superframe of N
 FINE_DEPTHS = 3  # the three longest have energies in the fine bands, the others in the coarse ones
 # Band edges in units: the spacing of the bins of the smallest block. Coarse edges are fine edges too.
 FINE_EDGES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 22, 25, 28, 32, 36, 41, 46, 52, 59, 67, 76, 87,
-              100, 115, 132, 152, 176, 208, 232, 300, 360, 430, 512, 620, 750, 900, 1024)  # fmt: skip
-COARSE_EDGES = (0, 1, 2, 4, 6, 8, 10, 14, 18, 22, 28, 36, 46, 59, 76, 100, 132, 176, 232, 360, 512, 750, 1024)
+              100, 115, 132, 152, 176, 216, 240, 300, 360, 430, 512, 620, 750, 900, 1024)  # fmt: skip
+COARSE_EDGES = (0, 1, 2, 4, 6, 8, 10, 14, 18, 22, 28, 36, 46, 59, 76, 100, 132, 176, 216, 240, 360, 512, 750, 1024)
 ENERGY_STEP = 46  # 4.33 dB
 ENERGY_FLOOR = -7 * OCTAVE  # amplitude of energy index 1; index 0 is silence
 ENERGY_MAX = 47
 STEP_REFERENCE = 6 * OCTAVE  # amplitude at which the two weights pivot
 STEP_OWN_WEIGHT = 19  # 64ths: how far a band's step follows its own energy ...
-STEP_SPREAD_WEIGHT = 28  # ... and the energy spread from its neighbours
+STEP_SPREAD_WEIGHT = 27  # ... and the energy spread from its neighbours
 SPECTRUM_GAIN_OFFSET = 1 << 11
 SPECTRUM_GAINS = 1 << 12
 STEREO_MODES = 8
@@ -219,6 +219,6 @@ ACTIVATION_LIMIT = 255
 STEREO_PREDICTIONS = (0.0, 0.0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75)  # of side from mid, by mode; mode 0 is left/right
 SHRINK_ONE = 0.04  # reconstruction points lie this many steps nearer to zero, for magnitude 1 ...
 SHRINK_LARGE = 0.02  # ... and above
-FILL_EMPTY = 0.65  # noise in a band without coefficients, times its amplitude
+FILL_EMPTY = 0.7  # noise in a band without coefficients, times its amplitude
 FILL_PARTLY = 0.45  # noise between coefficients, times the amplitude they leave ...
 FILL_CAP = 0.12  # ... and at most this many steps

@@ -43,7 +43,8 @@ class LayerStats:
 @dataclass(frozen=True)
 class Stats:
     """The bits of a file. `layers` make up the payload; `overhead` maps the parts of all the rest to their
-    bits. `seconds` [seconds, rounded up]: bits of the segments, each spread evenly over its duration."""
+    bits. `seconds` [seconds, rounded up]: bits of the segments, spread over their superframes by what the
+    symbols of each cost (evenly where symbols were not decoded)."""
 
     file_bytes: int
     samplerate: int
@@ -159,12 +160,15 @@ def _stream_name(kind: int) -> str:
 def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], None] | None = None) -> Stats:
     """The stats of an open file; see `EvcFile.stats`. In salvage mode damaged segments count as overhead."""
     container, tally = file.container, _Tally()
+    shares: dict[int, NDArray[np.float64]] = {}
     for index in range(container.segments):
         try:
             segment = container.segment(index)
             accounts: dict[int, Account] = {}
             if symbols:
-                decode_segment(container, index, accounts)
+                spectrum = decode_segment(container, index, accounts).get(constants.STREAM_SPECTRUM)
+                if spectrum is not None and spectrum.superframe_bits is not None:
+                    shares[index] = spectrum.superframe_bits
         except EvcError:
             if not container.salvage:
                 raise
@@ -186,7 +190,7 @@ def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], Non
         frames=file.frames,
         layers=layers,
         overhead=_overhead(file, sum(layer.bits for layer in layers)),
-        seconds=_per_second(file),
+        seconds=_per_second(file, shares),
     )
 
 
@@ -204,10 +208,15 @@ def _overhead(file: EvcFile, payload_bits: int) -> dict[str, int]:
     return dict(parts)
 
 
-def _per_second(file: EvcFile) -> NDArray[np.float64]:
-    """Bits of all segments' chunks, each spread evenly over its duration: [seconds]."""
+def _per_second(file: EvcFile, shares: dict[int, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Bits of all segments' chunks [seconds], each spread over its superframes by `shares`, or else evenly."""
+    superframe = constants.superframe_length(file.samplerate)
+    ends, spent = [0], [0.0]
+    for segment in file.segments:
+        weights = shares.get(segment.index, np.ones(1))
+        weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(weights), 1 / len(weights))
+        length = superframe if segment.index in shares else segment.frames
+        ends += [min(segment.start + length * (i + 1), segment.start + segment.frames) for i in range(len(weights))]
+        spent += list(spent[-1] + 8 * segment.bytes * np.cumsum(weights))
     edges = np.arange(-(-file.frames // file.samplerate) + 1) * float(file.samplerate)
-    segments = file.segments
-    ends = np.cumsum([0] + [segment.frames for segment in segments])
-    spent = np.cumsum([0] + [8 * segment.bytes for segment in segments])
     return np.diff(np.interp(edges, ends, spent))

@@ -19,7 +19,7 @@ from evc.coder import SymbolEncoder
 from evc.errors import UnsupportedError
 from evc.header import Header
 from evc.models.residual.encoder import AnalysedGroup, SegmentAnalyser, encode_segment
-from evc.models.residual.rate import ACCEPTED, GainSearch, payload_target, planned_gain
+from evc.models.residual.rate import ACCEPTED, GainSearch, coded_bandwidth, payload_target, planned_gain
 from evc.models.residual.synthesis import render_group
 from evc.segment import Segment, StreamData
 from evc.settings import EncodeSettings
@@ -31,8 +31,6 @@ from evc.writer import ContainerWriter
 Progress = Callable[[int, int], None]  # frames done, frames in all
 
 RENDERED = {constants.STREAM_SPECTRUM}
-BANDWIDTH_HZ = 21_500.0  # what lies above is inaudible, and coded at the highest qualities only
-FULL_BANDWIDTH_QUALITY = 9.0
 CACHED_SEGMENTS = 16  # files of up to so many segments are searched as a whole
 SAMPLED_SEGMENTS = 6  # longer ones by this many segments, evenly spread
 WORKERS = os.cpu_count() or 1
@@ -47,10 +45,8 @@ def encode(
     bitrate their coded words are kept until the whole file is known to meet it.
     """
     header = writer.header
-    full = settings.quality is not None and settings.quality >= FULL_BANDWIDTH_QUALITY
     gain = planned_gain(settings, source.channels)
-    highest = source.samplerate / 2 if full else BANDWIDTH_HZ
-    analyser = SegmentAnalyser(source, header.segment_frames, gain, highest)
+    analyser = SegmentAnalyser(source, header.segment_frames, gain, coded_bandwidth(settings, gain))
     target = payload_target(settings, header, writer.bytes_written)
     if target is None:
         for segment in _coded(analyser, header, gain, {}, progress):

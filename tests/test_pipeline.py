@@ -197,7 +197,7 @@ def test_the_faintest_sound_has_an_outcome(amplitude: float) -> None:
 def test_direct_current_stays() -> None:
     audio = np.full((3 * 4096, 1), 0.5, np.float32)
     found = decoded(evc.encode(audio, 44_100, quality=8))
-    assert np.abs(found[1000:-1000] - 0.5).max() < 0.02
+    assert np.abs(found[1000:-1000] - 0.5).max() < 0.05
 
 
 def test_a_full_scale_square_wave_stays() -> None:

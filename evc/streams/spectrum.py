@@ -274,9 +274,13 @@ class Group:
 
 @dataclass
 class SpectrumStream:
-    """The spectrum stream of a segment: one group per pair of channels."""
+    """The spectrum stream of a segment: one group per pair of channels.
+
+    A decoder that accounts leaves in `superframe_bits` [superframes] what each superframe cost, signs included.
+    """
 
     groups: list[Group]
+    superframe_bits: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
         superframe = c.superframe_length(context.samplerate)
@@ -299,7 +303,8 @@ class SpectrumStream:
         superframe = c.superframe_length(context.samplerate)
         count = -(-context.frames // superframe)
         port = _Reader(decoder)
-        groups = []
+        groups: list[Group] = []
+        bits = np.zeros(count)
         for channels in channel_groups(context.channels):
             gain = int(decoder.decode_uniform(c.SPECTRUM_GAINS, 1, "parameters")[0]) - c.SPECTRUM_GAIN_OFFSET
             coarse_bands = int(decoder.decode_uniform(len(c.COARSE_EDGES), 1, "parameters")[0])
@@ -311,14 +316,26 @@ class SpectrumStream:
                 raise DamagedError("the coded bandwidth exceeds half the sample rate")
             geo = layout.geometry(superframe, coarse_bands)
             walk = Walk(geo, channels.stop - channels.start, gain, spectrum_model())
-            for _ in range(count):
+            for number in range(count):
+                before = decoder.spent
                 depths = walk.partition([], port)
                 blocks = [_empty_block(geo, walk.channels, depth) for depth in depths]
                 for block in blocks:
                     walk.block(block, port)
                 group.superframes.append(blocks)
+                bits[number] += decoder.spent - before
+        before = decoder.spent
         port.finish()
-        return cls(groups)
+        # What follows the walk are signs, mostly: it is shared out by coefficients.
+        coded = sum((_nonzero(group) for group in groups if group.superframes), np.zeros(count))
+        bits += (decoder.spent - before) * coded / max(coded.sum(), 1)
+        return cls(groups, bits if decoder.spent else None)
+
+
+def _nonzero(group: Group) -> np.ndarray:
+    """Coefficients other than 0 in each superframe."""
+    counts = [sum(np.count_nonzero(block.coefficients) for block in blocks) for blocks in group.superframes]
+    return np.array(counts, float)
 
 
 def _empty_block(geo: layout.Geometry, channels: int, depth: int) -> Block:

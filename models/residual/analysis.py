@@ -12,7 +12,8 @@ from evc.streams.spectrum_tables import psychoacoustics
 
 Signal = NDArray[np.float32]
 
-BLOCK_PENALTY = 50.0  # bits: what one more block costs besides its coefficients
+BLOCK_PENALTY = 50.0  # bits: what one more block costs besides its coefficients ...
+PENALTY_GAIN, PENALTY_EXPONENT = 1.5 * c.OCTAVE, 0.5  # ... growing with the step size above this gain
 LOG_FLOOR = 2.0**-8  # amplitude, 16-bit units, below which nothing is told apart
 PARTITION_EXPONENT = 0.6  # of a step in its band's energy, when block sizes are compared
 HOLD_LIMIT = (0.2, 0.3, 0.5, 0.8, 0.9)  # mean distance in energy steps, by depth, at a gain of HOLD_GAIN ...
@@ -47,7 +48,7 @@ def model_steps(rms: Signal, gain: int, exponent: float) -> Signal:
 def choose_partitions(signal: Signal, first: int, superframes: int, geo: Geometry, gain: int) -> list[tuple[int, ...]]:
     """The depths of the blocks of each superframe.
 
-    The cheapest partition by sum(log2(1 + |X| / step)) + BLOCK_PENALTY per block, over all dyadic ones. The step is
+    The cheapest partition by sum(log2(1 + |X| / step)) and a penalty per block, over all dyadic ones. The step is
     the same for all block sizes: derived from the shortest blocks, and dominated by the quietest of those that a
     longer block covers, so that noise does not spread into what is quiet (pre-echo).
 
@@ -56,6 +57,7 @@ def choose_partitions(signal: Signal, first: int, superframes: int, geo: Geometr
     count = superframes * geo.superframe
     shortest = uniform_spectra(signal, first, count, geo.superframe >> SPLITS)
     precision = model_steps(band_rms(shortest, geo.coarse), gain, PARTITION_EXPONENT) ** -2
+    penalty = BLOCK_PENALTY * 2 ** (PENALTY_EXPONENT * max(0.0, gain - PENALTY_GAIN) / c.OCTAVE)
     costs = []
     for depth in range(c.BLOCK_DEPTHS):
         size = geo.superframe >> depth
@@ -64,7 +66,7 @@ def choose_partitions(signal: Signal, first: int, superframes: int, geo: Geometr
         spectra = shortest if depth == SPLITS else uniform_spectra(signal, first, count, size)
         ratio = np.abs(spectra[..., : inverse.shape[-1]]) * inverse
         ratio += 1
-        bits = np.log2(ratio, out=ratio).sum(axis=(0, 2)) + BLOCK_PENALTY
+        bits = np.log2(ratio, out=ratio).sum(axis=(0, 2)) + penalty
         costs.append(bits.reshape(superframes, 1 << depth))
     return _cheapest(costs)
 

@@ -13,7 +13,7 @@ from evc.streams.spectrum import Block, Group, Walk
 from evc.streams.spectrum_layout import BandLayout, Geometry
 from evc.streams.spectrum_model import SpectrumModel
 
-LAMBDA = 0.09  # squared steps per bit
+LAMBDA = 0.08  # squared steps per bit
 SIGN_BITS = 1.0
 PLAIN_ROUNDING = 0.38  # for training before there is a model: values below 1 - this become 0
 BITS_OF_ONE = 3.5  # a coefficient of magnitude 1, about ...

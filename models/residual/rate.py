@@ -18,6 +18,9 @@ LOWEST_GAIN, HIGHEST_GAIN = -12 * c.OCTAVE, 10 * c.OCTAVE
 QUALITY_ZERO, QUALITY_SLOPE = 3.2, -0.5  # log2 step of quality 0, and per unit of quality
 PLAN_AT_ONE_KBPS = 6.0  # log2 step that codes a channel in 1 kbit/s, about; one less for every doubling
 SECOND_CHANNEL = 0.6  # what each further channel costs, about, in parts of the first
+BANDWIDTH_HZ = 20_000.0  # what lies above is inaudible, and coded at the highest qualities only
+FULL_BANDWIDTH_QUALITY = 9.0
+NARROWER = ((2.9, 15_000.0), (3.3, 11_000.0))  # from these log2 steps on: at low rates the energies alone are dear
 TOLERANCE = 0.004  # of log2 bits, in the search: 0.3 %
 ACCEPTED = 0.014  # of log2 bytes, of the coded file: 1 %
 MAX_PROBES = 7
@@ -34,6 +37,13 @@ def planned_gain(settings: EncodeSettings, channels: int) -> int:
     assert settings.bitrate is not None
     per_channel = settings.bitrate / (1 + SECOND_CHANNEL * (channels - 1))
     return round(c.OCTAVE * float(np.clip(PLAN_AT_ONE_KBPS - np.log2(per_channel), -2, 4)))
+
+
+def coded_bandwidth(settings: EncodeSettings, gain: int) -> float:
+    """Hz that the coded bands have to reach, for a planned gain."""
+    if settings.quality is not None and settings.quality >= FULL_BANDWIDTH_QUALITY:
+        return float("inf")
+    return min((hertz for lowest, hertz in NARROWER if gain >= lowest * c.OCTAVE), default=BANDWIDTH_HZ)
 
 
 def payload_target(settings: EncodeSettings, header: Header, header_bytes: int) -> float | None:

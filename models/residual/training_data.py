@@ -23,6 +23,7 @@ GAINS = (-1.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)  # log2 steps: from about 150 
 GAIN_SPREAD = 0.25
 HIGHEST_HZ = 20_000.0
 SILENCE = 1e-3
+DUAL_MONO_SHARE, GAP_SHARE = 0.08, 0.08
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff"}
 
 
@@ -132,7 +133,18 @@ def excerpts(folder: Path, per_file: int, seed: int, skip: tuple[str, ...]) -> I
             start = int(rng.integers(0, max(1, len(audio) - length)))
             part = audio[start : start + length, :2]
             if np.abs(part).max(initial=0) > SILENCE:
-                yield ArraySource(part, samplerate)
+                yield ArraySource(_varied(part, rng), samplerate)
+
+
+def _varied(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Now and then both channels the same, and now and then digital silence in the middle: files have both."""
+    audio = audio.copy()
+    if rng.random() < DUAL_MONO_SHARE:
+        audio[:] = audio[:, :1]
+    if rng.random() < GAP_SHARE:
+        start, end = np.sort(rng.integers(0, len(audio), 2))
+        audio[start:end] = 0
+    return audio
 
 
 def collect(
