@@ -25,7 +25,8 @@ from evc.streams.gains import OFF
 from evc.streams.latent import LatentStream
 from evc.streams.noise import NoiseStream
 from evc.streams.occurrences import COPY, OccurrenceStream
-from evc.streams.spectrum import Block, Group, SpectrumStream
+from evc.streams.spectrum import Group, SpectrumStream
+from evc.streams.spectrum_walk import Block
 from evc.writer import ContainerWriter
 
 Audio = NDArray[np.float64]

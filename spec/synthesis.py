@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from evc import constants as c
 from evc.header import Header
 from evc.streams import spectrum_layout as layout
-from evc.streams.spectrum import Block, Group, SpectrumStream, channel_groups
+from evc.streams.spectrum import Group, SpectrumStream, channel_groups
 from evc.streams.spectrum_steps import step_logs
+from evc.streams.spectrum_walk import Block
 
 Signal = NDArray[np.float64]
 

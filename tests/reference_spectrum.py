@@ -10,9 +10,9 @@ import numpy as np
 from reference_coder import ReferenceDecoder, normalised
 
 TABLES = Path(__file__).parent.parent / "spec" / "tables" / "spectrum.npz"
-FINE = [*range(11), 12, 14, 16, 18, 20, 22, 25, 28, 32, 36, 41, 46, 52, 59, 67, 76, 87, 100, 115, 132, 152, 176, 208]
-FINE += [250, 300, 360, 430, 512, 620, 750, 900, 1024]
-COARSE = [0, 1, 2, 4, 6, 8, 10, 14, 18, 22, 28, 36, 46, 59, 76, 100, 132, 176, 250, 360, 512, 750, 1024]
+FINE = [*range(11), 12, 14, 16, 18, 20, 22, 25, 28, 32, 36, 41, 46, 52, 59, 67, 76, 87, 100, 115, 132, 152, 176, 216]
+FINE += [240, 300, 360, 430, 512, 620, 750, 900, 1024]
+COARSE = [0, 1, 2, 4, 6, 8, 10, 14, 18, 22, 28, 36, 46, 59, 76, 100, 132, 176, 216, 240, 360, 512, 750, 1024]
 LOG = [0, 0, 64, 101, 128, 149, 165, 180, 192, 203, 213, 221, 229, 237, 244, 250, 256]
 
 Ints = list[int]
@@ -182,7 +182,7 @@ class GroupDecoder:
         spread = [max(loudest[o] - spreading[b][o] for o in range(bands.count)) for b in range(bands.count)]
         return [
             [
-                self.gain + 384 + ((19 * (level - 384) + 26 * (spread[b] - 384)) >> 6) + offset[b]
+                self.gain + 384 + ((19 * (level - 384) + 27 * (spread[b] - 384)) >> 6) + offset[b]
                 for b, level in enumerate(channel)
             ]
             for channel in levels
@@ -234,7 +234,7 @@ def spectrum(decoder: ReferenceDecoder, samplerate: int, channels: int, frames: 
     groups, coded = [], []
     for first in range(0, channels, 2):
         gain = decoder.uniform(4096) - 2048
-        coarse_bands = decoder.uniform(23)
+        coarse_bands = decoder.uniform(24)
         units = superframe // 16
         assert coarse_bands == 0 or COARSE[coarse_bands - 1] < units, "malformed"
         group = GroupDecoder(decoder, min(2, channels - first), gain, coarse_bands, units)

@@ -14,7 +14,8 @@ from evc.models.residual.reconstruction import dequantise, noise
 from evc.models.residual.stereo import apply_stereo, choose_stereo, undo_stereo
 from evc.models.residual.synthesis import render_group
 from evc.streams import spectrum_layout as layout
-from evc.streams.spectrum import Block, Group
+from evc.streams.spectrum import Group
+from evc.streams.spectrum_walk import Block
 
 GEO = layout.geometry(4096, 18)
 BANDS = GEO.layouts[0]

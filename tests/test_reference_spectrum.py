@@ -17,7 +17,8 @@ from evc.models import sequencer
 from evc.reader import ContainerReader
 from evc.streams import StreamContext
 from evc.streams import spectrum_layout as layout
-from evc.streams.spectrum import Block, Group, SpectrumStream
+from evc.streams.spectrum import Group, SpectrumStream
+from evc.streams.spectrum_walk import Block
 
 FRAMES = 2048
 

@@ -14,10 +14,11 @@ from evc.errors import DamagedError, EvcError
 from evc.streams import StreamContext
 from evc.streams import spectrum_contexts as contexts
 from evc.streams import spectrum_layout as layout
-from evc.streams.spectrum import Block, Group, SpectrumStream, Walk, channel_groups
+from evc.streams.spectrum import Group, SpectrumStream, channel_groups
 from evc.streams.spectrum_model import IntegerNetwork, spectrum_model
 from evc.streams.spectrum_steps import step_logs
 from evc.streams.spectrum_tables import tables
+from evc.streams.spectrum_walk import Block, Walk
 
 RATES = [8_000, 22_050, 44_100, 48_000, 96_000, 192_000]
 ZERO_GAIN = 64

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from evc import constants as c
 from evc.coder import FrequencyTable
-from evc.streams.spectrum import Block, Group, Walk
+from evc.streams.spectrum import Group
 from evc.streams.spectrum_layout import BandLayout, Geometry
 from evc.streams.spectrum_model import SpectrumModel
+from evc.streams.spectrum_walk import Block, Walk
 
 LAMBDA = 0.08  # squared steps per bit
 SIGN_BITS = 1.0

@@ -15,7 +15,7 @@ from evc.header import Header
 from evc.settings import EncodeSettings
 
 LOWEST_GAIN, HIGHEST_GAIN = -12 * c.OCTAVE, 10 * c.OCTAVE
-QUALITY_ZERO, QUALITY_SLOPE = 3.2, -0.5  # log2 step of quality 0, and per unit of quality
+QUALITY_ZERO, QUALITY_SLOPE = 3.2, -0.55  # log2 step of quality 0, and per unit of quality
 PLAN_AT_ONE_KBPS = 6.0  # log2 step that codes a channel in 1 kbit/s, about; one less for every doubling
 SECOND_CHANNEL = 0.6  # what each further channel costs, about, in parts of the first
 BANDWIDTH_HZ = 20_000.0  # what lies above is inaudible, and coded at the highest qualities only

@@ -11,8 +11,9 @@ from evc.models.residual.mdct import dct4, fold
 from evc.models.residual.reconstruction import dequantise
 from evc.models.residual.stereo import undo_stereo
 from evc.streams import spectrum_layout as layout
-from evc.streams.spectrum import Block, Group
+from evc.streams.spectrum import Group
 from evc.streams.spectrum_steps import step_logs
+from evc.streams.spectrum_walk import Block
 
 FULL_SCALE = np.float32(2.0**-15)
 

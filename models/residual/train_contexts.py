@@ -24,8 +24,8 @@ from torch.nn import functional
 from evc import constants as c
 from evc.models.residual.training_data import Recorder, collect
 from evc.streams import spectrum_contexts as contexts
-from evc.streams.spectrum import HALF_ENERGY
 from evc.streams.spectrum_model import IntegerNetwork, SpectrumModel
+from evc.streams.spectrum_walk import HALF_ENERGY
 
 Arrays = dict[str, NDArray[Any]]
 Report = Callable[[str, int, float], None]

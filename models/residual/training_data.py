@@ -14,9 +14,10 @@ from evc.models.residual.encoder import AnalysedGroup, SegmentAnalyser
 from evc.models.residual.quantise import PlainQuantiser, Quantiser, quantise
 from evc.source import ArraySource
 from evc.streams import spectrum_contexts as contexts
-from evc.streams.spectrum import HALF_ENERGY, Block, Group, Walk
+from evc.streams.spectrum import Group
 from evc.streams.spectrum_layout import BandLayout, Geometry
 from evc.streams.spectrum_model import SpectrumModel
+from evc.streams.spectrum_walk import HALF_ENERGY, Block, Walk
 
 EXCERPT_SUPERFRAMES = 96
 GAINS = (-1.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)  # log2 steps: from about 150 to 6 kbit/s

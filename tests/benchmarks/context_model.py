@@ -32,9 +32,10 @@ from evc.models.residual.training_data import AUDIO_SUFFIXES, HIGHEST_HZ
 from evc.settings import EncodeSettings
 from evc.source import ArraySource
 from evc.streams import StreamContext
-from evc.streams.spectrum import Block, SpectrumStream, Walk, channel_groups
+from evc.streams.spectrum import SpectrumStream, channel_groups
 from evc.streams.spectrum_layout import BandLayout, geometry
 from evc.streams.spectrum_model import spectrum_model
+from evc.streams.spectrum_walk import Block, Walk
 
 RATES = (24.0, 96.0)  # kbit/s
 SUPERFRAMES = 96  # of an excerpt

@@ -1,0 +1,170 @@
+"""The order in which a spectrum stream is coded, and the context of every symbol (spec/evc-1.md, section 9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from evc import constants as c
+from evc.coder import FrequencyTable
+from evc.errors import DamagedError
+from evc.streams import spectrum_contexts as contexts
+from evc.streams import spectrum_layout as layout
+from evc.streams.spectrum_model import SpectrumModel
+from evc.streams.spectrum_steps import step_logs
+
+HALF_ENERGY = c.ENERGY_RESIDUALS // 2
+
+
+@dataclass
+class Block:
+    """One block of all channels of a group: stereo modes [coarse bands], energies [channels, bands] and signed
+    quantised coefficients [channels, bins]. A `held` block has the modes and energies of the block before, whose
+    depth it shares."""
+
+    depth: int
+    modes: np.ndarray
+    energies: np.ndarray
+    coefficients: np.ndarray
+    held: bool = False
+
+
+class Port(Protocol):
+    """Where the walk gets its symbols from, or puts them: a writer, a reader, or the encoder's search."""
+
+    def code(self, values: np.ndarray, table: FrequencyTable, rows: np.ndarray | int, kind: str) -> np.ndarray: ...
+    def escape(self, values: np.ndarray, kind: str) -> np.ndarray: ...
+    def bands(self, channel: int, at: np.ndarray, table: FrequencyTable, rows: np.ndarray) -> np.ndarray: ...
+    def magnitudes(
+        self, channel: int, bins: np.ndarray, shifts: np.ndarray, table: FrequencyTable, rows: np.ndarray
+    ) -> np.ndarray: ...
+    def begin(self, block: Block, steps: np.ndarray, levels: np.ndarray, bands: layout.BandLayout) -> None: ...
+
+
+class Walk:
+    """Visits the blocks of one channel group in coding order and computes the context of every symbol."""
+
+    def __init__(self, geo: layout.Geometry, channels: int, gain: int, model: SpectrumModel) -> None:
+        self.geo, self.channels, self.gain, self.model = geo, channels, gain, model
+        self.memories = [contexts.ChannelMemory(geo) for _ in range(channels)]
+        self.before = 0
+        self.last: Block | None = None
+        self.deepest = 0
+        self.modes = np.full(geo.coarse_bands, c.STEREO_MODES, np.int64)
+
+    def partition(self, depths: list[int], port: Port) -> list[int]:
+        """Code the split flags of one superframe, one depth after another; returns the depths of its blocks."""
+        width = 1 << (c.BLOCK_DEPTHS - 1)
+        starts = np.cumsum([0] + [width >> d for d in depths[:-1]]) if depths else np.zeros(0, int)
+        open_nodes, leaves = [0], {}
+        for depth in range(c.BLOCK_DEPTHS - 1):
+            if not open_nodes:
+                break
+            span = width >> depth
+            leaf = {int(s) for s, d in zip(starts, depths) if d == depth}
+            wanted = np.array([int(node not in leaf) for node in open_nodes], np.int32)
+            split = port.code(wanted, self.model.split, depth * c.BLOCK_DEPTHS + self.deepest, "partition")
+            leaves.update({node: depth for node, flag in zip(open_nodes, split) if not flag})
+            open_nodes = [start for node, flag in zip(open_nodes, split) if flag for start in (node, node + span // 2)]
+        leaves.update(dict.fromkeys(open_nodes, c.BLOCK_DEPTHS - 1))
+        found = [leaves[start] for start in sorted(leaves)]
+        self.deepest = max(found)
+        return found
+
+    def block(self, block: Block, port: Port) -> None:
+        """Code one block; what a reading port decodes is written into `block`."""
+        bands = self.geo.layouts[block.depth]
+        for memory in self.memories:
+            memory.align(block.depth)
+        self._hold(block, port)
+        self.static = (block.depth, self.before)
+        if not block.held:
+            if self.channels == 2:
+                self._stereo(block, port)
+            self._energies(block, port)
+        levels = layout.energy_log(block.energies)
+        steps = step_logs(levels, self.gain, block.depth)
+        port.begin(block, steps, levels, bands)
+        other = None
+        for channel in range(self.channels):
+            other = self._coefficients(channel, block, bands, levels[channel], steps[channel], other, port)
+            self.memories[channel].push(block.energies[channel], other.amplitudes)
+        self.before = block.depth
+
+    def _hold(self, block: Block, port: Port) -> None:
+        """Code whether the block has the modes and energies of the one before; if so, give it those."""
+        last = self.last
+        if last is not None and last.depth == block.depth:
+            row = 2 * block.depth + last.held
+            block.held = bool(port.code(np.array([block.held], np.int32), self.model.hold, row, "hold")[0])
+            if block.held:
+                block.modes, block.energies = last.modes, last.energies
+        self.last = block
+
+    def _stereo(self, block: Block, port: Port) -> None:
+        even, odd = np.arange(0, len(self.modes), 2), np.arange(1, len(self.modes), 2)
+        row = self.modes * (c.STEREO_MODES + 1)
+        block.modes[even] = port.code(block.modes[even], self.model.stereo, row[even] + c.STEREO_MODES, "stereo")
+        block.modes[odd] = port.code(block.modes[odd], self.model.stereo, row[odd] + block.modes[odd - 1], "stereo")
+        self.modes = block.modes.astype(np.int64)
+
+    def _energies(self, block: Block, port: Port) -> None:
+        other = None
+        for channel, memory in enumerate(self.memories):
+            energies = block.energies[channel]
+            context = contexts.EnergyContext(memory, other)
+            for stage in range(contexts.ENERGY_PASSES):
+                at, features, reference = context.features(stage)
+                if not len(at):
+                    continue
+                key = (context.channel, stage)
+                predicted, rows = self.model.energy_rows(key, features, reference, self.static)
+                wanted = energies[at] - predicted + HALF_ENERGY
+                wanted = np.minimum(np.maximum(wanted, 0), c.ENERGY_RESIDUALS - 1)
+                symbols = port.code(wanted, self.model.energy_table[key], rows, "energies")
+                values = symbols + predicted - HALF_ENERGY
+                outside = (symbols == 0) | (symbols == c.ENERGY_RESIDUALS - 1)
+                if outside.any():
+                    sign = np.where(symbols[outside] == 0, -1, 1)
+                    values[outside] += sign * port.escape(sign * (energies[at][outside] - values[outside]), "energies")
+                if values.min() < 0 or values.max() > c.ENERGY_MAX:
+                    raise DamagedError("a band energy is out of range")
+                energies[at] = values
+                context.decoded(stage, at, values)
+            other = context
+
+    def _coefficients(
+        self,
+        channel: int,
+        block: Block,
+        bands: layout.BandLayout,
+        levels: np.ndarray,
+        steps: np.ndarray,
+        other: contexts.CoefficientContext | None,
+        port: Port,
+    ) -> contexts.CoefficientContext:
+        """Code which bands are not zero, then their magnitudes."""
+        memory = self.memories[channel]
+        relative = levels - steps
+        starts = bands.edges[:-1]
+        loudest = np.maximum.reduceat(memory.amplitudes1, starts)
+        beside = None if other is None else np.maximum.reduceat(other.amplitudes, starts)
+        rows = contexts.band_rows(relative, loudest, bands, beside, steps)
+        audible = np.flatnonzero(block.energies[channel])
+        flags = np.zeros(bands.bands, bool)
+        flags[audible] = port.bands(channel, audible, self.model.band, rows[audible])
+        shifts = np.clip((relative >> 6) - (c.LARGE_OCTAVES - 1), 0, c.MAX_LOW_BITS)
+        context = contexts.CoefficientContext(memory, bands, steps + c.OCTAVE * shifts, levels, other)
+        used = np.flatnonzero(flags[bands.band_of_bin])
+        for stage in range(contexts.COEFFICIENT_PASSES):
+            bins = used[used % 2 == stage]
+            if not len(bins):
+                continue
+            key = (context.channel, stage)
+            band = bands.band_of_bin[bins]
+            rows = self.model.coefficient_rows(key, context.features(stage, bins, band), self.static)
+            symbols = port.magnitudes(channel, bins, shifts[band], self.model.coefficient_table[key], rows)
+            context.decoded(bins, band, symbols)
+        return context
