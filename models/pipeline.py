@@ -19,7 +19,7 @@ from evc.coder import SymbolEncoder
 from evc.errors import UnsupportedError
 from evc.header import Header
 from evc.models.residual.encoder import AnalysedGroup, SegmentAnalyser, encode_segment
-from evc.models.residual.rate import ACCEPTED, GainSearch, coded_bandwidth, payload_target, planned_gain
+from evc.models.residual.rate import ACCEPTED, GainSearch, coded_bandwidth, payload_target, planned_gain, segment_gain
 from evc.models.residual.synthesis import render_group
 from evc.segment import Segment, StreamData
 from evc.settings import EncodeSettings
@@ -31,8 +31,8 @@ from evc.writer import ContainerWriter
 Progress = Callable[[int, int], None]  # frames done, frames in all
 
 RENDERED = {constants.STREAM_SPECTRUM}
-CACHED_SEGMENTS = 16  # files of up to so many segments are searched as a whole
-SAMPLED_SEGMENTS = 6  # longer ones by this many segments, evenly spread
+SAMPLED_SEGMENTS = 6  # the gain for a bitrate is searched on this many segments, evenly spread over the file
+CORRECTIONS = 2  # and corrected up to so often, if the whole file then misses the bitrate
 WORKERS = os.cpu_count() or 1
 
 
@@ -61,23 +61,23 @@ def _coded_to_target(
 ) -> list[Segment]:
     """All segments, their words together as near to `target` bytes as the gain allows."""
     count = header.segments
-    whole = count <= CACHED_SEGMENTS
+    whole = count <= SAMPLED_SEGMENTS
     sample = range(count) if whole else [int((i + 0.5) * count / SAMPLED_SEGMENTS) for i in range(SAMPLED_SEGMENTS)]
     with ThreadPoolExecutor(WORKERS) as pool:
         analysed = dict(zip(sample, pool.map(analyser.analyse, sample), strict=True))
 
-        def sampled_bits(gain: int) -> float:
-            return sum(pool.map(lambda groups: encode_segment(groups, gain)[1], analysed.values()))
+        def sampled_bits(gain: float) -> float:
+            return sum(pool.map(lambda i: encode_segment(analysed[i], segment_gain(gain, i))[1], analysed))
 
         share = sum(header.segment_span(index)[1] for index in sample) / header.known_frames
-        gain = GainSearch(gain, 8 * target * share).run(sampled_bits)
-    if not whole:
-        analysed = {}
-    search = GainSearch(gain, target)
-    segments = list(_coded(analyser, header, gain, analysed, progress))
-    search.probed(_words(segments))
-    if not whole and abs(search.error()) > ACCEPTED:
-        segments = list(_coded(analyser, header, search.gain, {}, progress))
+        mean = GainSearch(gain, 8 * target * share).run(sampled_bits)
+    search = GainSearch(mean, target)
+    segments = list(_coded(analyser, header, search.gain, analysed, progress))
+    for _ in range(0 if whole else CORRECTIONS):
+        search.probed(_words(segments))
+        if abs(search.error()) <= ACCEPTED:
+            break
+        segments = list(_coded(analyser, header, search.gain, analysed, progress))
     return segments
 
 
@@ -88,7 +88,7 @@ def _words(segments: list[Segment]) -> int:
 def _coded(
     analyser: SegmentAnalyser,
     header: Header,
-    gain: int,
+    gain: float,
     analysed: Mapping[int, list[AnalysedGroup | None]],
     progress: Progress | None,
 ) -> Iterator[Segment]:
@@ -96,7 +96,7 @@ def _coded(
 
     def code(index: int) -> Segment:
         groups = analysed[index] if index in analysed else analyser.analyse(index)
-        stream, _ = encode_segment(groups, gain)
+        stream, _ = encode_segment(groups, segment_gain(gain, index))
         return Segment(index, streams=(_stream_data(stream, header, index),))
 
     with ThreadPoolExecutor(WORKERS) as pool:

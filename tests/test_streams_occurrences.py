@@ -75,7 +75,7 @@ def loop(count: int, gains: np.ndarray) -> OccurrenceStream:
 
 def copies(count: int) -> OccurrenceStream:
     """Blocks of 4096 frames, each a copy of what was 88,200 frames ago."""
-    stream = loop(count, np.zeros((1, 9), np.int64))
+    stream = loop(count, np.zeros((1, 10), np.int64))
     stream.times = np.arange(count) * 4096 * 32
     stream.patterns = np.full(count, COPY)
     stream.lengths = np.full(count, 4096)
@@ -83,7 +83,7 @@ def copies(count: int) -> OccurrenceStream:
     return stream
 
 
-GAINS = np.array([[0, 0, -3, OFF, -1, 2, OFF, OFF, OFF], [OFF, OFF, 0, 1, OFF, 0, 0, OFF, OFF]])
+GAINS = np.array([[0, 0, -3, OFF, -1, 2, OFF, OFF, OFF, OFF], [OFF, OFF, 0, 1, OFF, 0, 0, OFF, OFF, OFF]])
 
 
 @given(streams())
@@ -125,7 +125,7 @@ def test_array() -> None:
     np.testing.assert_allclose(array["phase"], -1, atol=1e-12)
     assert array["shift"].tolist() == [0, -1.5]
     np.testing.assert_allclose(array["rotation"], [1, 1j], atol=1e-12)
-    assert array["gains"].shape == (2, 2, 9)
+    assert array["gains"].shape == (2, 2, 10)
     np.testing.assert_allclose(array["gains"][1, 0, :4], [-1, -1, -(2**-0.75), 0], rtol=1e-6)
     assert copies(1).as_array(STEREO)["pattern"].tolist() == [-1]
     assert copies(1).as_array(STEREO)["lag"].tolist() == [2.0]
@@ -133,7 +133,7 @@ def test_array() -> None:
 
 def test_bands_end_at_half_the_rate() -> None:
     edges = loop(1, GAINS).edges(STEREO)
-    assert len(edges) == 10 and edges[0] == 0 and edges[-1] == 22050
+    assert len(edges) == 11 and edges[0] == 0 and edges[-1] == 22050
 
 
 def changed(stream: OccurrenceStream, **fields) -> OccurrenceStream:

@@ -66,7 +66,7 @@ class Quantiser:
         weight = np.float32(LAMBDA)
         costs, base = table.bits.ravel(), rows * table.symbols
         best = np.zeros(len(bins), np.int32)
-        best_bits = costs[base]
+        best_bits = costs[base] + shifts.astype(np.float32)
         best_cost = ratio * ratio + weight * best_bits
         for candidate in (nearest, nearest - 1):
             bits = self._bits(candidate, shifts, costs, base)

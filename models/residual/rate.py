@@ -23,9 +23,11 @@ FULL_BANDWIDTH_QUALITY = 9.0
 NARROWER = ((2.9, 15_000.0), (3.3, 11_000.0))  # from these log2 steps on: at low rates the energies alone are dear
 TOLERANCE = 0.004  # of log2 bits, in the search: 0.3 %
 ACCEPTED = 0.014  # of log2 bytes, of the coded file: 1 %
-MAX_PROBES = 7
+MAX_PROBES = 8
+SETTLED = 0.05  # of a gain step
+GOLDEN_RATIO = 0.6180339887498949
 SLOPE = -0.95  # d log2(bits) / d log2(step), before two probes tell it
-SLOPES = (-3.0, -0.2)
+SLOPES = (-6.0, -0.2)
 SEGMENT_OVERHEAD = 31  # bytes of a segment outside its words, its place in the index included
 FILE_OVERHEAD = 60  # bytes of index and end marker
 
@@ -55,13 +57,18 @@ def payload_target(settings: EncodeSettings, header: Header, header_bytes: int) 
     return max(settings.bitrate * 125 * duration - overhead, 1.0)
 
 
+def segment_gain(gain: float, index: int) -> int:
+    """The whole gain of a segment where the file's mean is to be `gain`: fractions are spread over the segments."""
+    return int(np.floor(gain + index * GOLDEN_RATIO % 1))
+
+
 class GainSearch:
     """Secant search for the gain at which something costs `target` (bits or bytes, whatever is probed)."""
 
-    def __init__(self, gain: int, target: float) -> None:
-        self.gain = gain
+    def __init__(self, gain: float, target: float) -> None:
+        self.gain = float(gain)
         self._wanted = np.log2(target)
-        self._points: list[tuple[int, float]] = []
+        self._points: list[tuple[float, float]] = []
 
     def error(self) -> float:
         """log2 of the cost last probed over the target."""
@@ -74,17 +81,17 @@ class GainSearch:
         if len(self._points) > 1 and self._points[-1][0] != self._points[-2][0]:
             (x0, y0), (x1, y1) = self._points[-2:]
             slope = float(np.clip((y1 - y0) / (x1 - x0), SLOPES[0] / c.OCTAVE, SLOPES[1] / c.OCTAVE))
-        self.gain = int(np.clip(round(self.gain - self.error() / slope), LOWEST_GAIN, HIGHEST_GAIN))
+        self.gain = float(np.clip(self.gain - self.error() / slope, LOWEST_GAIN, HIGHEST_GAIN))
 
-    def best(self) -> int:
+    def best(self) -> float:
         """The probed gain nearest to the target."""
         return min(self._points, key=lambda point: abs(point[1] - self._wanted))[0]
 
-    def run(self, cost: Callable[[int], float]) -> int:
+    def run(self, cost: Callable[[float], float]) -> float:
         """Probe until the target is met or the gain settles; returns the best gain."""
         for _ in range(MAX_PROBES):
             before = self.gain
             self.probed(cost(before))
-            if abs(self.error()) < TOLERANCE or self.gain == before:
+            if abs(self.error()) < TOLERANCE or abs(self.gain - before) < SETTLED:
                 break
         return self.best()
