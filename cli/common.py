@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import click
 
 from evc.errors import EvcError
+from evc.streaming import UNNAMED
 
 Progress = Callable[[float, float], None]
 
@@ -21,12 +22,18 @@ EXIT_DATA, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_PIPE = 1, 130, 143, 141
 
 def input_file(path: str) -> str | BinaryIO:
     """The path, or standard input for "-"."""
-    return sys.stdin.buffer if path == STANDARD else path
+    if path != STANDARD:
+        return path
+    if sys.stdin is None:
+        raise EvcError("standard input: closed")
+    return sys.stdin.buffer
 
 
 def output_file(path: str, force: bool) -> str | BinaryIO:
     """The path, or standard output for "-". Refuses a terminal, and (unless `force`) a file that exists."""
     if path == STANDARD:
+        if sys.stdout is None:
+            raise EvcError("standard output: closed")
         if sys.stdout.isatty():
             raise click.UsageError("standard output is a terminal: redirect it or name a file")
         return sys.stdout.buffer
@@ -36,16 +43,17 @@ def output_file(path: str, force: bool) -> str | BinaryIO:
 
 
 @contextmanager
-def naming(path: str) -> Iterator[None]:
-    """Puts the name of the file that an error is about in front of its message, where it is not there
-    already."""
-    name = "standard input" if path == STANDARD else path
+def naming(source: str, target: str | None = None) -> Iterator[None]:
+    """Puts the name of the input in front of the message of an error, where it does not begin with the name
+    of the input or the output already."""
+    name = "standard input" if source == STANDARD else source
     try:
         yield
     except EvcError as error:
-        if str(error).startswith(name):
+        message = str(error).removeprefix(f"{UNNAMED}: ")
+        if message.startswith((f"{name}: ", f"{target}: ")):
             raise
-        raise EvcError(f"{name}: {error}") from error
+        raise EvcError(f"{name}: {message}") from error
 
 
 def refuse_same(source: str, target: str) -> None:
@@ -93,8 +101,8 @@ def progress_bar(label: str, files: bool = False) -> Iterator[Progress | None]:
 
 
 def print_json(value: Any, to_stderr: bool = False) -> None:
-    """`value` as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False), err=to_stderr)
+    """`value` as indented JSON, in ASCII: whatever the locale, it can be printed and read."""
+    click.echo(json.dumps(value, indent=2), err=to_stderr)
 
 
 def size_text(count: float) -> str:

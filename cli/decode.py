@@ -29,7 +29,7 @@ def decode(
     """
     refuse_same(source, target)
     output = output_file(target, force)
-    with naming(source), progress_bar("decoding") as progress:
+    with naming(source, target), progress_bar("decoding") as progress:
         damage = evc.decode_file(
             input_file(source),
             output,

@@ -97,7 +97,7 @@ def _encode_one(
     """Encode one file; the summary, ready for JSON."""
     begun = time.monotonic()
     output = output_file(target, options.force)
-    with naming(source):
+    with naming(source, target):
         found = evc.encode_file(
             input_file(source),
             output,
@@ -120,7 +120,7 @@ def _encode_one(
         "duration": found.duration,
         "seconds": seconds,
         "speed": found.duration / seconds if seconds else 0.0,
-        "layers": None if target == STANDARD else _layer_bits(target),
+        "layers": _layer_bits(target) if os.path.isfile(target) else None,
         "verified": options.verify,
     }
 

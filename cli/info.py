@@ -29,21 +29,26 @@ def _read(path: str) -> evc.FileInfo:
 
 
 def _show(path: str, found: evc.FileInfo) -> None:
-    rows = {
-        "file": path,
-        "format": f"EVC {found.format_version}",
-        "audio": f"{found.samplerate} Hz, {channels_text(found.channels)}, {found.subtype}",
-        "length": f"{time_text(found.duration)} ({found.frames} frames)",
-        "size": f"{size_text(found.bytes)}, {found.kbps:.1f} kbit/s",
-        "layers": ", ".join(found.layers) or "none",
-        "segments": str(found.segments),
-    }
+    rows = [
+        ("file", path),
+        ("format", f"EVC {found.format_version}"),
+        ("audio", f"{found.samplerate} Hz, {channels_text(found.channels)}, {found.subtype}"),
+        ("length", f"{time_text(found.duration)} ({found.frames} frames)"),
+        ("size", f"{size_text(found.bytes)}, {found.kbps:.1f} kbit/s"),
+        ("layers", ", ".join(found.layers) or "none"),
+        ("segments", str(found.segments)),
+    ]
     if found.patterns:
-        rows["patterns"] = str(found.patterns)
+        rows.append(("patterns", str(found.patterns)))
     if found.networks:
-        rows["networks"] = ", ".join(found.networks)
+        rows.append(("networks", ", ".join(found.networks)))
     for name, value in found.tags.items():
-        rows[name] = value if isinstance(value, str) else "; ".join(value)
-    width = max(map(len, rows)) + 2
-    for name, value in rows.items():
-        click.echo(f"{name:<{width}}{value}")
+        rows.append((_printable(name), _printable(value if isinstance(value, str) else "; ".join(value))))
+    width = max(len(name) for name, _ in rows) + 2
+    for name, text in rows:
+        click.echo(f"{name:<{width}}{text}")
+
+
+def _printable(text: str) -> str:
+    """`text` on one line: a tag must not move the cursor, or pass for a row of its own."""
+    return "".join(character if character.isprintable() else " " for character in text)

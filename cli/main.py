@@ -6,6 +6,7 @@ of the output went away.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -63,9 +64,12 @@ def evc_command() -> None:
 def main() -> NoReturn:
     """Run the command line and exit."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a tag or a name may not fit the locale
     code = _run()
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         code = _silence_stdout()
     sys.exit(code)

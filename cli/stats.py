@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import sys
+import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -52,13 +52,15 @@ def _measured(path: str) -> evc.Stats:
 
 
 def _print_csv(reports: Iterable[tuple[str, evc.Stats]]) -> None:
+    text = io.StringIO()
     writer = None
     for path, report in reports:
         for row in report.rows():
             if writer is None:
-                writer = csv.DictWriter(sys.stdout, ["file", *row], lineterminator="\n")
+                writer = csv.DictWriter(text, ["file", *row], lineterminator="\n")
                 writer.writeheader()
             writer.writerow({"file": path} | row)
+    click.echo(text.getvalue(), nl=False)
 
 
 def _show(path: str, report: evc.Stats) -> None:
@@ -68,7 +70,10 @@ def _show(path: str, report: evc.Stats) -> None:
         f"{path}: {size_text(report.file_bytes)}, {time_text(report.duration)}, {report.samplerate} Hz, "
         f"{channels_text(report.channels)}, {report.kbps(report.bits):.2f} kbit/s"
     )
-    Console(highlight=False).print(_table(report))
+    console = Console(highlight=False)
+    with console.capture() as table:  # printed here: rich would end the process itself if the reader went away
+        console.print(_table(report))
+    click.echo(table.get(), nl=False)
     if len(report.seconds):
         low, high = report.seconds.min() / 1000, report.seconds.max() / 1000
         click.echo(f"per second  {sparkline(report.seconds)}  {low:.1f} to {high:.1f} kbit")

@@ -24,7 +24,7 @@ def verify(files: tuple[str, ...], synthesis: bool) -> int:
                 with progress_bar(path) as progress:
                     file.verify(synthesis, progress)
                 segments = len(file.segments)
-            click.echo(f"{path}: ok, {segments} segments")
+            click.echo(f"{path}: ok, {segments} segment{'' if segments == 1 else 's'}")
         except evc.EvcError as error:
             click.echo(f"evc: {error}", err=True)
             failed += 1

@@ -25,14 +25,14 @@ def atomic_output(path: str | os.PathLike[str], overwrite: bool = True) -> Itera
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file() and not target.is_dir():
-        with _opened(target, os.O_WRONLY, "wb") as file:
+        with _opened(target, os.O_WRONLY, "wb", path) as file:
             yield file
         return
     if target.is_dir():
-        raise InputError(f"{path} is a folder")
-    _check_free(target, overwrite)
+        raise InputError(f"{os.fspath(path)}: is a folder")
+    _check_free(target, overwrite, path)
     temporary = target.with_name(f".evc-{secrets.token_hex(8)}.part")
-    file = _opened(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, "r+b")
+    file = _opened(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, "r+b", path)
     try:
         with file:
             if target.exists():
@@ -40,7 +40,7 @@ def atomic_output(path: str | os.PathLike[str], overwrite: bool = True) -> Itera
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _check_free(target, overwrite)
+        _check_free(target, overwrite, path)
         os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):
@@ -49,16 +49,18 @@ def atomic_output(path: str | os.PathLike[str], overwrite: bool = True) -> Itera
     _sync_folder(target.parent)
 
 
-def _opened(path: Path, flags: int, mode: Literal["wb", "r+b"]) -> BinaryIO:
+def _opened(path: Path, flags: int, mode: Literal["wb", "r+b"], wanted: str | os.PathLike[str]) -> BinaryIO:
+    """The file at `path`; `wanted` is what an error is about."""
     try:
         return os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666), mode)
     except OSError as error:
-        raise InputError(f"cannot write in {path.parent}: {error.strerror}") from error
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"{os.fspath(wanted)}: cannot be written ({reason})") from error
 
 
-def _check_free(target: Path, overwrite: bool) -> None:
+def _check_free(target: Path, overwrite: bool, wanted: str | os.PathLike[str]) -> None:
     if not overwrite and target.exists():
-        raise InputError(f"{target} exists already")
+        raise InputError(f"{os.fspath(wanted)}: exists already")
 
 
 def _sync_folder(folder: Path) -> None:

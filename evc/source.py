@@ -6,6 +6,7 @@ the encoder can pass over the audio several times in bounded memory.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
@@ -64,7 +65,7 @@ class ArraySource:
             raise InputError(
                 f"audio has {samples.ndim} dimensions: [frames] or [frames, channels] is expected"
             )
-        if int(samplerate) != samplerate:
+        if not math.isfinite(samplerate) or int(samplerate) != samplerate:
             raise InputError(f"sample rate {samplerate} is not a whole number of Hz")
         if subtype not in constants.SUBTYPES.values():
             raise InputError(f"subtype {subtype!r} is not one of {', '.join(constants.SUBTYPES.values())}")
@@ -120,10 +121,13 @@ class FileSource:
     def _open(self, file: PathOrFile) -> Any:
         import soundfile
 
+        readable: PathOrFile | bytes = file
         if not isinstance(file, (str, os.PathLike)) or not os.path.isfile(file):
-            file = self._stack.enter_context(seekable_input(file))
+            readable = self._stack.enter_context(seekable_input(file))
+        elif os.name == "posix":
+            readable = os.fsencode(file)  # names need not be text there
         try:
-            return self._stack.enter_context(soundfile.SoundFile(file))
+            return self._stack.enter_context(soundfile.SoundFile(readable))
         except (soundfile.SoundFileError, OSError, TypeError) as error:
             reason = _reason(error)
             raise InputError(f"{self._name}: not a sound file that can be read ({reason})") from error
@@ -176,4 +180,4 @@ def _finite(block: NDArray[np.float32], start: int, name: str) -> NDArray[np.flo
 
 def _reason(error: Exception) -> str:
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    return str(text).rstrip(".")
+    return str(text).removeprefix("Error : ").rstrip(".")

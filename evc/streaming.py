@@ -15,9 +15,12 @@ from evc.output import atomic_output
 PathOrFile = str | os.PathLike[str] | BinaryIO
 
 
+UNNAMED = "input"  # what an open file is called in messages
+
+
 def display_name(file: PathOrFile) -> str:
     """What to call `file` in a message."""
-    return os.fspath(file) if isinstance(file, (str, os.PathLike)) else "input"
+    return os.fspath(file) if isinstance(file, (str, os.PathLike)) else UNNAMED
 
 
 def open_binary(path: str | os.PathLike[str]) -> BinaryIO:

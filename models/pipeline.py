@@ -6,7 +6,6 @@ the residual has to code; its stream stands beside the spectrum's in each segmen
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from evc import constants
 from evc.coder import SymbolEncoder
+from evc.decoding import WORKERS
 from evc.errors import UnsupportedError
 from evc.header import Header
 from evc.models.residual.encoder import AnalysedGroup, SegmentAnalyser, encode_segment
@@ -33,7 +33,6 @@ Progress = Callable[[int, int], None]  # frames done, frames in all
 RENDERED = {constants.STREAM_SPECTRUM}
 SAMPLED_SEGMENTS = 6  # the gain for a bitrate is searched on this many segments, evenly spread over the file
 CORRECTIONS = 2  # and corrected up to so often, if the whole file then misses the bitrate
-WORKERS = os.cpu_count() or 1
 
 
 def encode(
@@ -72,13 +71,16 @@ def _coded_to_target(
         share = sum(header.segment_span(index)[1] for index in sample) / header.known_frames
         mean = GainSearch(gain, 8 * target * share).run(sampled_bits)
     search = GainSearch(mean, target)
-    segments = list(_coded(analyser, header, search.gain, analysed, progress))
-    for _ in range(0 if whole else CORRECTIONS):
-        search.probed(_words(segments))
-        if abs(search.error()) <= ACCEPTED:
-            break
+    nearest: list[Segment] = []
+    distance = float("inf")
+    for _ in range(1 if whole else 1 + CORRECTIONS):
         segments = list(_coded(analyser, header, search.gain, analysed, progress))
-    return segments
+        search.probed(_words(segments))
+        if abs(search.error()) < distance:
+            nearest, distance = segments, abs(search.error())
+        if distance <= ACCEPTED:
+            break
+    return nearest
 
 
 def _words(segments: list[Segment]) -> int:

@@ -122,13 +122,13 @@ def _loud() -> bytes:
 def _syntax() -> bytes:
     """Integers that no encoder would choose: all block sizes and modes, energies that jump, huge coefficients."""
     random = np.random.default_rng(3)
-    geo = layout.geometry(1024, 14)
+    geometry = layout.geometry(1024, 14)
     superframes: list[list[Block]] = []
     for partition in ([0], [1, 2, 3, 4, 4], [4, 4, 3, 2, 1], [2, 2, 2, 2]):
-        superframes.append([_random_block(random, geo, depth) for depth in partition])
+        superframes.append([_random_block(random, geometry, depth) for depth in partition])
     first, second = superframes[3][:2]
     second = replace(second, modes=first.modes, energies=first.energies, held=True)
-    second.coefficients[(first.energies == 0)[:, geo.layouts[2].band_of_bin]] = 0
+    second.coefficients[(first.energies == 0)[:, geometry.layouts[2].band_of_bin]] = 0
     superframes[3][1] = second
     header = Header(8000, 2, 4000, layers=("spectrum",), segment_frames=4096)
     target = io.BytesIO()
@@ -138,14 +138,14 @@ def _syntax() -> bytes:
     return target.getvalue()
 
 
-def _random_block(random: np.random.Generator, geo: layout.Geometry, depth: int) -> Block:
-    bands = geo.layouts[depth]
+def _random_block(random: np.random.Generator, geometry: layout.Geometry, depth: int) -> Block:
+    bands = geometry.layouts[depth]
     energies = random.integers(0, c.ENERGY_MAX + 1, (2, bands.bands))
     scale = 10.0 ** random.integers(-1, 6, (2, bands.bins))
     coefficients = np.rint(random.laplace(0, scale)).astype(np.int32)
     coefficients[(random.random((2, bands.bands)) < 0.7)[:, bands.band_of_bin]] = 0
     coefficients[(energies == 0)[:, bands.band_of_bin]] = 0
-    return Block(depth, random.integers(0, c.STEREO_MODES, geo.coarse_bands), energies, coefficients)
+    return Block(depth, random.integers(0, c.STEREO_MODES, geometry.coarse_bands), energies, coefficients)
 
 
 def _coded(kind: int, stream: Any, context: StreamContext) -> StreamData:

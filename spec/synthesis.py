@@ -62,21 +62,21 @@ def _group(header: Header, groups: Mapping[int, Group], channels: slice) -> Sign
         if group is None or not group.coarse_bands:
             starts.append(start)
             continue
-        geo = layout.geometry(superframe, group.coarse_bands)
+        geometry = layout.geometry(superframe, group.coarse_bands)
         for block in group.superframes[number % per_segment]:
             size = superframe >> block.depth
-            signal[:, start : start + size] = dct4(_spectrum(block, geo, group.gain, start, channels.start))
+            signal[:, start : start + size] = dct4(_spectrum(block, geometry, group.gain, start, channels.start))
             starts.append(start)
             start += size
     _unfold(signal, starts)
     return signal[:, : header.known_frames] / 2**15
 
 
-def _spectrum(block: Block, geo: layout.Geometry, gain: int, start: int, first: int) -> Signal:
+def _spectrum(block: Block, geometry: layout.Geometry, gain: int, start: int, first: int) -> Signal:
     """Left/right coefficients [channels, size] of one block, sections 10.1 to 10.3."""
-    bands = geo.layouts[block.depth]
+    bands = geometry.layouts[block.depth]
     steps = step_logs(layout.energy_log(block.energies), gain, block.depth)
-    coded = np.zeros((len(block.energies), geo.superframe >> block.depth))
+    coded = np.zeros((len(block.energies), geometry.superframe >> block.depth))
     for channel, values in enumerate(block.coefficients):
         for band, (low, high) in enumerate(zip(bands.edges[:-1], bands.edges[1:], strict=True)):
             counters = c.MAX_CHANNELS * (start + np.arange(low, high)) + first + channel
@@ -84,7 +84,7 @@ def _spectrum(block: Block, geo: layout.Geometry, gain: int, start: int, first: 
             coded[channel, low:high] = _dequantised(values[low:high], int(energy), int(step), counters)
     if len(coded) == 1:
         return coded
-    edges = geo.coarse.edges << (c.BLOCK_DEPTHS - 1 - block.depth)
+    edges = geometry.coarse.edges << (c.BLOCK_DEPTHS - 1 - block.depth)
     for mode, low, high in zip(block.modes, edges[:-1], edges[1:], strict=True):
         if mode:
             mid = coded[0, low:high].copy()

@@ -82,6 +82,8 @@ def test_samples_that_are_not_finite_are_named(value, name):
         (np.zeros(100), 7_999, "7999 Hz is outside 8000 to 192000 Hz: resample"),
         (np.zeros(100), 192_001, "192001 Hz is outside"),
         (np.zeros(100), 44_100.5, "whole number"),
+        (np.zeros(100), float("nan"), "whole number"),
+        (np.zeros(100), float("inf"), "whole number"),
         (np.zeros((100, 9)), 8_000, "9 channels, but 1 to 8 are possible: split"),
         (np.zeros((100, 0)), 8_000, "0 channels"),
         (np.zeros((2, 2, 2)), 8_000, "3 dimensions"),

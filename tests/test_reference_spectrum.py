@@ -59,14 +59,14 @@ def random_group(samplerate: int, channels: int, frames: int, coarse_bands: int,
     """Blocks of all sizes, all stereo modes, energies that jump, coefficients with escapes and low bits."""
     random = np.random.default_rng(seed)
     superframe = c.superframe_length(samplerate)
-    geo = layout.geometry(superframe, coarse_bands)
+    geometry = layout.geometry(superframe, coarse_bands)
     partitions = [[0], [1, 2, 3, 4, 4], [4, 4, 3, 2, 1], [2, 2, 2, 2]]
     superframes = []
     last: Block | None = None
     for number in range(-(-frames // superframe)):
         blocks = []
         for depth in partitions[number % 4]:
-            bands = geo.layouts[depth]
+            bands = geometry.layouts[depth]
             energies = random.integers(0, c.ENERGY_MAX + 1, (channels, bands.bands))
             scale = 10.0 ** random.integers(-1, 6, (channels, bands.bins))
             coefficients = np.rint(random.laplace(0, scale)).astype(np.int32)

@@ -32,14 +32,14 @@ def depths(random: np.random.Generator, share: float, depth: int = 0) -> list[in
 
 
 def random_block(
-    random: np.random.Generator, geo: layout.Geometry, channels: int, depth: int, largest: int, last: Block | None
+    random: np.random.Generator, geometry: layout.Geometry, channels: int, depth: int, largest: int, last: Block | None
 ) -> Block:
     """A block whose energies wander, or stay those of the block before, and whose coefficients reach from silence to
     `largest`."""
-    bands = geo.layouts[depth]
-    modes = np.zeros(geo.coarse_bands, np.int64)
+    bands = geometry.layouts[depth]
+    modes = np.zeros(geometry.coarse_bands, np.int64)
     if channels == 2:
-        modes = random.integers(0, c.STEREO_MODES, geo.coarse_bands)
+        modes = random.integers(0, c.STEREO_MODES, geometry.coarse_bands)
     wander = np.cumsum(random.integers(-6, 7, (channels, bands.bands)), axis=1)
     energies = np.clip(random.integers(0, c.ENERGY_MAX) + wander, 0, c.ENERGY_MAX)
     energies[random.random(energies.shape) < 0.1] = random.choice([0, c.ENERGY_MAX])
@@ -65,14 +65,14 @@ def random_stream(
         if random.random() < 0.15:
             groups.append(Group(gain, 0))
             continue
-        geo = layout.geometry(superframe, bands)
+        geometry = layout.geometry(superframe, bands)
         count = channels.stop - channels.start
         frames: list[list[Block]] = []
         last = None
         for _ in range(-(-context.frames // superframe)):
             frames.append([])
             for depth in depths(random, share):
-                last = random_block(random, geo, count, depth, largest, last)
+                last = random_block(random, geometry, count, depth, largest, last)
                 frames[-1].append(last)
         groups.append(Group(gain, bands, frames))
     return SpectrumStream(groups)
@@ -112,8 +112,8 @@ def test_silence_costs_next_to_nothing(channels: int) -> None:
 
 def test_bands_without_energy_cost_little() -> None:
     context = StreamContext(44_100, 2, 48 * 4096)
-    geo = layout.geometry(4096, 18)
-    bands = geo.layouts[0]
+    geometry = layout.geometry(4096, 18)
+    bands = geometry.layouts[0]
 
     def silent() -> Block:
         nothing = np.zeros((2, bands.bins), np.int32)
@@ -129,9 +129,9 @@ def test_bands_without_energy_cost_little() -> None:
 def test_every_magnitude_survives_at_every_energy(magnitude: int, energy: int) -> None:
     """With and without escapes, with and without raw low bits."""
     context = StreamContext(8_000, 1, 1)
-    geo = layout.geometry(1024, 5)
-    energies = np.full((1, geo.layouts[0].bands), energy)
-    coefficients = np.zeros((1, geo.layouts[0].bins), np.int32)
+    geometry = layout.geometry(1024, 5)
+    energies = np.full((1, geometry.layouts[0].bands), energy)
+    coefficients = np.zeros((1, geometry.layouts[0].bins), np.int32)
     coefficients[0, ::7], coefficients[0, 3::7] = magnitude, -magnitude
     for gain in (-c.SPECTRUM_GAIN_OFFSET, -600, 0, c.SPECTRUM_GAIN_OFFSET - 1):
         block = Block(0, np.zeros(5, np.int64), energies, coefficients)
@@ -325,8 +325,8 @@ def test_contexts_are_integers_and_rows_exist(case: tuple[SpectrumStream, Stream
     for group, channels in zip(stream.groups, channel_groups(context.channels)):
         if not group.coarse_bands:
             continue
-        geo = layout.geometry(superframe, group.coarse_bands)
-        walk = Walk(geo, channels.stop - channels.start, group.gain, model)
+        geometry = layout.geometry(superframe, group.coarse_bands)
+        walk = Walk(geometry, channels.stop - channels.start, group.gain, model)
         for blocks in group.superframes:
             assert walk.partition([block.depth for block in blocks], port) == [block.depth for block in blocks]
             for block in blocks:
@@ -341,33 +341,33 @@ def test_contexts_are_integers_and_rows_exist(case: tuple[SpectrumStream, Stream
 def test_the_widest_layout_reaches_half_the_sample_rate(rate: int) -> None:
     superframe = c.superframe_length(rate)
     for bands in range(1, layout.most_coarse_bands(rate) + 1):
-        geo = layout.geometry(superframe, bands)
-        for depth, found in enumerate(geo.layouts):
+        geometry = layout.geometry(superframe, bands)
+        for depth, found in enumerate(geometry.layouts):
             assert found.edges[0] == 0 and (found.widths > 0).all() and found.bins <= superframe >> depth
             assert np.array_equal(found.band_of_bin, np.repeat(np.arange(found.bands), found.widths))
-            assert found.bins == geo.layouts[0].bins >> depth
-        assert set(geo.layouts[-1].edges << (c.BLOCK_DEPTHS - 1)) <= set(geo.layouts[0].edges)
-        assert len(geo.coarse.widths) == bands
-    assert geo.layouts[0].bins == superframe
+            assert found.bins == geometry.layouts[0].bins >> depth
+        assert set(geometry.layouts[-1].edges << (c.BLOCK_DEPTHS - 1)) <= set(geometry.layouts[0].edges)
+        assert len(geometry.coarse.widths) == bands
+    assert geometry.layouts[0].bins == superframe
 
 
 def test_layouts_change_by_integer_means() -> None:
-    geo = layout.geometry(4096, 18)
-    fine, coarse = geo.layouts[0], geo.layouts[-1]
+    geometry = layout.geometry(4096, 18)
+    fine, coarse = geometry.layouts[0], geometry.layouts[-1]
     values = np.random.default_rng(0).integers(-100, 200, fine.bands)
     down = layout.change_layout(values, fine, coarse)
     for band in range(coarse.bands):
         part = values[coarse.fine[band] : coarse.fine[band + 1]]
         assert down[band] == part.sum() // len(part)
     assert np.array_equal(layout.change_layout(layout.change_layout(down, coarse, fine), fine, coarse), down)
-    assert layout.change_layout(values, fine, geo.layouts[1]) is values
+    assert layout.change_layout(values, fine, geometry.layouts[1]) is values
 
 
 @given(st.integers(0, 99), st.integers(-500, 500), st.integers(0, c.BLOCK_DEPTHS - 1))
 def test_steps_are_integers_that_follow_gain_and_energy(seed: int, gain: int, depth: int) -> None:
-    geo = layout.geometry(4096, 18)
+    geometry = layout.geometry(4096, 18)
     random = np.random.default_rng(seed)
-    indices = random.integers(0, c.ENERGY_MAX + 1, (2, geo.layouts[depth].bands))
+    indices = random.integers(0, c.ENERGY_MAX + 1, (2, geometry.layouts[depth].bands))
     steps = step_logs(layout.energy_log(indices), 0, depth)
     assert steps.dtype == np.int64 and steps.shape == indices.shape
     np.testing.assert_array_equal(step_logs(layout.energy_log(indices), gain, depth), steps + gain)

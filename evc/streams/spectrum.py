@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evc import constants as c
-from evc.coder import FrequencyTable, SymbolDecoder, SymbolEncoder
+from evc.coder import FrequencyTable, Integers, SymbolDecoder, SymbolEncoder
 from evc.errors import DamagedError
 from evc.streams import StreamContext
 from evc.streams import spectrum_layout as layout
@@ -20,26 +21,26 @@ class _Writer:
 
     def __init__(self, encoder: SymbolEncoder) -> None:
         self.encoder = encoder
-        self.tails: list[tuple[np.ndarray, np.ndarray]] = []  # (signed values, shifts) of coded coefficients
+        self.tails: list[tuple[Integers, Integers]] = []  # (signed values, shifts) of coded coefficients
 
-    def begin(self, block: Block, steps: np.ndarray, levels: np.ndarray, bands: layout.BandLayout) -> None:
+    def begin(self, block: Block, steps: Integers, levels: Integers, bands: layout.BandLayout) -> None:
         self.block, self.layout = block, bands
 
-    def code(self, values: np.ndarray, table: FrequencyTable, rows: np.ndarray | int, kind: str) -> np.ndarray:
+    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
         self.encoder.encode(values, table, rows, kind)
         return values
 
-    def escape(self, values: np.ndarray, kind: str) -> np.ndarray:
+    def escape(self, values: Integers, kind: str) -> Integers:
         self.encoder.encode_golomb(values, c.ENERGY_ESCAPE_ORDER, kind)
         return values
 
-    def bands(self, channel: int, at: np.ndarray, table: FrequencyTable, rows: np.ndarray) -> np.ndarray:
+    def bands(self, channel: int, at: Integers, table: FrequencyTable, rows: Integers) -> Integers:
         used = np.maximum.reduceat(np.abs(self.block.coefficients[channel]), self.layout.edges[:-1]) > 0
         return self.code(used[at].astype(np.int32), table, rows, "bands")
 
     def magnitudes(
-        self, channel: int, bins: np.ndarray, shifts: np.ndarray, table: FrequencyTable, rows: np.ndarray
-    ) -> np.ndarray:
+        self, channel: int, bins: Integers, shifts: Integers, table: FrequencyTable, rows: Integers
+    ) -> Integers:
         values = self.block.coefficients[channel, bins]
         self.tails.append((values, shifts))
         return self.code(np.minimum(np.abs(values) >> shifts, c.MAGNITUDE_SYMBOLS - 1), table, rows, "coefficients")
@@ -63,23 +64,23 @@ class _Reader:
 
     def __init__(self, decoder: SymbolDecoder) -> None:
         self.decoder = decoder
-        self.tails: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []  # (target, bins, symbols, shifts)
+        self.tails: list[tuple[Integers, Integers, Integers, Integers]] = []  # (target, bins, symbols, shifts)
 
-    def begin(self, block: Block, steps: np.ndarray, levels: np.ndarray, bands: layout.BandLayout) -> None:
+    def begin(self, block: Block, steps: Integers, levels: Integers, bands: layout.BandLayout) -> None:
         self.block = block
 
-    def code(self, values: np.ndarray, table: FrequencyTable, rows: np.ndarray | int, kind: str) -> np.ndarray:
+    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
         return self.decoder.decode(table, rows, len(values), kind)
 
-    def escape(self, values: np.ndarray, kind: str) -> np.ndarray:
+    def escape(self, values: Integers, kind: str) -> Integers:
         return self.decoder.decode_golomb(c.ENERGY_ESCAPE_ORDER, len(values), kind)
 
-    def bands(self, channel: int, at: np.ndarray, table: FrequencyTable, rows: np.ndarray) -> np.ndarray:
+    def bands(self, channel: int, at: Integers, table: FrequencyTable, rows: Integers) -> Integers:
         return self.decoder.decode(table, rows, len(at), "bands")
 
     def magnitudes(
-        self, channel: int, bins: np.ndarray, shifts: np.ndarray, table: FrequencyTable, rows: np.ndarray
-    ) -> np.ndarray:
+        self, channel: int, bins: Integers, shifts: Integers, table: FrequencyTable, rows: Integers
+    ) -> Integers:
         symbols = self.decoder.decode(table, rows, len(bins), "coefficients")
         self.tails.append((self.block.coefficients[channel], bins, symbols, shifts))
         return symbols
@@ -124,9 +125,11 @@ class SpectrumStream:
     """
 
     groups: list[Group]
-    superframe_bits: np.ndarray | None = field(default=None, compare=False, repr=False)
+    superframe_bits: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
+        """Code the stream; the blocks of every superframe of the segment must be there, unless a group is silent
+        (no coarse bands)."""
         superframe = c.superframe_length(context.samplerate)
         port = _Writer(encoder)
         for group, channels in zip(self.groups, channel_groups(context.channels)):
@@ -134,8 +137,8 @@ class SpectrumStream:
             encoder.encode_uniform(np.array([group.coarse_bands]), len(c.COARSE_EDGES), "parameters")
             if not group.coarse_bands:
                 continue
-            geo = layout.geometry(superframe, group.coarse_bands)
-            walk = Walk(geo, channels.stop - channels.start, group.gain, spectrum_model())
+            geometry = layout.geometry(superframe, group.coarse_bands)
+            walk = Walk(geometry, channels.stop - channels.start, group.gain, spectrum_model())
             for blocks in group.superframes:
                 walk.partition([block.depth for block in blocks], port)
                 for block in blocks:
@@ -144,6 +147,7 @@ class SpectrumStream:
 
     @classmethod
     def read(cls, decoder: SymbolDecoder, context: StreamContext) -> SpectrumStream:
+        """Decode the stream of a segment. Raises DamagedError where the words are not valid."""
         superframe = c.superframe_length(context.samplerate)
         count = -(-context.frames // superframe)
         port = _Reader(decoder)
@@ -158,12 +162,12 @@ class SpectrumStream:
                 continue
             if coarse_bands > layout.most_coarse_bands(context.samplerate):
                 raise DamagedError("the coded bandwidth exceeds half the sample rate")
-            geo = layout.geometry(superframe, coarse_bands)
-            walk = Walk(geo, channels.stop - channels.start, gain, spectrum_model())
+            geometry = layout.geometry(superframe, coarse_bands)
+            walk = Walk(geometry, channels.stop - channels.start, gain, spectrum_model())
             for number in range(count):
                 before = decoder.spent
                 depths = walk.partition([], port)
-                blocks = [_empty_block(geo, walk.channels, depth) for depth in depths]
+                blocks = [_empty_block(geometry, walk.channels, depth) for depth in depths]
                 for block in blocks:
                     walk.block(block, port)
                 group.superframes.append(blocks)
@@ -176,17 +180,17 @@ class SpectrumStream:
         return cls(groups, bits if decoder.spent else None)
 
 
-def _nonzero(group: Group) -> np.ndarray:
+def _nonzero(group: Group) -> NDArray[np.float64]:
     """Coefficients other than 0 in each superframe."""
     counts = [sum(np.count_nonzero(block.coefficients) for block in blocks) for blocks in group.superframes]
     return np.array(counts, float)
 
 
-def _empty_block(geo: layout.Geometry, channels: int, depth: int) -> Block:
-    bands = geo.layouts[depth]
+def _empty_block(geometry: layout.Geometry, channels: int, depth: int) -> Block:
+    bands = geometry.layouts[depth]
     return Block(
         depth,
-        np.zeros(geo.coarse_bands, np.int32),
+        np.zeros(geometry.coarse_bands, np.int32),
         np.zeros((channels, bands.bands), np.int64),
         np.zeros((channels, bands.bins), np.int32),
     )

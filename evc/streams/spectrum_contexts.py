@@ -86,19 +86,19 @@ class ChannelMemory:
     amplitudes int16 in 1/64 octave at the bins of the last block.
     """
 
-    def __init__(self, geo: Geometry) -> None:
-        self.geo = geo
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
         self.depth = 0
-        self.energies1 = np.zeros(geo.layouts[0].bands, np.int64)
+        self.energies1 = np.zeros(geometry.layouts[0].bands, np.int64)
         self.energies2 = self.energies1
-        self.amplitudes1 = np.full(geo.layouts[0].bins, QUIET, np.int16)
+        self.amplitudes1 = np.full(geometry.layouts[0].bins, QUIET, np.int16)
         self.amplitudes2 = self.amplitudes1
 
     def align(self, depth: int) -> None:
         """Carry the memory to the block size of `depth`."""
         if depth == self.depth:
             return
-        old, new = self.geo.layouts[self.depth], self.geo.layouts[depth]
+        old, new = self.geometry.layouts[self.depth], self.geometry.layouts[depth]
         self.energies1 = change_layout(self.energies1, old, new)
         self.energies2 = change_layout(self.energies2, old, new)
         self.amplitudes1 = _resize(self.amplitudes1, self.depth, depth)

@@ -11,26 +11,27 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evc import constants as c
 
 EDGES = (c.FINE_EDGES,) * c.FINE_DEPTHS + (c.COARSE_EDGES,) * (c.BLOCK_DEPTHS - c.FINE_DEPTHS)  # by depth
 
 
-def energy_log(index: np.ndarray) -> np.ndarray:
+def energy_log(index: NDArray[np.int64]) -> NDArray[np.int64]:
     """Energy indices (int) to log amplitudes in 1/64 octave; index 0 (silence) maps one step below index 1."""
     return c.ENERGY_FLOOR + (index - 1) * c.ENERGY_STEP
 
 
 @dataclass(frozen=True)
 class BandLayout:
-    """Bands of one block size. `edges` in bins [bands + 1]; `band_of_bin` [edges[-1]]; `fine` [bands + 1]: the band of
-    the fine layout at which each band begins."""
+    """Bands of one block size. `edges` [bands + 1] and `widths` [bands] in bins; `band_of_bin` [bins]; `fine`
+    [bands + 1]: the band of the fine layout at which each band begins."""
 
-    edges: np.ndarray
-    band_of_bin: np.ndarray
-    widths: np.ndarray
-    fine: np.ndarray
+    edges: NDArray[np.int64]
+    band_of_bin: NDArray[np.int64]
+    widths: NDArray[np.int64]
+    fine: NDArray[np.int64]
 
     @property
     def bands(self) -> int:
@@ -45,7 +46,7 @@ class BandLayout:
 class Geometry:
     """Everything that follows from the sample rate and the coded bandwidth."""
 
-    superframe: int
+    superframe: int  # samples
     coarse_bands: int
     coarse: BandLayout  # the bands of stereo modes, at the smallest block size
     layouts: tuple[BandLayout, ...]  # the bands of energies, one per depth
@@ -78,7 +79,7 @@ def geometry(superframe: int, coarse_bands: int) -> Geometry:
     return Geometry(superframe, coarse_bands, at_depth(c.COARSE_EDGES, c.BLOCK_DEPTHS - 1), layouts)
 
 
-def change_layout(values: np.ndarray, source: BandLayout, target: BandLayout) -> np.ndarray:
+def change_layout(values: NDArray[np.int64], source: BandLayout, target: BandLayout) -> NDArray[np.int64]:
     """Band values int [bands of source] on the bands of `target`: repeated, then averaged, rounding down."""
     if source.bands == target.bands:
         return values

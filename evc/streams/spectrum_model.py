@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.coder import FrequencyTable
+from evc.coder import FrequencyTable, Integers
 from evc.constants import (
     ACTIVATION_LIMIT,
     BLOCK_DEPTHS,
@@ -39,8 +39,8 @@ class IntegerNetwork:
     are the static features, the same for a whole block.
     """
 
-    def __init__(self, layers: list[tuple[np.ndarray, np.ndarray, int]]) -> None:
-        self.layers = []
+    def __init__(self, layers: list[tuple[Integers, Integers, int]]) -> None:
+        self.layers: list[tuple[Features, Features]] = []
         reach = float(FEATURE_LIMIT)
         for weights, biases, shift in layers:
             if (np.abs(weights).sum(axis=1) * reach + np.abs(biases)).max() >= 2**24:
@@ -49,10 +49,10 @@ class IntegerNetwork:
             # Scaling by a power of two is exact, so it is folded into the weights.
             self.layers.append(((weights.T * scale).astype(np.float32), (biases * scale).astype(np.float32)))
             reach = float(ACTIVATION_LIMIT)
-        weights, biases = self.layers[0]
-        self.first = np.ascontiguousarray(weights[STATIC_FEATURES:])
+        first_weights, first_biases = self.layers[0]
+        self.first = np.ascontiguousarray(first_weights[STATIC_FEATURES:])
         self.biases = {
-            (depth, before): biases + static_features(depth, before) @ weights[:STATIC_FEATURES]
+            (depth, before): first_biases + static_features(depth, before) @ first_weights[:STATIC_FEATURES]
             for depth in range(BLOCK_DEPTHS)
             for before in range(BLOCK_DEPTHS)
         }
@@ -85,7 +85,7 @@ def _product(values: Features, weights: Features) -> Features:
 class SpectrumModel:
     """Networks and tables by use. energy[channel][pass], coefficient[channel][pass]."""
 
-    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, arrays: dict[str, Integers]) -> None:
         def network(name: str) -> IntegerNetwork:
             return IntegerNetwork(
                 [
@@ -113,15 +113,17 @@ class SpectrumModel:
         self.hold = table("hold.table")
 
     def energy_rows(
-        self, key: tuple[int, int], features: Features, reference: np.ndarray, static: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, key: tuple[int, int], features: Features, reference: NDArray[np.int64], static: tuple[int, int]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(predicted energy index int64 [n], table rows int64 [n])."""
         out = self.energy[key](features, static).astype(np.int64)
         predicted = reference + out[:, 0]
         scale = np.minimum(np.maximum(out[:, 1], 0), ENERGY_SCALES - 1)
         return predicted >> 2, 4 * scale + (predicted & 3)
 
-    def coefficient_rows(self, key: tuple[int, int], features: Features, static: tuple[int, int]) -> np.ndarray:
+    def coefficient_rows(
+        self, key: tuple[int, int], features: Features, static: tuple[int, int]
+    ) -> NDArray[np.int64]:
         """Table rows int64 [n]."""
         out = self.coefficient[key](features, static).astype(np.int64)
         np.maximum(out, 0, out=out)

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evc import constants as c
-from evc.coder import FrequencyTable
+from evc.coder import FrequencyTable, Integers
 from evc.errors import DamagedError
 from evc.streams import spectrum_contexts as contexts
 from evc.streams import spectrum_layout as layout
 from evc.streams.spectrum_model import SpectrumModel
 from evc.streams.spectrum_steps import step_logs
+
+Positions = NDArray[np.int64]
 
 HALF_ENERGY = c.ENERGY_RESIDUALS // 2
 
@@ -25,37 +28,48 @@ class Block:
     depth it shares."""
 
     depth: int
-    modes: np.ndarray
-    energies: np.ndarray
-    coefficients: np.ndarray
+    modes: Integers
+    energies: NDArray[np.int64]
+    coefficients: Integers
     held: bool = False
 
 
 class Port(Protocol):
-    """Where the walk gets its symbols from, or puts them: a writer, a reader, or the encoder's search."""
+    """Where the walk gets its symbols from, or puts them: a writer, a reader, or the encoder's search.
 
-    def code(self, values: np.ndarray, table: FrequencyTable, rows: np.ndarray | int, kind: str) -> np.ndarray: ...
-    def escape(self, values: np.ndarray, kind: str) -> np.ndarray: ...
-    def bands(self, channel: int, at: np.ndarray, table: FrequencyTable, rows: np.ndarray) -> np.ndarray: ...
+    `begin` comes before the coefficients of a block, with its log steps and log energies [channels, bands]. Then, for
+    a channel, `bands` codes flags [bands `at`] that tell which bands hold any coefficient, and `magnitudes` codes
+    |coefficient| >> shift at `bins` [n]. Both return what was coded. `code` and `escape` do the same for given values.
+    """
+
+    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers: ...
+    def escape(self, values: Integers, kind: str) -> Integers: ...
+    def bands(
+        self, channel: int, at: Positions, table: FrequencyTable, rows: Positions
+    ) -> Integers | NDArray[np.bool_]: ...
     def magnitudes(
-        self, channel: int, bins: np.ndarray, shifts: np.ndarray, table: FrequencyTable, rows: np.ndarray
-    ) -> np.ndarray: ...
-    def begin(self, block: Block, steps: np.ndarray, levels: np.ndarray, bands: layout.BandLayout) -> None: ...
+        self, channel: int, bins: Positions, shifts: Positions, table: FrequencyTable, rows: Positions
+    ) -> Integers: ...
+    def begin(self, block: Block, steps: Integers, levels: Integers, bands: layout.BandLayout) -> None: ...
 
 
 class Walk:
-    """Visits the blocks of one channel group in coding order and computes the context of every symbol."""
+    """Visits the blocks of one channel group in coding order and computes the context of every symbol.
 
-    def __init__(self, geo: layout.Geometry, channels: int, gain: int, model: SpectrumModel) -> None:
-        self.geo, self.channels, self.gain, self.model = geo, channels, gain, model
-        self.memories = [contexts.ChannelMemory(geo) for _ in range(channels)]
-        self.before = 0
+    gain: global log step in 1/64 octave. Raises DamagedError where a reading port delivers what cannot be.
+    """
+
+    def __init__(self, geometry: layout.Geometry, channels: int, gain: int, model: SpectrumModel) -> None:
+        self.geometry, self.channels, self.gain, self.model = geometry, channels, gain, model
+        self.memories = [contexts.ChannelMemory(geometry) for _ in range(channels)]
+        self.before = 0  # depth of the block before
         self.last: Block | None = None
-        self.deepest = 0
-        self.modes = np.full(geo.coarse_bands, c.STEREO_MODES, np.int64)
+        self.deepest = 0  # largest depth in the superframe before
+        self.modes = np.full(geometry.coarse_bands, c.STEREO_MODES, np.int64)
 
     def partition(self, depths: list[int], port: Port) -> list[int]:
-        """Code the split flags of one superframe, one depth after another; returns the depths of its blocks."""
+        """Code the split flags of one superframe, one depth after another; returns the depths of its blocks in time
+        order. `depths` are those to write, and empty where `port` reads."""
         width = 1 << (c.BLOCK_DEPTHS - 1)
         starts = np.cumsum([0] + [width >> d for d in depths[:-1]]) if depths else np.zeros(0, int)
         open_nodes, leaves = [0], {}
@@ -75,7 +89,7 @@ class Walk:
 
     def block(self, block: Block, port: Port) -> None:
         """Code one block; what a reading port decodes is written into `block`."""
-        bands = self.geo.layouts[block.depth]
+        bands = self.geometry.layouts[block.depth]
         for memory in self.memories:
             memory.align(block.depth)
         self._hold(block, port)
@@ -140,8 +154,8 @@ class Walk:
         channel: int,
         block: Block,
         bands: layout.BandLayout,
-        levels: np.ndarray,
-        steps: np.ndarray,
+        levels: NDArray[np.int64],
+        steps: NDArray[np.int64],
         other: contexts.CoefficientContext | None,
         port: Port,
     ) -> contexts.CoefficientContext:

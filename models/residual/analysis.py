@@ -45,7 +45,9 @@ def model_steps(rms: Signal, gain: int, exponent: float) -> Signal:
     return steps.astype(np.float32)
 
 
-def choose_partitions(signal: Signal, first: int, superframes: int, geo: Geometry, gain: int) -> list[tuple[int, ...]]:
+def choose_partitions(
+    signal: Signal, first: int, superframes: int, geometry: Geometry, gain: int
+) -> list[tuple[int, ...]]:
     """The depths of the blocks of each superframe.
 
     The cheapest partition by sum(log2(1 + |X| / step)) and a penalty per block, over all dyadic ones. The step is
@@ -54,15 +56,15 @@ def choose_partitions(signal: Signal, first: int, superframes: int, geo: Geometr
 
     signal: float32 [channels, samples], 16-bit units; gain: log step in 1/64 octave.
     """
-    count = superframes * geo.superframe
-    shortest = uniform_spectra(signal, first, count, geo.superframe >> SPLITS)
-    precision = model_steps(band_rms(shortest, geo.coarse), gain, PARTITION_EXPONENT) ** -2
+    count = superframes * geometry.superframe
+    shortest = uniform_spectra(signal, first, count, geometry.superframe >> SPLITS)
+    precision = model_steps(band_rms(shortest, geometry.coarse), gain, PARTITION_EXPONENT) ** -2
     penalty = BLOCK_PENALTY * 2 ** (PENALTY_EXPONENT * max(0.0, gain - PENALTY_GAIN) / c.OCTAVE)
     costs = []
     for depth in range(c.BLOCK_DEPTHS):
-        size = geo.superframe >> depth
-        mean = precision.reshape(len(signal), count // size, -1, geo.coarse.bands).mean(axis=2)
-        inverse = np.repeat(np.sqrt(mean), geo.coarse.widths << (SPLITS - depth), axis=-1)
+        size = geometry.superframe >> depth
+        mean = precision.reshape(len(signal), count // size, -1, geometry.coarse.bands).mean(axis=2)
+        inverse = np.repeat(np.sqrt(mean), geometry.coarse.widths << (SPLITS - depth), axis=-1)
         spectra = shortest if depth == SPLITS else uniform_spectra(signal, first, count, size)
         ratio = np.abs(spectra[..., : inverse.shape[-1]]) * inverse
         ratio += 1

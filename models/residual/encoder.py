@@ -27,7 +27,7 @@ LOUDEST = 256.0  # times full scale: what is louder has another scale
 class AnalysedGroup:
     """Spectra of one channel group, ready to be quantised: per superframe and block, float32 [channels, bins]."""
 
-    geo: layout.Geometry
+    geometry: layout.Geometry
     blocks: list[list[Block]]
     spectra: list[list[NDArray[np.float32]]]
 
@@ -44,7 +44,7 @@ def analyse_group(
     partitions: list[tuple[int, ...]],
     before: int,
     after: int,
-    geo: layout.Geometry,
+    geometry: layout.Geometry,
     gain: int,
 ) -> AnalysedGroup:
     """Transform, stereo decisions and band energies of one segment.
@@ -53,19 +53,19 @@ def analyse_group(
     before, after: size of the neighbouring blocks outside the segment, 0 at the ends of the file; gain: planned
     log step in 1/64 octave.
     """
-    superframe = geo.superframe
+    superframe = geometry.superframe
     depths = np.array([depth for partition in partitions for depth in partition])
     by_depth = analysis.transform(signal, superframe, depths, superframe, before, after)
     stereo = len(signal) == 2
-    modes = np.zeros((len(depths), geo.coarse_bands), np.int64)
+    modes = np.zeros((len(depths), geometry.coarse_bands), np.int64)
     if stereo:
-        modes = choose_stereo(by_depth, len(depths), geo, gain)
+        modes = choose_stereo(by_depth, len(depths), geometry, gain)
     blocks: dict[int, Block] = {}
     rms: dict[int, NDArray[np.float32]] = {}
     spectra: dict[int, NDArray[np.float32]] = {}
     for depth, (numbers, found) in by_depth.items():
-        bands = geo.layouts[depth]
-        coded = apply_stereo(found, modes[numbers], geo, depth) if stereo else found[..., : bands.bins]
+        bands = geometry.layouts[depth]
+        coded = apply_stereo(found, modes[numbers], geometry, depth) if stereo else found[..., : bands.bins]
         amplitudes = analysis.band_rms(coded, bands)
         for i, number in enumerate(numbers):
             spectra[number] = np.ascontiguousarray(coded[:, i])
@@ -78,7 +78,7 @@ def analyse_group(
     order = iter(range(len(depths)))
     frames = [[next(order) for _ in partition] for partition in partitions]
     return AnalysedGroup(
-        geo,
+        geometry,
         [[blocks[number] for number in frame] for frame in frames],
         [[spectra[number] for number in frame] for frame in frames],
     )
@@ -89,7 +89,7 @@ def quantise_group(group: AnalysedGroup | None, gain: int, model: SpectrumModel)
     if group is None:
         return Group(0, 0), 0.0
     port = Quantiser()
-    return quantise(group.spectra, group.blocks, group.geo, gain, model, port), port.bits
+    return quantise(group.spectra, group.blocks, group.geometry, gain, model, port), port.bits
 
 
 class SegmentAnalyser:
@@ -101,7 +101,7 @@ class SegmentAnalyser:
         self.superframe = c.superframe_length(source.samplerate)
         self.per_segment = segment_frames // self.superframe
         self.superframes = -(-source.frames // self.superframe)
-        self.geo = layout.geometry(self.superframe, bandwidth(source.samplerate, highest))
+        self.geometry = layout.geometry(self.superframe, bandwidth(source.samplerate, highest))
         self.groups = channel_groups(source.channels)
 
     def analyse(self, index: int) -> list[AnalysedGroup | None]:
@@ -117,10 +117,10 @@ class SegmentAnalyser:
             if not part[:, size:-size].any():
                 result.append(None)
                 continue
-            partitions = analysis.choose_partitions(part, size, count + 2, self.geo, self.gain)
+            partitions = analysis.choose_partitions(part, size, count + 2, self.geometry, self.gain)
             before = size >> partitions[0][-1] if first > 0 else 0
             after = size >> partitions[-1][0] if first + count < self.superframes else 0
-            result.append(analyse_group(part[:, size:-size], partitions[1:-1], before, after, self.geo, self.gain))
+            result.append(analyse_group(part[:, size:-size], partitions[1:-1], before, after, self.geometry, self.gain))
         return result
 
     def _read(self, start: int, count: int) -> NDArray[np.float32]:

@@ -10,17 +10,21 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
+
+Signal = NDArray[np.float32]
+Positions = NDArray[np.int64]
 
 
 @lru_cache(maxsize=32)
-def slope(overlap: int) -> tuple[np.ndarray, np.ndarray]:
+def slope(overlap: int) -> tuple[Signal, Signal]:
     """(cosines, sines) float32 [overlap / 2] of the fold, from the boundary outwards."""
     position = (overlap // 2 + np.arange(overlap // 2) + 0.5) / overlap
     window = np.sin(np.pi / 2 * np.sin(np.pi / 2 * position) ** 2)
     return window.astype(np.float32), np.sqrt(1 - window**2).astype(np.float32)
 
 
-def fold(signal: np.ndarray, boundaries: np.ndarray, overlaps: np.ndarray, inverse: bool = False) -> None:
+def fold(signal: Signal, boundaries: Positions, overlaps: Positions, inverse: bool = False) -> None:
     """Rotate in place the samples around each boundary of `signal` float32 [channels, samples].
 
     `boundaries` int [n]: sample index at which a block begins; `overlaps` int [n]: length of the overlap there.
@@ -40,12 +44,12 @@ def fold(signal: np.ndarray, boundaries: np.ndarray, overlaps: np.ndarray, inver
 
 
 @lru_cache(maxsize=32)
-def _twiddle(size: int) -> np.ndarray:
+def _twiddle(size: int) -> NDArray[np.complex64]:
     n = np.arange(size // 2)
     return np.exp(-1j * np.pi * (n + 0.125) / size).astype(np.complex64)
 
 
-def dct4(blocks: np.ndarray) -> np.ndarray:
+def dct4(blocks: Signal) -> Signal:
     """Orthonormal DCT-IV of float32 [..., size]; its own inverse. One complex FFT of half the size."""
     size = blocks.shape[-1]
     twiddle = _twiddle(size)

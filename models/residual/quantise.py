@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from evc import constants as c
-from evc.coder import FrequencyTable
+from evc.coder import FrequencyTable, Integers
 from evc.streams.spectrum import Group
 from evc.streams.spectrum_layout import BandLayout, Geometry
 from evc.streams.spectrum_model import SpectrumModel
@@ -20,21 +18,24 @@ PLAIN_ROUNDING = 0.38  # for training before there is a model: values below 1 - 
 BITS_OF_ONE = 3.5  # a coefficient of magnitude 1, about ...
 BITS_PER_OCTAVE = 1.5  # ... and more for larger ones
 
-
-Integers = NDArray[Any]
+Spectra = NDArray[np.float32]
+Positions = NDArray[np.int64]
 
 
 class Quantiser:
-    """A port of the walk that decides each magnitude by squared error + LAMBDA * bits, under the real tables."""
+    """A port of the walk that decides each magnitude by squared error + LAMBDA * bits, under the real tables.
+
+    `spectra` [channels, bins] are those of the block to come; `bits` adds up the ideal cost of everything.
+    """
 
     def __init__(self) -> None:
         self.bits = 0.0
-        self.spectra: Integers
+        self.spectra: Spectra
 
     def begin(self, block: Block, steps: Integers, levels: Integers, bands: BandLayout) -> None:
         self.block, self.layout = block, bands
         block.coefficients[:] = 0
-        scale = np.exp2(steps / -64.0).astype(np.float32)
+        scale = np.exp2(steps / -c.OCTAVE).astype(np.float32)
         self.ratio = np.abs(self.spectra) * scale[:, bands.band_of_bin]
         self.shift = np.maximum(0, ((levels - steps) >> 6) - (c.LARGE_OCTAVES - 1))
 
@@ -46,7 +47,7 @@ class Quantiser:
         self.bits += float((2 * np.log2(values + 1) + 1).sum())
         return values
 
-    def bands(self, channel: int, at: NDArray[np.int64], table: FrequencyTable, rows: NDArray[np.int64]) -> Integers:
+    def bands(self, channel: int, at: Positions, table: FrequencyTable, rows: Positions) -> NDArray[np.bool_]:
         """Code a band if what its coefficients save in error is worth their bits and the flag's."""
         ratio = self.ratio[channel]
         nearest = np.floor(ratio + np.float32(0.5))
@@ -59,7 +60,7 @@ class Quantiser:
         return flags
 
     def magnitudes(
-        self, channel: int, bins: Integers, shifts: Integers, table: FrequencyTable, rows: NDArray[np.int64]
+        self, channel: int, bins: Positions, shifts: Positions, table: FrequencyTable, rows: Positions
     ) -> Integers:
         ratio = self.ratio[channel, bins]
         nearest = np.floor(ratio + np.float32(0.5)).astype(np.int32)
@@ -83,7 +84,7 @@ class Quantiser:
 
     @staticmethod
     def _bits(
-        magnitudes: Integers, shifts: Integers, costs: NDArray[np.float32], base: Integers
+        magnitudes: Integers, shifts: Positions, costs: NDArray[np.float32], base: Positions
     ) -> NDArray[np.float32]:
         """Bits of each magnitude above 0 with its sign, low bits and escape (the last about)."""
         high = magnitudes >> shifts
@@ -99,12 +100,12 @@ class Quantiser:
 class PlainQuantiser(Quantiser):
     """Rounds with a dead zone, whatever it costs: the start of training, when there is no model yet."""
 
-    def bands(self, channel: int, at: Integers, table: FrequencyTable, rows: NDArray[np.int64]) -> Integers:
+    def bands(self, channel: int, at: Positions, table: FrequencyTable, rows: Positions) -> NDArray[np.bool_]:
         self.values = np.floor(self.ratio + np.float32(PLAIN_ROUNDING)).astype(np.int32)
         return np.maximum.reduceat(self.values[channel], self.layout.edges[:-1])[at] > 0
 
     def magnitudes(
-        self, channel: int, bins: Integers, shifts: Integers, table: FrequencyTable, rows: NDArray[np.int64]
+        self, channel: int, bins: Positions, shifts: Positions, table: FrequencyTable, rows: Positions
     ) -> Integers:
         values = self.values[channel, bins]
         self.block.coefficients[channel, bins] = np.where(self.spectra[channel, bins] < 0, -values, values)
@@ -112,9 +113,9 @@ class PlainQuantiser(Quantiser):
 
 
 def quantise(
-    spectra: list[list[Integers]],
+    spectra: list[list[Spectra]],
     blocks: list[list[Block]],
-    geo: Geometry,
+    geometry: Geometry,
     gain: int,
     model: SpectrumModel,
     port: Quantiser,
@@ -122,9 +123,9 @@ def quantise(
     """Quantise blocks whose depths, modes and energies are set. spectra: per superframe and block, float32
     [channels, bins]; coefficients are written into the blocks. The ideal bits are left in `port.bits`."""
     channels = len(blocks[0][0].energies)
-    walk = Walk(geo, channels, gain, model)
+    walk = Walk(geometry, channels, gain, model)
     for frame, frame_spectra in zip(blocks, spectra):
         walk.partition([block.depth for block in frame], port)
         for block, port.spectra in zip(frame, frame_spectra):
             walk.block(block, port)
-    return Group(gain, geo.coarse_bands, blocks)
+    return Group(gain, geometry.coarse_bands, blocks)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evc import constants as c
 from evc.streams import spectrum_layout as layout
 
 
-def noise(counters: np.ndarray) -> np.ndarray:
+def noise(counters: NDArray[np.uint32]) -> NDArray[np.float32]:
     """Uniform noise float32 of unit power from uint32 counters: an integer hash (spec section 10)."""
     x = counters ^ (counters >> np.uint32(16))
     x *= np.uint32(0x7FEB352D)
@@ -19,16 +20,17 @@ def noise(counters: np.ndarray) -> np.ndarray:
 
 
 def dequantise(
-    coefficients: np.ndarray,
-    energies: np.ndarray,
-    steps: np.ndarray,
+    coefficients: NDArray[np.integer],
+    energies: NDArray[np.int64],
+    steps: NDArray[np.int64],
     bands: layout.BandLayout,
-    starts: np.ndarray,
+    starts: NDArray[np.int64],
     channel: int,
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     """Coefficients float32 [channels, blocks, bins] with noise filled in.
 
-    coefficients int [channels, blocks, bins]; energies, steps int [channels, blocks, bands]: indices and logs;
+    coefficients int [channels, blocks, bins]; energies, steps int [channels, blocks, bands]: indices, and logs in
+    1/64 octave;
     starts int [blocks]: first sample of each block in the file; channel: number of the first channel.
     """
     edges, widths = bands.edges[:-1], bands.widths.astype(np.float32)

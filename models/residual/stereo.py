@@ -19,37 +19,37 @@ HALF_ROOT = np.float32(0.5**0.5)
 
 
 def choose_stereo(
-    spectra: dict[int, tuple[NDArray[np.int64], Signal]], blocks: int, geo: Geometry, gain: int
+    spectra: dict[int, tuple[NDArray[np.int64], Signal]], blocks: int, geometry: Geometry, gain: int
 ) -> NDArray[np.int64]:
     """Modes [blocks, coarse bands] of a channel pair.
 
     The cheapest sequence of modes in each band, by sum(log2(1 + |X| / step)) of both coded channels and
     SWITCH_PENALTY per change (Viterbi). spectra: as `analysis.transform` returns them.
     """
-    costs = np.zeros((blocks, geo.coarse_bands, c.STEREO_MODES), np.float32)
+    costs = np.zeros((blocks, geometry.coarse_bands, c.STEREO_MODES), np.float32)
     for depth, (numbers, pair) in spectra.items():
-        costs[numbers] = _mode_costs(pair, geo, depth, gain)
+        costs[numbers] = _mode_costs(pair, geometry, depth, gain)
     total = costs[0]
     origin = np.zeros(costs.shape, np.int64)
     modes = np.arange(c.STEREO_MODES)
-    for t in range(1, blocks):
+    for block in range(1, blocks):
         best = total.argmin(axis=-1)[:, None]
         switched = np.take_along_axis(total, best, -1) + SWITCH_PENALTY
-        origin[t] = np.where(total <= switched, modes, best)
-        total = np.minimum(total, switched) + costs[t]
-    chosen = np.zeros((blocks, geo.coarse_bands), np.int64)
+        origin[block] = np.where(total <= switched, modes, best)
+        total = np.minimum(total, switched) + costs[block]
+    chosen = np.zeros((blocks, geometry.coarse_bands), np.int64)
     state = total.argmin(axis=-1)
-    for t in range(blocks - 1, -1, -1):
-        chosen[t] = state
-        state = np.take_along_axis(origin[t], state[:, None], -1)[:, 0]
+    for block in range(blocks - 1, -1, -1):
+        chosen[block] = state
+        state = np.take_along_axis(origin[block], state[:, None], -1)[:, 0]
     return chosen
 
 
-def _mode_costs(pair: Signal, geo: Geometry, depth: int, gain: int) -> Signal:
+def _mode_costs(pair: Signal, geometry: Geometry, depth: int, gain: int) -> Signal:
     """Bits [blocks, coarse bands, modes] of spectra [2, blocks, size], about."""
-    widths = geo.coarse.widths << (SPLITS - depth)
-    edges = geo.coarse.edges[:-1] << (SPLITS - depth)
-    left, right = pair[..., : geo.coarse.bins << (SPLITS - depth)]
+    widths = geometry.coarse.widths << (SPLITS - depth)
+    edges = geometry.coarse.edges[:-1] << (SPLITS - depth)
+    left, right = pair[..., : geometry.coarse.bins << (SPLITS - depth)]
     energy = np.add.reduceat(left**2 + right**2, edges, axis=-1) / (2 * widths).astype(np.float32)
     inverse = np.repeat(1 / model_steps(np.sqrt(energy), gain, STEP_EXPONENT), widths, axis=-1)
     left, right = left * inverse, right * inverse
@@ -63,18 +63,18 @@ def _mode_costs(pair: Signal, geo: Geometry, depth: int, gain: int) -> Signal:
     return np.stack([bits(left) + bits(right), *sides], axis=-1)
 
 
-def apply_stereo(pair: Signal, modes: NDArray[np.int64], geo: Geometry, depth: int) -> Signal:
+def apply_stereo(pair: Signal, modes: NDArray[np.int64], geometry: Geometry, depth: int) -> Signal:
     """Left/right spectra [2, blocks, size] to coded ones [2, blocks, bins], by modes [blocks, coarse bands]."""
-    mode = _mode_of_bin(modes, geo, depth)
+    mode = _mode_of_bin(modes, geometry, depth)
     left, right = pair[..., : mode.shape[-1]]
     mid, side = (left + right) * HALF_ROOT, (left - right) * HALF_ROOT
     plain = mode == 0
     return np.stack([np.where(plain, left, mid), np.where(plain, right, side - PREDICTIONS[mode] * mid)])
 
 
-def undo_stereo(coded: Signal, modes: NDArray[np.int64], geo: Geometry, depth: int) -> Signal:
+def undo_stereo(coded: Signal, modes: NDArray[np.int64], geometry: Geometry, depth: int) -> Signal:
     """The inverse of `apply_stereo`. What is added to the mid as noise thereby goes where the signal is."""
-    mode = _mode_of_bin(modes, geo, depth)
+    mode = _mode_of_bin(modes, geometry, depth)
     first, second = coded
     side = second + PREDICTIONS[mode] * first
     left, right = (first + side) * HALF_ROOT, (first - side) * HALF_ROOT
@@ -82,5 +82,5 @@ def undo_stereo(coded: Signal, modes: NDArray[np.int64], geo: Geometry, depth: i
     return np.stack([np.where(plain, first, left), np.where(plain, second, right)])
 
 
-def _mode_of_bin(modes: NDArray[np.int64], geo: Geometry, depth: int) -> NDArray[np.int64]:
-    return np.repeat(modes, geo.coarse.widths << (SPLITS - depth), axis=-1)
+def _mode_of_bin(modes: NDArray[np.int64], geometry: Geometry, depth: int) -> NDArray[np.int64]:
+    return np.repeat(modes, geometry.coarse.widths << (SPLITS - depth), axis=-1)

@@ -48,8 +48,8 @@ def render_group(
             sizes.append(superframe >> block.depth)
             at += sizes[-1]
     for (depth, gain, coarse_bands), (starts, members) in by_kind.items():
-        geo = layout.geometry(superframe, coarse_bands)
-        spectra = _spectra(members, geo, gain, np.array(starts) + first * superframe, channels.start)
+        geometry = layout.geometry(superframe, coarse_bands)
+        spectra = _spectra(members, geometry, gain, np.array(starts) + first * superframe, channels.start)
         index = np.array(starts)[:, None] + np.arange(superframe >> depth)
         signal[:, index] = dct4(spectra)
     lengths = np.array(sizes)
@@ -60,17 +60,17 @@ def render_group(
 
 
 def _spectra(
-    blocks: list[Block], geo: layout.Geometry, gain: int, starts: np.ndarray, channel: int
+    blocks: list[Block], geometry: layout.Geometry, gain: int, starts: NDArray[np.int64], channel: int
 ) -> NDArray[np.float32]:
     """Left/right spectra float32 [channels, blocks, size] of blocks of one depth."""
     depth = blocks[0].depth
-    bands = geo.layouts[depth]
+    bands = geometry.layouts[depth]
     coefficients = np.stack([block.coefficients for block in blocks], axis=1)
     energies = np.stack([block.energies for block in blocks])
     steps = step_logs(layout.energy_log(energies), gain, depth)
     coded = dequantise(coefficients, energies.transpose(1, 0, 2), steps.transpose(1, 0, 2), bands, starts, channel)
     if len(coded) == 2:
-        coded = undo_stereo(coded, np.stack([block.modes for block in blocks]), geo, depth)
-    out = np.zeros((*coded.shape[:2], geo.superframe >> depth), np.float32)
+        coded = undo_stereo(coded, np.stack([block.modes for block in blocks]), geometry, depth)
+    out = np.zeros((*coded.shape[:2], geometry.superframe >> depth), np.float32)
     out[..., : coded.shape[-1]] = coded
     return out

@@ -27,7 +27,8 @@ from evc.streams import spectrum_contexts as contexts
 from evc.streams.spectrum_model import IntegerNetwork, SpectrumModel
 from evc.streams.spectrum_walk import HALF_ENERGY
 
-Arrays = dict[str, NDArray[Any]]
+Array = NDArray[Any]
+Arrays = dict[str, Array]
 Report = Callable[[str, int, float], None]
 
 UNIT_HZ = 86.1328125  # of the smallest block at 44.1 kHz: steps take all sample rates for this one
@@ -113,7 +114,7 @@ def _integer_layers(layers: list[Any], scales: list[float], offsets: list[float]
     """Round a float network to integers with as many fractional bits as float32 sums stay exact with."""
     arrays: Arrays = {}
     shifts: list[int] = []
-    reach, gain = 127.0, FEATURE_SCALE
+    reach, gain = float(c.FEATURE_LIMIT), FEATURE_SCALE
     for number, layer in enumerate(layers):
         weights, biases = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
         last = number == len(layers) - 1
@@ -130,7 +131,7 @@ def _integer_layers(layers: list[Any], scales: list[float], offsets: list[float]
     return arrays
 
 
-def fit(model: CoefficientModel | EnergyModel, features: np.ndarray, targets: np.ndarray, steps: int) -> None:
+def fit(model: CoefficientModel | EnergyModel, features: Array, targets: Array, steps: int) -> None:
     """Train in place on int8 features [n, inputs] and targets [n]."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=1e-5)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.1)
@@ -145,13 +146,14 @@ def fit(model: CoefficientModel | EnergyModel, features: np.ndarray, targets: np
         schedule.step()
 
 
-def count_table(rows: np.ndarray, symbols: np.ndarray, shape: tuple[int, int], prior: np.ndarray) -> np.ndarray:
+def count_table(rows: Array, symbols: Array, shape: tuple[int, int], prior: Array) -> NDArray[np.uint16]:
     """Frequencies uint16 [rows, symbols] by counting, with `prior` probabilities [rows, symbols] worth 40 symbols."""
     counts = np.bincount(rows * shape[1] + symbols, minlength=shape[0] * shape[1]).reshape(shape) + 40 * prior + 1e-3
     return np.maximum(np.rint(counts / counts.sum(axis=1, keepdims=True) * 65000), 1).astype(np.uint16)
 
 
-def table_bits(table: np.ndarray, rows: np.ndarray, symbols: np.ndarray) -> float:
+def table_bits(table: Array, rows: Array, symbols: Array) -> float:
+    """Mean bits of `symbols` [n] under the frequencies of their `rows` [n] in `table` [rows, symbols]."""
     probability = table / table.sum(axis=1, keepdims=True)
     return float(-np.log2(probability[rows, symbols]).mean())
 
@@ -201,7 +203,7 @@ def train(recorder: Recorder, steps: int, report: Report) -> Arrays:
     return out
 
 
-def _evaluate(arrays: Arrays, features: np.ndarray) -> np.ndarray:
+def _evaluate(arrays: Arrays, features: Array) -> NDArray[np.float32]:
     """Outputs of the integer network for features that include the static ones."""
     network = IntegerNetwork(
         [(arrays[f"w{i}"], arrays[f"b{i}"], int(arrays["shifts"][i])) for i in range(len(HIDDEN) + 1)]
@@ -216,7 +218,7 @@ def _evaluate(arrays: Arrays, features: np.ndarray) -> np.ndarray:
     return out
 
 
-def _energy_prior() -> np.ndarray:
+def _energy_prior() -> NDArray[np.float64]:
     """Discretised logistics [rows, residuals] by scale and quarter of an index."""
     scale, quarter = np.divmod(np.arange(4 * c.ENERGY_SCALES), 4)
     error = np.arange(c.ENERGY_RESIDUALS) - HALF_ENERGY - quarter[:, None] / 4

@@ -52,10 +52,10 @@ class Recorder:
         self.band, self.stereo = _Named("band"), _Named("stereo")
         self.split, self.hold = _Named("split"), _Named("hold")
 
-    def record(self, group: Group, geo: Geometry, channels: int) -> None:
+    def record(self, group: Group, geometry: Geometry, channels: int) -> None:
         """Walk over a coded group."""
         model: Any = self
-        walk = Walk(geo, channels, group.gain, model)
+        walk = Walk(geometry, channels, group.gain, model)
         for blocks in group.superframes:
             walk.partition([block.depth for block in blocks], model)
             for block in blocks:
@@ -158,11 +158,11 @@ def collect(
         segment = EXCERPT_SUPERFRAMES * c.superframe_length(source.samplerate)
         for group in SegmentAnalyser(source, segment, gain, HIGHEST_HZ).analyse(0):
             if group is not None:
-                recorder.record(_quantised(group, gain, model), group.geo, source.channels)
+                recorder.record(_quantised(group, gain, model), group.geometry, source.channels)
     return recorder
 
 
 def _quantised(group: AnalysedGroup, gain: int, model: SpectrumModel | None) -> Group:
     port = Quantiser() if model is not None else PlainQuantiser()
     chosen: Any = model if model is not None else Recorder(0.0, 0)
-    return quantise(group.spectra, group.blocks, group.geo, gain, chosen, port)
+    return quantise(group.spectra, group.blocks, group.geometry, gain, chosen, port)

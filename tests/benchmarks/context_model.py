@@ -32,8 +32,9 @@ from evc.models.residual.training_data import AUDIO_SUFFIXES, HIGHEST_HZ
 from evc.settings import EncodeSettings
 from evc.source import ArraySource
 from evc.streams import StreamContext
+from evc.streams import spectrum_layout as layout
 from evc.streams.spectrum import SpectrumStream, channel_groups
-from evc.streams.spectrum_layout import BandLayout, geometry
+from evc.streams.spectrum_layout import BandLayout
 from evc.streams.spectrum_model import spectrum_model
 from evc.streams.spectrum_walk import Block, Walk
 
@@ -122,8 +123,8 @@ def _count(stream: SpectrumStream, source: ArraySource, measured: Measured) -> N
     for group, channels in zip(stream.groups, channel_groups(source.channels)):
         if not group.coarse_bands:
             continue
-        geo = geometry(c.superframe_length(source.samplerate), group.coarse_bands)
-        walk = Walk(geo, channels.stop - channels.start, group.gain, spectrum_model())
+        geometry = layout.geometry(c.superframe_length(source.samplerate), group.coarse_bands)
+        walk = Walk(geometry, channels.stop - channels.start, group.gain, spectrum_model())
         for blocks in group.superframes:
             walk.partition([block.depth for block in blocks], port)
             for block in blocks:
