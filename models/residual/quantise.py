@@ -37,7 +37,6 @@ class Quantiser:
         block.coefficients[:] = 0
         scale = np.exp2(steps / -c.OCTAVE).astype(np.float32)
         self.ratio = np.abs(self.spectra) * scale[:, bands.band_of_bin]
-        self.shift = np.maximum(0, ((levels - steps) >> 6) - (c.LARGE_OCTAVES - 1))
 
     def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
         self.bits += float(table.bits[rows, values].sum())
