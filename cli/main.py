@@ -61,9 +61,19 @@ def evc_command() -> None:
     """
 
 
+class _Interrupted(SystemExit):
+    """What SIGINT raises here. A KeyboardInterrupt that passes through an import would make Python end by the signal
+    afterwards, even though it was caught."""
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise _Interrupted(EXIT_INTERRUPTED)
+
+
 def main() -> NoReturn:
     """Run the command line and exit."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
+    signal.signal(signal.SIGINT, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a tag or a name may not fit the locale
     code = _run()
@@ -82,7 +92,7 @@ def _run() -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt, _Interrupted):
         return _complain("interrupted", EXIT_INTERRUPTED)
     except EvcError as error:
         return _complain(str(error), EXIT_DATA)
