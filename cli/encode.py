@@ -29,7 +29,7 @@ from evc.cli.common import (
     time_text,
 )
 from evc.errors import EvcError
-from evc.settings import EncodeSettings
+from evc.settings import DEFAULT_EFFORT, HIGHEST_EFFORT, PATTERNS, EncodeSettings
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class _Options:
     bitrate: float | None
     quality: float | None
     device: str
+    patterns: str
+    effort: int
     verify: bool
     force: bool
 
@@ -49,6 +51,19 @@ class _Options:
 @click.option("--quality", type=float, metavar="Q", help="Constant quality, 0 to 10; default 6.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where networks run."
+)
+@click.option(
+    "--patterns",
+    type=click.Choice(PATTERNS),
+    default="auto",
+    help="Code what repeats once, where that saves bits; off: never.",
+)
+@click.option(
+    "--effort",
+    type=click.IntRange(0, HIGHEST_EFFORT),
+    default=DEFAULT_EFFORT,
+    metavar="E",
+    help=f"How thoroughly to look for repetition, 0 (fast) to {HIGHEST_EFFORT}; default {DEFAULT_EFFORT}.",
 )
 @click.option("--verify", is_flag=True, help="Decode the result again and check it before it appears.")
 @click.option("--force", is_flag=True, help="Replace outputs that exist.")
@@ -64,6 +79,8 @@ def encode(
     bitrate: float | None,
     quality: float | None,
     device: str,
+    patterns: str,
+    effort: int,
     verify: bool,
     force: bool,
     out_dir: str | None,
@@ -75,10 +92,10 @@ def encode(
     Reads whatever libsndfile reads; "-" stands for standard input or output. Tags are carried over.
     """
     try:
-        EncodeSettings(bitrate, quality, device)
+        EncodeSettings(bitrate, quality, device, patterns, effort)
     except EvcError as error:
         raise click.UsageError(str(error)) from error
-    options = _Options(bitrate, quality, device, verify, force)
+    options = _Options(bitrate, quality, device, patterns, effort, verify, force)
     if out_dir is not None:
         return _encode_all(paths, out_dir, options, jobs or os.cpu_count() or 1, as_json)
     if len(paths) != 2:
@@ -104,6 +121,8 @@ def _encode_one(
             bitrate=options.bitrate,
             quality=options.quality,
             device=options.device,
+            patterns=options.patterns,
+            effort=options.effort,
             overwrite=options.force,
             verify=options.verify,
             progress=progress,

@@ -13,7 +13,7 @@ import evc
 from evc.errors import InputError
 from evc.header import Header, Tags
 from evc.reader import ContainerReader
-from evc.settings import EncodeSettings
+from evc.settings import DEFAULT_EFFORT, EncodeSettings
 from evc.streaming import PathOrFile, seekable_input, seekable_output
 from evc.writer import ContainerWriter, rewrite
 
@@ -90,6 +90,8 @@ def encode(
     *,
     bitrate: float | None = None,
     quality: float | None = None,
+    patterns: str = "auto",
+    effort: int = DEFAULT_EFFORT,
     tags: Mapping[str, str | list[str]] | None = None,
     subtype: str = "PCM_16",
     progress: Progress | None = None,
@@ -97,7 +99,8 @@ def encode(
     """Encode `audio`, [frames] or [frames, channels], into the bytes of an .evc file.
 
     Floats have full scale at ±1; uint8, int16 and int32 at the ends of their range. `bitrate` in kbit/s, or
-    `quality` from 0 to 10 (default 6) at a bitrate that varies. `subtype` is what decoding to a sound file
+    `quality` from 0 to 10 (default 6) at a bitrate that varies. With `patterns` "auto" what repeats is coded once
+    where that saves bits, and `effort`, 0 to 9, is spent on finding it; "off" saves the time. `subtype` is what decoding to a sound file
     restores. `progress` is called with seconds of audio done and in all. Raises InputError for audio or
     arguments that cannot be encoded.
     """
@@ -105,7 +108,7 @@ def encode(
 
     target = io.BytesIO()
     source = ArraySource(audio, samplerate, subtype, dict(tags or {}))
-    _encode(source, target, EncodeSettings(bitrate, quality), progress)
+    _encode(source, target, EncodeSettings(bitrate, quality, patterns=patterns, effort=effort), progress)
     return target.getvalue()
 
 
@@ -121,6 +124,8 @@ def encode_file(
     *,
     bitrate: float | None = None,
     quality: float | None = None,
+    patterns: str = "auto",
+    effort: int = DEFAULT_EFFORT,
     tags: Mapping[str, str | list[str]] | None = None,
     device: str = "auto",
     overwrite: bool = True,
@@ -135,7 +140,7 @@ def encode_file(
     """
     from evc.source import FileSource
 
-    settings = EncodeSettings(bitrate, quality, device)
+    settings = EncodeSettings(bitrate, quality, device, patterns, effort)
     with ExitStack() as stack:
         audio = stack.enter_context(FileSource(source))
         audio.tags.update(tags or {})
@@ -200,8 +205,12 @@ def _encode(
 
     tags = dict(source.tags) | {"encoder": f"evc {evc.__version__}, {settings}"}
     header = Header(source.samplerate, source.channels, source.frames, source.subtype, layers=("spectrum",))
-    with ContainerWriter(target, header, tags) as writer:
-        pipeline.encode(source, writer, settings, _in_frames(progress, source.samplerate))
+    start = io.BytesIO()
+    ContainerWriter(start, header, tags)
+    coded = pipeline.encode(source, header, settings, len(start.getvalue()), _in_frames(progress, source.samplerate))
+    with ContainerWriter(target, coded.header, tags) as writer:
+        for segment in coded.segments:
+            writer.add_segment(segment)
 
 
 def _in_frames(progress: Progress | None, samplerate: int) -> Callable[[int, int], None] | None:

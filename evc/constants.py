@@ -86,6 +86,11 @@ def superframe_length(samplerate: int) -> int:
     return length
 
 
+def least_lag(samplerate: int) -> int:
+    """Frames that lie between a sound of the file and its repetition, at least: by then it is decoded."""
+    return 2 * superframe_length(samplerate) + INTERPOLATION_TAPS // 2
+
+
 def default_segment_frames(samplerate: int) -> int:
     """Frames of a segment where the encoder has no reason for another length."""
     return DEFAULT_SUPERFRAMES_PER_SEGMENT * superframe_length(samplerate)
@@ -144,6 +149,10 @@ MAX_SPAN = (1 << 31) - 1
 MAX_LAG = (1 << 56) - 1
 MAX_SHIFT = 1 << 30  # of a lattice, in fractions of a cell
 RECENT_PATTERNS = 16
+SPAN_GRID_BITS = 6  # of the common power of two of lags, and of lengths
+MAX_SOUNDING = 16  # occurrences at any moment
+INTERPOLATION_TAPS = 32  # of a delay by a fraction of a frame
+INTERPOLATION_BETA = 8.0  # of its Kaiser window
 
 # Dictionary (7.3).
 PATTERN_EXCERPT = 0
@@ -166,6 +175,7 @@ LATTICE_SIDE_BITS = 12
 MAX_LATTICE_CELLS = 1 << 20
 LATTICE_RESOLUTION_BITS = 4
 LATTICE_PHASE_BITS_BITS = 4
+LATTICE_CARRIER_BITS = 16  # of a turn: the phase of a carrier, and its advance per column and per bin
 LATTICE_UNITY = 128  # the level of amplitude 1
 
 # Noise and latents (8).
@@ -201,6 +211,9 @@ STEP_OWN_WEIGHT = 19  # 64ths: how far a band's step follows its own energy ...
 STEP_SPREAD_WEIGHT = 27  # ... and the energy spread from its neighbours
 SPECTRUM_GAIN_OFFSET = 1 << 11
 SPECTRUM_GAINS = 1 << 12
+SPECTRUM_OFFSETS = 16  # how much finer the steps of one superframe may be ...
+OFFSET_STEP = 16  # ... in units of 1/4 octave
+SAME_OFFSET_WEIGHT = 135  # against 1 of every other
 STEREO_MODES = 8
 ENERGY_RESIDUALS = 33  # symbols: differences -16 ... 16, the ends being escapes
 ENERGY_ESCAPE_ORDER = 0

@@ -7,19 +7,19 @@ asked for. Only synthesis imports `evc.models`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from evc import constants
 from evc.decoding import SegmentDecoder
 from evc.errors import EvcError, InputError
 from evc.header import Header
-from evc.layers import pattern_array, timed_array
+from evc.layers import chosen_occurrences, pattern_array, timed_array
 from evc.playback import Player
 from evc.reader import ContainerReader
 from evc.samples import converted
@@ -248,6 +248,21 @@ class EvcFile:
             raise InputError(f"blocks of {blocksize} frames cannot overlap by {overlap}")
         end = self.frames if frames < 0 else min(self.frames, self._position + frames)
         return self._blocks(blocksize, overlap, end, dtype, always_2d)
+
+    def render(
+        self, layers: Iterable[str] | None = None, occurrences: ArrayLike | None = None
+    ) -> NDArray[np.float32]:
+        """The whole file as it sounds with only some of its layers, by name, and only some occurrences: indices into
+        `occurrences`, or a mask over them (None: all). float32 [frames, channels].
+
+        Parts add up to the whole: what an occurrence repeats of the file is as it is there, whatever is left out here.
+        Raises InputError for layers that the file does not have and occurrences that are not there.
+        """
+        names = self.layers if layers is None else tuple(layers)
+        if unknown := [name for name in names if name not in self.layers]:
+            raise InputError(f"the file has no layer {', '.join(unknown)}; it has: {', '.join(self.layers)}")
+        rows = None if occurrences is None else chosen_occurrences(self.container, occurrences)
+        return np.ascontiguousarray(Player(self._decoder, names, rows).audio(0, self.frames).T)
 
     def _blocks(
         self, blocksize: int, overlap: int, end: int, dtype: str, always_2d: bool

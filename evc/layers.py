@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from evc import constants
 from evc.coder import SymbolDecoder
 from evc.decoding import decode_segment, stream_context
-from evc.errors import EvcError
+from evc.errors import EvcError, InputError
 from evc.reader import ContainerReader
 from evc.streams import StreamContext, stream_class
 
@@ -20,6 +21,15 @@ def timed_array(container: ContainerReader, kind: int) -> NDArray[Any]:
     """All events (or occurrences, by `kind` of stream), ordered by time; empty where the layer is absent.
     In salvage mode those of damaged segments are missing."""
     parts = [_empty(container, kind)]
+    for index, stream in _timed_streams(container, kind):
+        start = container.header.segment_span(index)[0]
+        parts.append(stream.as_array(stream_context(container, index), start))
+    array = joined(parts)
+    return array[np.argsort(array["time"], kind="stable")]
+
+
+def _timed_streams(container: ContainerReader, kind: int) -> Iterator[tuple[int, Any]]:
+    """(segment, its stream of one kind) where there is one; in salvage mode without damaged ones."""
     present = constants.LAYERS[kind] in container.header.layers
     for index in range(container.segments if present else 0):
         try:
@@ -29,10 +39,27 @@ def timed_array(container: ContainerReader, kind: int) -> NDArray[Any]:
                 raise
             continue
         if stream is not None:
-            start = container.header.segment_span(index)[0]
-            parts.append(stream.as_array(stream_context(container, index), start))
-    array = joined(parts)
-    return array[np.argsort(array["time"], kind="stable")]
+            yield index, stream
+
+
+def chosen_occurrences(container: ContainerReader, chosen: ArrayLike) -> set[tuple[int, int]]:
+    """(segment, row of its stream) of some occurrences: indices into `timed_array`, or a mask over it. Raises
+    InputError where it is neither."""
+    rows: list[tuple[int, int]] = []
+    times: list[float] = []
+    for index, stream in _timed_streams(container, constants.STREAM_OCCURRENCES):
+        start = container.header.segment_span(index)[0]
+        rows += [(index, row) for row in range(len(stream.times))]
+        times += stream.as_array(stream_context(container, index), start)["time"].tolist()
+    order = np.argsort(np.array(times), kind="stable")
+    wanted = np.atleast_1d(np.asarray(chosen))
+    if not wanted.size:
+        return set()
+    if wanted.dtype == bool and wanted.shape == order.shape:
+        wanted = np.flatnonzero(wanted)
+    elif wanted.dtype.kind not in "iu" or wanted.ndim != 1 or wanted.min() < 0 or wanted.max() >= len(rows):
+        raise InputError(f"the file has {len(rows)} occurrences: a mask over them or indices below that are expected")
+    return {rows[i] for i in order[wanted]}
 
 
 def pattern_array(container: ContainerReader) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evc import constants
 from evc.coder import Account
-from evc.decoding import decode_segment
+from evc.decoding import SegmentDecoder
 from evc.errors import EvcError
 
 if TYPE_CHECKING:
@@ -160,13 +160,14 @@ def _stream_name(kind: int) -> str:
 def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], None] | None = None) -> Stats:
     """The stats of an open file; see `EvcFile.stats`. In salvage mode damaged segments count as overhead."""
     container, tally = file.container, _Tally()
+    decoder = SegmentDecoder(container)
     shares: dict[int, NDArray[np.float64]] = {}
     for index in range(container.segments):
         try:
             segment = container.segment(index)
             accounts: dict[int, Account] = {}
             if symbols:
-                spectrum = decode_segment(container, index, accounts).get(constants.STREAM_SPECTRUM)
+                spectrum = decoder.accounted(index, accounts).get(constants.STREAM_SPECTRUM)
                 if spectrum is not None and spectrum.superframe_bits is not None:
                     shares[index] = spectrum.superframe_bits
         except EvcError:

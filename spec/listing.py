@@ -131,7 +131,7 @@ def _symbols(stream: StreamData, header: Header) -> str:
     decoder.finish()
     lines = ["| symbols | call | values |", "|---|---|---|"]
     place = 0
-    names = ["gain + 2048", "C", *(_CALLS.get(kind, kind) for kind, _ in decoder.calls[2:])]
+    names = ["gain + 2048", "C", "graded", *(_CALLS.get(kind, kind) for kind, _ in decoder.calls[3:])]
     for name, (_, symbols) in zip(names, decoder.calls, strict=True):
         for start in range(0, len(symbols), _SYMBOLS):
             part = symbols[start : start + _SYMBOLS]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +13,10 @@ from evc import constants as c
 from evc.coder import SymbolEncoder
 from evc.header import Header, NetworkReference
 from evc.models import pipeline, sequencer
-from evc.segment import Dictionary, Segment, StreamData
+from evc.segment import Dictionary, Segment
 from evc.settings import EncodeSettings
 from evc.source import ArraySource
+from evc.spec.patterned import coded, copies, graded, placements
 from evc.streams import StreamContext
 from evc.streams import spectrum_layout as layout
 from evc.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice
@@ -134,7 +134,7 @@ def _syntax() -> bytes:
     target = io.BytesIO()
     with ContainerWriter(target, header) as writer:
         stream = SpectrumStream([Group(-700, 14, superframes)])
-        writer.add_segment(Segment(0, (), (_coded(c.STREAM_SPECTRUM, stream, StreamContext(8000, 2, 4000)),)))
+        writer.add_segment(Segment(0, (), (coded(c.STREAM_SPECTRUM, stream, StreamContext(8000, 2, 4000)),)))
     return target.getvalue()
 
 
@@ -148,30 +148,25 @@ def _random_block(random: np.random.Generator, geometry: layout.Geometry, depth:
     return Block(depth, random.integers(0, c.STEREO_MODES, geometry.coarse_bands), energies, coefficients)
 
 
-def _coded(kind: int, stream: Any, context: StreamContext) -> StreamData:
-    encoder = SymbolEncoder()
-    stream.write(encoder, context)
-    coded = encoder.finish()
-    return StreamData(kind, coded.words, coded.symbols, coded.checksum)
-
-
 def _layers() -> bytes:
     """Every stream that version 1 has and its first encoder does not write."""
     header = Header(
-        16_000, 2, 4096, layers=("patterns", "events", "noise", "latent"), segment_frames=2048,
-        reference_depth=1, reference_span=1, networks=(NetworkReference("example", bytes(range(8))),),
+        16_000, 2, 8192, layers=("patterns", "events", "noise", "latent"), segment_frames=2048,
+        reference_depth=2, reference_span=2, networks=(NetworkReference("example", bytes(range(8))),),
     )  # fmt: skip
-    whole = StreamContext(16_000, 2, 4096, header.phase_bits, 3)
+    whole = StreamContext(16_000, 2, 8192, header.phase_bits, 3)
     context = StreamContext(16_000, 2, 2048, header.phase_bits, 3)
     target = io.BytesIO()
     with ContainerWriter(target, header) as writer:
-        dictionary = _coded(c.STREAM_DICTIONARY, _dictionary(), whole)
+        dictionary = coded(c.STREAM_DICTIONARY, _dictionary(), whole)
         writer.add_dictionary(Dictionary(0, 3, (dictionary,)))
         streams = [_occurrences(context), _events(), _noise(context), _latents()]
         kinds = (c.STREAM_OCCURRENCES, c.STREAM_EVENTS, c.STREAM_NOISE, c.STREAM_LATENT)
-        coded = tuple(_coded(kind, stream, context) for kind, stream in zip(kinds, streams, strict=True))
-        writer.add_segment(Segment(0, (), coded))
-        writer.add_segment(Segment(1, (0,)))
+        found = tuple(coded(kind, stream, context) for kind, stream in zip(kinds, streams, strict=True))
+        writer.add_segment(Segment(0, ()))
+        writer.add_segment(Segment(1, ()))
+        writer.add_segment(Segment(2, (0, 1), found))
+        writer.add_segment(Segment(3, (2,)))
     return target.getvalue()
 
 
@@ -187,7 +182,7 @@ def _occurrences(context: StreamContext) -> OccurrenceStream:
     times = np.array([0, 1000, 20_001, 300, 40_000])
     n = len(times)
     stream = OccurrenceStream(
-        times=times, patterns=np.array([0, 1, 0, COPY, COPY]), lags=np.array([0, 0, 0, 32_000, 32_000]),
+        times=times, patterns=np.array([0, 1, 0, COPY, COPY]), lags=np.array([0, 0, 0, 96_000, 96_000]),
         offsets=np.array([0, 7, 0, 0, 0]), lengths=np.array([0, 50, 400, 500, 700]),
         inverted=np.array([0, 1, 0, 0, 1]), shifts=np.zeros(n, np.int64), rotations=np.zeros(n, np.int64),
         band_stride=4, polarity=True, spans=True,
@@ -234,5 +229,8 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "sample": ("a single frame", _sample),
     "empty": ("no frames at all", _empty),
     "syntax": ("integers that no encoder would choose, all block sizes and modes; no sound to compare", _syntax),
+    "graded": ("superframes with finer steps than others", graded),
+    "copies": ("copies of the past by whole and fractional lags, gains by band, mid and side, polarity", copies),
+    "placements": ("explicit waveforms and an excerpt, placed; a plane of gains per channel", placements),
     "layers": ("dictionary, occurrences, events, noise, latents, dependent segments; no sound to compare", _layers),
 }

@@ -5,28 +5,61 @@ Slow and plain on purpose, and apart from `evc.models`, whose faster synthesis i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc import constants as c
 from evc.header import Header
+from evc.sources import Entry, SoundSource, sound_sources
+from evc.streams import StreamContext
 from evc.streams import spectrum_layout as layout
+from evc.streams.bands import band_edges
+from evc.streams.dictionary import Explicit, Lattice
+from evc.streams.gains import OFF
+from evc.streams.occurrences import OccurrenceStream
 from evc.streams.spectrum import Group, SpectrumStream, channel_groups
-from evc.streams.spectrum_steps import step_logs
 from evc.streams.spectrum_walk import Block
 
 Signal = NDArray[np.float64]
 
 
-def synthesise(header: Header, spectra: Mapping[int, SpectrumStream]) -> Signal:
-    """The whole file, float64 [channels, frames] of full scale 1, from the spectrum streams of its segments; segments
-    that are missing are silence."""
+@dataclass(frozen=True, eq=False)
+class _Sounding:
+    """An occurrence: gains [planes, bands], None where off, and edges of the bands in units (9.2)."""
+
+    source: SoundSource
+    waveform: Signal | None
+    gains: list[list[float | None]]
+    mid_side: bool
+    edges: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One block of the file: first frame, length, what is coded in it, and what sounds in it."""
+
+    start: int
+    size: int
+    block: Block | None
+    soundings: list[_Sounding]
+
+
+def synthesise(
+    header: Header,
+    spectra: Mapping[int, SpectrumStream],
+    occurrences: Mapping[int, OccurrenceStream] | None = None,
+    entries: Sequence[Entry | None] = (),
+) -> Signal:
+    """The whole file, float64 [channels, frames] of full scale 1, from the streams of its segments and the entries of
+    its dictionary; segments that are missing are silence."""
     out = np.zeros((header.channels, header.known_frames))
+    soundings = {index: _soundings(header, index, stream, entries) for index, stream in (occurrences or {}).items()}
     for number, channels in enumerate(channel_groups(header.channels)):
-        groups = {index: stream.groups[number] for index, stream in spectra.items()}
-        out[channels] = _group(header, groups, channels)
+        groups = {index: stream.groups[number].superframes for index, stream in spectra.items()}
+        out[channels] = _group(header, groups, soundings, channels)
     return out
 
 
@@ -50,38 +83,167 @@ def dct4(spectrum: Signal) -> Signal:
     return np.sqrt(2 / size) * (turned * np.exp(-0.25j * np.pi * (2 * n + 1) / size)).real
 
 
-def _group(header: Header, groups: Mapping[int, Group], channels: slice) -> Signal:
+def _group(
+    header: Header,
+    groups: Mapping[int, list[list[Block]]],
+    soundings: Mapping[int, list[_Sounding]],
+    channels: slice,
+) -> Signal:
     superframe = c.superframe_length(header.samplerate)
+    parts = _parts(header, groups, soundings)
     count = -(-header.known_frames // superframe)
-    per_segment = header.segment_frames // superframe
     signal = np.zeros((channels.stop - channels.start, count * superframe))
-    starts = []
-    for number in range(count):
-        start = number * superframe
-        group = groups.get(number // per_segment)
-        if group is None or not group.coarse_bands:
-            starts.append(start)
-            continue
-        geometry = layout.geometry(superframe, group.coarse_bands)
-        for block in group.superframes[number % per_segment]:
-            size = superframe >> block.depth
-            signal[:, start : start + size] = dct4(_spectrum(block, geometry, group.gain, start, channels.start))
-            starts.append(start)
-            start += size
-    _unfold(signal, starts)
+    sizes = [part.size for part in parts]
+    for part, before, after in zip(parts, [0, *sizes[:-1]], [*sizes[1:], 0], strict=True):
+        spectrum = np.zeros((len(signal), part.size))
+        if part.block is not None:
+            spectrum += _spectrum(part, superframe, channels)
+        if part.soundings:
+            complete = part.start // superframe * superframe
+            past = signal[:, :complete].copy()
+            _unfold(past, [other.start for other in parts if other.start < complete])
+            past = past[:, : max(complete - superframe // 2, 0)]
+            for sounding in part.soundings:
+                spectrum += _prediction(header, sounding, past, part, before, after, channels)
+        signal[:, part.start : part.start + part.size] = dct4(spectrum)
+    _unfold(signal, [part.start for part in parts])
     return signal[:, : header.known_frames] / 2**15
 
 
-def _spectrum(block: Block, geometry: layout.Geometry, gain: int, start: int, first: int) -> Signal:
+def _parts(
+    header: Header, groups: Mapping[int, list[list[Block]]], soundings: Mapping[int, list[_Sounding]]
+) -> list[_Part]:
+    """All blocks of the file in order of time."""
+    superframe = c.superframe_length(header.samplerate)
+    per_segment = header.segment_frames // superframe
+    parts = []
+    for number in range(-(-header.known_frames // superframe)):
+        index, start = number // per_segment, number * superframe
+        frames = groups.get(index)
+        blocks: Sequence[Block | None] = frames[number % per_segment] if frames else [None]
+        for block in blocks:
+            size = superframe >> (block.depth if block is not None else 0)
+            here = [
+                sounding
+                for sounding in soundings.get(index, [])
+                if start < sounding.source.end and sounding.source.begin < start + size
+            ]
+            parts.append(_Part(start, size, block, here))
+            start += size
+    return parts
+
+
+def _soundings(
+    header: Header, index: int, stream: OccurrenceStream, entries: Sequence[Entry | None]
+) -> list[_Sounding]:
+    start, frames = header.segment_span(index)
+    context = StreamContext(header.samplerate, header.channels, frames, header.phase_bits)
+    unit = header.samplerate / 2 / (c.superframe_length(header.samplerate) // 16)
+    edges = np.rint(band_edges(header.samplerate, stream.band_stride, fine=False) / unit).astype(np.int64)
+    found = []
+    for source in sound_sources(stream, list(entries), context, start):
+        sign = -1 if stream.inverted[source.row] else 1
+        gains = [
+            [None if level == OFF else sign * 2.0 ** (level / stream.gain_resolution) for level in plane]
+            for plane in stream.gains[source.row].tolist()
+        ]
+        waveform = None
+        if source.entry is not None:
+            shift = stream.shifts[source.row] / (1 << header.phase_bits)
+            rotation = stream.rotations[source.row] / (1 << stream.rotation_bits)
+            waveform = _waveform(header, entries[source.entry], float(shift), float(rotation))
+        found.append(_Sounding(source, waveform, gains, stream.mid_side, edges))
+    return found
+
+
+def _waveform(header: Header, entry: Entry | None, shift: float, rotation: float) -> Signal:
+    """An entry that is no excerpt, [channels, frames] in 16-bit units."""
+    assert entry is not None
+    if isinstance(entry.pattern, Lattice):
+        from evc.models.patterns.lattice import render_placement
+
+        audio = render_placement(entry.pattern, header.samplerate, shift, rotation)
+        return 2.0**15 * audio.astype(np.float64)[None]
+    assert isinstance(entry.pattern, Explicit) and entry.spectrum is not None
+    superframe = c.superframe_length(header.samplerate)
+    own = replace(header, channels=entry.pattern.channels, frames=entry.frames, segment_frames=superframe)
+    groups = entry.spectrum.groups
+    spectra = {i: SpectrumStream([_superframe(group, i) for group in groups]) for i in range(own.segments)}
+    return 2.0**15 * synthesise(own, spectra)
+
+
+def _superframe(group: Group, number: int) -> Group:
+    """One superframe of a group as a segment of its own."""
+    return replace(group, superframes=group.superframes[number : number + 1])
+
+
+def _prediction(
+    header: Header, sounding: _Sounding, past: Signal, part: _Part, before: int, after: int, channels: slice
+) -> Signal:
+    """Section 10.7: what an occurrence brings to a block, [channels, size]."""
+    source, waveform = sounding.source, past
+    if sounding.waveform is not None:
+        waveform = sounding.waveform[np.arange(channels.start, channels.stop) % len(sounding.waveform)]
+    ahead, behind = min(before, part.size) // 2, min(after, part.size) // 2
+    frames = np.arange(part.start - ahead, part.start + part.size + behind)
+    ends = source.first, min(source.last, 1 << 60)
+    heard = _delayed(waveform, ends, frames, source.delay, header.phase_bits)
+    spectrum = dct4(_folded(heard, ahead, behind))
+    out = np.zeros_like(spectrum)
+    bins = sounding.edges * part.size // sounding.edges[-1]
+    pair = np.stack([spectrum[0] + spectrum[1], spectrum[0] - spectrum[1]]) / 2 if sounding.mid_side else spectrum
+    for channel in range(len(pair)):
+        plane = channel
+        if not sounding.mid_side:
+            plane = min(channels.start + channel, len(sounding.gains) - 1)
+        for gain, low, high in zip(sounding.gains[plane], bins[:-1], bins[1:], strict=True):
+            out[channel, low:high] = (gain or 0) * pair[channel, low:high]
+    return np.stack([out[0] + out[1], out[0] - out[1]]) if sounding.mid_side else out
+
+
+def _delayed(signal: Signal, ends: tuple[int, int], frames: NDArray[np.int64], delay: int, phase_bits: int) -> Signal:
+    """`signal`, nothing outside its `ends`, at frames - delay / 2**phase_bits."""
+    whole, fraction = delay >> phase_bits, (delay % (1 << phase_bits)) / (1 << phase_bits)
+    out = np.zeros((len(signal), len(frames)))
+    taps = np.arange(-15, 17) if fraction else np.zeros(1, int)
+    weights = np.sinc(taps - fraction) * np.i0(8 * np.sqrt(1 - ((taps - fraction) / 16) ** 2))
+    for tap, weight in zip(taps, weights / weights.sum(), strict=True):
+        at = frames - whole - tap
+        there = (at >= max(ends[0], 0)) & (at < min(ends[1], signal.shape[1]))
+        out[:, there] += weight * signal[:, at[there]]
+    return out
+
+
+def _folded(signal: Signal, ahead: int, behind: int) -> Signal:
+    """The inverse of unfolding, for one block with `ahead` frames in front of it and `behind` behind it."""
+    size = signal.shape[1] - ahead - behind
+    out = signal[:, ahead : ahead + size].copy()
+    for half, edge in ((ahead, ahead), (behind, ahead + size)):
+        reach = np.arange(half)
+        angle = np.pi / 2 * np.sin(np.pi / 2 * (half + reach + 0.5) / (2 * half)) ** 2 if half else reach
+        right, left = signal[:, edge + reach], signal[:, edge - 1 - reach]
+        if edge == ahead:
+            out[:, reach] = np.sin(angle) * right + np.cos(angle) * left
+        else:
+            out[:, size - 1 - reach] = np.sin(angle) * left - np.cos(angle) * right
+    return out
+
+
+def _spectrum(part: _Part, superframe: int, channels: slice) -> Signal:
     """Left/right coefficients [channels, size] of one block, sections 10.1 to 10.3."""
+    block = part.block
+    assert block is not None
+    geometry = layout.geometry(superframe, len(block.modes))
     bands = geometry.layouts[block.depth]
-    steps = step_logs(layout.energy_log(block.energies), gain, block.depth)
-    coded = np.zeros((len(block.energies), geometry.superframe >> block.depth))
+    coded = np.zeros((len(block.energies), part.size))
     for channel, values in enumerate(block.coefficients):
         for band, (low, high) in enumerate(zip(bands.edges[:-1], bands.edges[1:], strict=True)):
-            counters = c.MAX_CHANNELS * (start + np.arange(low, high)) + first + channel
-            energy, step = block.energies[channel, band], steps[channel, band]
+            counters = c.MAX_CHANNELS * (part.start + np.arange(low, high)) + channels.start + channel
+            energy, step = block.energies[channel, band], block.steps[channel, band]
             coded[channel, low:high] = _dequantised(values[low:high], int(energy), int(step), counters)
+            unit = int(low) >> (c.BLOCK_DEPTHS - 1 - block.depth)
+            if any(_is_on(sounding, unit, channels) for sounding in part.soundings):
+                coded[channel, low:high][values[low:high] == 0] = 0
     if len(coded) == 1:
         return coded
     edges = geometry.coarse.edges << (c.BLOCK_DEPTHS - 1 - block.depth)
@@ -91,6 +253,15 @@ def _spectrum(block: Block, geometry: layout.Geometry, gain: int, start: int, fi
             side = coded[1, low:high] + c.STEREO_PREDICTIONS[mode] * mid
             coded[:, low:high] = (mid + side) / np.sqrt(2), (mid - side) / np.sqrt(2)
     return coded
+
+
+def _is_on(sounding: _Sounding, unit: int, channels: slice) -> bool:
+    """Whether an occurrence sounds, in any channel of a group, in the band that a unit lies in."""
+    planes = sounding.gains
+    if len(planes) > 1 and not sounding.mid_side:
+        planes = planes[channels]
+    band = max(band for band, edge in enumerate(sounding.edges[:-1]) if edge <= unit)
+    return any(plane[band] is not None for plane in planes)
 
 
 def _dequantised(values: NDArray[np.int32], energy: int, log_step: int, counters: NDArray[np.int64]) -> Signal:

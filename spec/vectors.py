@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 import evc
 from evc import constants as c
 from evc.coder import SymbolDecoder
-from evc.decoding import decode_segment, stream_context
+from evc.decoding import SegmentDecoder, decode_entries
 from evc.errors import EvcError
 from evc.reader import ContainerReader
 from evc.segment import StreamData
@@ -56,8 +56,8 @@ def spectrum_integers(stream: SpectrumStream) -> NDArray[np.int32]:
     values: list[Any] = []
     for group in stream.groups:
         values += [[group.gain, group.coarse_bands]]
-        for blocks in group.superframes:
-            values += [[len(blocks)]]
+        for number, blocks in enumerate(group.superframes):
+            values += [[group.offsets[number] if group.offsets else 0, len(blocks)]]
             for block in blocks:
                 values += [[block.depth, int(block.held)]]
                 values += [block.modes] if len(block.energies) == 2 else []
@@ -86,12 +86,20 @@ def describe(data: bytes) -> dict[str, Any]:
         entries = replace(context, patterns=dictionary.entries)
         streams = [_description(data, decode_stream(data, entries)) for data in dictionary.streams]
         found["dictionaries"].append({"entries": dictionary.entries, "streams": streams})
-    for index in range(container.segments):
+    for index, decoded in _decoded(container).items():
         segment = container.segment(index)
-        context = stream_context(container, index)
-        streams = [_description(data, decode_stream(data, context)) for data in segment.streams]
+        streams = [_description(data, decoded[data.kind]) for data in segment.streams]
         found["segments"].append({"dependencies": list(segment.dependencies), "streams": streams})
     return found
+
+
+def _decoded(container: ContainerReader) -> dict[int, dict[int, Any]]:
+    """The streams of all segments, by kind."""
+    decoder = SegmentDecoder(container, keep=container.segments)
+    try:
+        return dict(sorted(decoder.decode(range(container.segments)).items()))
+    finally:
+        decoder.close()
 
 
 def decode_stream(data: StreamData, context: StreamContext) -> Any:
@@ -129,11 +137,14 @@ def reference_samples(data: bytes) -> NDArray[np.int32] | None:
     """The samples of section 11.2 in steps of 24 bits, [frames, channels]; None if the file makes no sound that they
     can hold."""
     container = ContainerReader(io.BytesIO(data))
-    streams = {index: decode_segment(container, index) for index in range(container.segments)}
-    if not all(streams.values()) or any(kind != c.STREAM_SPECTRUM for kinds in streams.values() for kind in kinds):
+    if not container.header.known_frames or set(container.header.layers) - {"patterns", "spectrum"}:
         return None
-    audio = synthesise(container.header, {index: kinds[c.STREAM_SPECTRUM] for index, kinds in streams.items()})
-    if not audio.size or np.abs(audio).max() >= 1:
+    spectra, occurrences = (
+        {index: streams[kind] for index, streams in _decoded(container).items() if kind in streams}
+        for kind in (c.STREAM_SPECTRUM, c.STREAM_OCCURRENCES)
+    )
+    audio = synthesise(container.header, spectra, occurrences, decode_entries(container))
+    if np.abs(audio).max() >= 1:
         return None
     return np.rint(audio.T / PCM_STEP).astype(np.int32)
 

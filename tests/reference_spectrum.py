@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from operator import mul
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from reference_coder import ReferenceDecoder, normalised
@@ -89,8 +90,13 @@ class Memory:
 
 
 class GroupDecoder:
-    def __init__(self, decoder: ReferenceDecoder, channels: int, gain: int, coarse_bands: int, units: int) -> None:
+    """`track` follows the levels of what patterns bring, in files with patterns (a `reference_levels.GroupTrack`)."""
+
+    def __init__(
+        self, decoder: ReferenceDecoder, channels: int, gain: int, coarse_bands: int, units: int, track: Any = None
+    ) -> None:
         self.decoder, self.channels, self.gain, self.coarse_bands = decoder, channels, gain, coarse_bands
+        self.track, self.graded, self.offset = track, decoder.uniform(2), 0
         self.layouts = [Bands(depth, min(COARSE[coarse_bands], units)) for depth in range(5)]
         self.memories = [Memory(self.layouts[0]) for _ in range(channels)]
         self.modes = [8] * coarse_bands
@@ -99,6 +105,8 @@ class GroupDecoder:
         self.coded: list[tuple[Ints, int, int, int]] = []  # coefficients of a channel, bin, symbol, shift
 
     def superframe(self) -> list[dict]:
+        if self.graded:
+            self.offset = self.decoder.symbol(normalised([135 if o == self.offset else 1 for o in range(16)]))
         depths = {0: 0}  # by first sixteenth
         for depth in range(4):
             for start in sorted(start for start, d in depths.items() if d == depth):
@@ -135,7 +143,7 @@ class GroupDecoder:
         self.depth_before = depth
         modes = list(self.modes) if self.channels == 2 else [0] * self.coarse_bands
         self.last = {"depth": depth, "held": held, "modes": modes, "energies": energies}
-        return self.last | {"coefficients": coefficients}
+        return self.last | {"coefficients": coefficients, "offset": self.offset}
 
     def decode_modes(self) -> None:
         modes = list(self.modes)
@@ -177,12 +185,16 @@ class GroupDecoder:
 
     def steps(self, bands: Bands, energies: list[Ints]) -> list[Ints]:
         levels = [[-448 + 46 * (energy - 1) for energy in channel] for channel in energies]
+        if self.track:
+            depth = self.layouts.index(bands)
+            brought = self.track.block(depth, levels, bands)
+            levels = [list(map(max, one, other)) for one, other in zip(levels, brought, strict=True)]
         loudest = [max(channel[b] for channel in levels) for b in range(bands.count)]
         spreading, offset = arrays()[f"{bands.name}.spreading"], arrays()[f"{bands.name}.offset"]
         spread = [max(loudest[o] - spreading[b][o] for o in range(bands.count)) for b in range(bands.count)]
         return [
             [
-                self.gain + 384 + ((19 * (level - 384) + 27 * (spread[b] - 384)) >> 6) + offset[b]
+                self.gain - 16 * self.offset + 384 + ((19 * (level - 384) + 27 * (spread[b] - 384)) >> 6) + offset[b]
                 for b, level in enumerate(channel)
             ]
             for channel in levels
@@ -226,21 +238,34 @@ class GroupDecoder:
         return now
 
 
-def spectrum(decoder: ReferenceDecoder, samplerate: int, channels: int, frames: int) -> list[dict]:
-    """Per channel group: gain, coarse_bands and superframes, each a list of blocks."""
+def superframe_of(samplerate: int) -> int:
     superframe, highest = 1024, 16_000
     while samplerate > highest and superframe < 16_384:
         superframe, highest = 2 * superframe, 2 * highest
+    return superframe
+
+
+def spectrum(
+    decoder: ReferenceDecoder, samplerate: int, channels: int, frames: int, tracks: list | None = None
+) -> list[dict]:
+    """Per channel group: gain, coarse_bands and superframes, each a list of blocks. `tracks`: in files with patterns,
+    the levels of each group."""
+    superframe = superframe_of(samplerate)
     groups, coded = [], []
     for first in range(0, channels, 2):
         gain = decoder.uniform(4096) - 2048
         coarse_bands = decoder.uniform(24)
         units = superframe // 16
         assert coarse_bands == 0 or COARSE[coarse_bands - 1] < units, "malformed"
-        group = GroupDecoder(decoder, min(2, channels - first), gain, coarse_bands, units)
-        count = -(-frames // superframe) if coarse_bands else 0
-        blocks = [group.superframe() for _ in range(count)]
-        groups.append({"gain": gain, "coarse_bands": coarse_bands, "superframes": blocks})
+        count = -(-frames // superframe)
+        track = tracks[first // 2] if tracks else None
+        groups.append({"gain": gain, "coarse_bands": coarse_bands, "superframes": []})
+        if not coarse_bands:
+            for _ in range(count if track else 0):
+                track.block(0, None, None)
+            continue
+        group = GroupDecoder(decoder, min(2, channels - first), gain, coarse_bands, units, track)
+        groups[-1]["superframes"] = [group.superframe() for _ in range(count)]
         coded += group.coded
     if not coded:
         return groups

@@ -214,7 +214,10 @@ def occurrences(decoder: ReferenceDecoder, context, bands_of_stride) -> dict[str
     """`bands_of_stride` gives the number of bands of a band stride."""
     frames, phase_bits = context.frames, context.phase_bits
     placed, copied = times(decoder, frames, phase_bits), times(decoder, frames, phase_bits)
-    separate, _, stride, _, polarity, spans, lattice = decoder_fields(decoder, [1, 1, 4, 7, 1, 1, 1])
+    if not placed and not copied:
+        return {}
+    separate, mid_side, stride, resolution, polarity, spans, lattice = decoder_fields(decoder, [1, 1, 4, 7, 1, 1, 1])
+    settings = {"band_stride": stride, "gain_resolution": 1 + resolution, "mid_side": bool(mid_side)}
     rotation_bits = field(decoder, 4) if lattice else 0
     found: dict[str, list] = {
         "times": placed + copied,
@@ -222,27 +225,26 @@ def occurrences(decoder: ReferenceDecoder, context, bands_of_stride) -> dict[str
     }
 
     def column(coded: int, entries: list, step) -> list:
-        coder = NumberCoder(decoder) if step == "number" else Context(2048)
-        return (
-            [coder.step() if step == "number" else flag(decoder, coder) for _ in entries]
-            if coded
-            else [0] * len(entries)
-        )
+        if not coded or not entries:
+            return [0] * len(entries)
+        grid = field(decoder, 6) if step == "grid" else 0
+        coder = Context(2048) if step == "flag" else NumberCoder(decoder)
+        return [flag(decoder, coder) if step == "flag" else coder.step() << grid for _ in entries]
 
     inverted = column(polarity, placed, "flag")
-    found["offsets"] = column(spans, placed, "number") + [0] * len(copied)
-    lengths = column(spans, placed, "number")
+    found["offsets"] = column(spans, placed, "grid") + [0] * len(copied)
+    lengths = column(spans, placed, "grid")
     folded = column(lattice, placed, "number")
     found["shifts"] = [-(z + 1) // 2 if z % 2 else z // 2 for z in folded] + [0] * len(copied)
     found["rotations"] = decoder.bits([rotation_bits] * len(placed)) + [0] * len(copied)
-    lags = column(1, copied, "number")
-    found["lengths"] = lengths + column(1, copied, "number")
+    lags = column(1, copied, "grid")
+    found["lengths"] = lengths + column(1, copied, "grid")
     found["inverted"] = inverted + column(polarity, copied, "flag")
     found["lags"] = [0] * len(placed) + lags
     shape = context.channels if separate else 1, bands_of_stride(stride)
     found["gains"] = gains(decoder, found["patterns"], *shape) + gains(decoder, lags, *shape)
     found["patterns"] += [-1] * len(copied)
-    return found
+    return found | {"settings": settings}
 
 
 def decoder_fields(decoder: ReferenceDecoder, widths: list[int]) -> list[int]:

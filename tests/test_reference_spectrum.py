@@ -1,20 +1,25 @@
-"""The spectrum stream against a decoder written from the specification alone."""
+"""The spectrum stream, and files with patterns, against decoders written from the specification alone."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from reference_coder import ReferenceDecoder
-from reference_spectrum import spectrum
+from reference_levels import Entry, GroupTrack, allowed, dependencies, sources
+from reference_spectrum import COARSE, spectrum
+from reference_streams import occurrences
 
 import evc
 from evc import constants as c
 from evc.coder import SymbolDecoder, SymbolEncoder
+from evc.decoding import SegmentDecoder, stream_context
 from evc.models import sequencer
 from evc.reader import ContainerReader
+from evc.spec.vectors import FOLDER
 from evc.streams import StreamContext
 from evc.streams import spectrum_layout as layout
 from evc.streams.spectrum import Group, SpectrumStream
@@ -31,18 +36,23 @@ def music(channels: int) -> np.ndarray:
 def agrees(stream: SpectrumStream, words: bytes, context: StreamContext) -> ReferenceDecoder:
     """Whether the reference decodes the integers of `stream` from `words`; the decoder, to compare its sums."""
     decoder = ReferenceDecoder(words)
-    found = spectrum(decoder, context.samplerate, context.channels, context.frames)
+    compare(stream, spectrum(decoder, context.samplerate, context.channels, context.frames))
+    return decoder
+
+
+def compare(stream: SpectrumStream, found: list[dict[str, Any]]) -> None:
     assert len(found) == len(stream.groups)
     for expected, group in zip(stream.groups, found, strict=True):
         assert (expected.gain, expected.coarse_bands) == (group["gain"], group["coarse_bands"])
         assert len(expected.superframes) == len(group["superframes"])
-        for blocks, others in zip(expected.superframes, group["superframes"], strict=True):
+        offsets = expected.offsets or [0] * len(expected.superframes)
+        for offset, blocks, others in zip(offsets, expected.superframes, group["superframes"], strict=True):
+            assert {other["offset"] for other in others} == {offset}
             assert [block.depth for block in blocks] == [other["depth"] for other in others]
             for block, other in zip(blocks, others, strict=True):
                 assert block.held == other["held"]
                 for name in ("modes", "energies", "coefficients"):
                     assert getattr(block, name).tolist() == other[name]
-    return decoder
 
 
 @pytest.mark.parametrize("channels, quality", [(1, 9.0), (2, 5.0)])
@@ -87,10 +97,65 @@ def test_any_integers() -> None:
     """Three channels: a pair, a channel alone; and silence in place of a pair."""
     context = StreamContext(8000, 3, 3500)
     pair = random_group(8000, 2, 3500, 14, -700, seed=1)
-    alone = random_group(8000, 1, 3500, 2, -2048, seed=2)
+    alone = replace(random_group(8000, 1, 3500, 2, -2048, seed=2), offsets=[3, 3, 15, 0])
     for groups in ([pair, alone], [Group(0, 0), alone]):
         encoder = SymbolEncoder()
         SpectrumStream(groups).write(encoder, context)
         coded = encoder.finish()
         decoder = agrees(SpectrumStream(groups), coded.words, context)
         assert (decoder.symbols, decoder.checksum) == (coded.symbols, coded.checksum)
+
+
+def gain_bands(samplerate: int, stride: int) -> int:
+    """Section 6.5."""
+    units = c.superframe_length(samplerate) // 16
+    highest = max(edge for edge in COARSE if edge <= units)
+    return len([edge for edge in COARSE if edge < highest][:: stride or 100])
+
+
+def reference_entry(pattern: Any, samplerate: int) -> Entry:
+    if not hasattr(pattern, "stream"):
+        return Entry(pattern.start, pattern.frames)
+    superframe, track = c.superframe_length(samplerate), {}
+    groups = [GroupTrack(superframe, first, min(2, pattern.channels - first), 0)
+              for first in range(0, pattern.channels, 2)]  # fmt: skip
+    decoder = ReferenceDecoder(pattern.stream.words)
+    spectrum(decoder, samplerate, pattern.channels, pattern.frames, groups)
+    assert (decoder.symbols, decoder.checksum) == (pattern.stream.symbols, pattern.stream.checksum)
+    for slot in groups[0].rows:
+        track[slot] = [cells for group in groups for cells in group.rows[slot]]
+    return Entry(None, pattern.frames, track)
+
+
+@pytest.mark.parametrize("name", ["copies", "placements"])
+def test_a_file_with_patterns(name: str) -> None:
+    """Dependencies, occurrences, the steps that follow from the levels they bring, and so all integers."""
+    container = ContainerReader(io.BytesIO((FOLDER / f"{name}.evc").read_bytes()))
+    header, decoder = container.header, SegmentDecoder(container)
+    expected = decoder.decode(range(container.segments))
+    superframe, bits = c.superframe_length(header.samplerate), header.phase_bits
+    patterns = [entry.pattern for entry in decoder.entries if entry is not None]
+    entries = [reference_entry(pattern, header.samplerate) for pattern in patterns]
+    tracks = [GroupTrack(superframe, first, min(2, header.channels - first), bits)
+              for first in range(0, header.channels, 2)]  # fmt: skip
+    for index in range(container.segments):
+        segment, context = container.segment(index), stream_context(container, index)
+        start, frames = header.segment_span(index)
+        streams = {stream.kind: stream for stream in segment.streams}
+        found: dict[str, Any] = {}
+        if 0 in streams:
+            found = occurrences(ReferenceDecoder(streams[0].words), context, lambda s: gain_bands(header.samplerate, s))
+            assert expected[index][0].times.tolist() == found["times"]
+        here = sources(found, entries, start, bits) if found else []
+        assert allowed(here, superframe, bits)
+        assert dependencies(here, superframe, bits, index, header.segment_frames) == set(segment.dependencies)
+        for track in tracks:
+            track.segment(here, **found.get("settings", {}))
+        if 2 not in streams:
+            for track in tracks:
+                for _ in range(-(-frames // superframe)):
+                    track.block(0, None, None)
+            continue
+        reference = ReferenceDecoder(streams[2].words)
+        compare(expected[index][2], spectrum(reference, header.samplerate, header.channels, frames, tracks))
+        assert (reference.symbols, reference.checksum) == (streams[2].symbols, streams[2].checksum)

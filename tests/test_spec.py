@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from evc import constants as c
+from evc.streams.levels import LOUDEST, SILENT, SLOTS
 from evc.streams.spectrum_contexts import LOG_MAGNITUDE
 from evc.streams.spectrum_tables import tables
 
@@ -49,8 +50,22 @@ def numbers(values: object) -> str:
         f"in formulas its level is −{c.ENERGY_STEP - c.ENERGY_FLOOR}.",
         f"An energy e from 0 to {c.ENERGY_MAX} for each band",
         f"unless 0 ≤ e ≤ {c.ENERGY_MAX}",
+        f"if graded: offset a symbol from 0 to {c.SPECTRUM_OFFSETS - 1}",
+        f"{c.SAME_OFFSET_WEIGHT} for the offset of the superframe before",
+        f"g = gain − {c.OFFSET_STEP} · (offset of the superframe)",
+        f"channel and full band, a level from −{-SILENT} (nothing) to {LOUDEST}.",
+        f"u_k = 2 · (x_k − m) + {20 * c.OCTAVE}",
+        f"limited to −{-SILENT} … {LOUDEST}",
+        f"A *slot* is N / {SLOTS} frames",
+        f"(begin / N) · N − d − (2N + {c.INTERPOLATION_TAPS // 2})",
+        f"at least (2N + {c.INTERPOLATION_TAPS // 2}) · 2^phase_bits",
+        f"at most {c.MAX_SOUNDING} occurrences of the segment have",
+        f"by a sinc of {c.INTERPOLATION_TAPS} taps under a Kaiser window",
+        f"I_0({c.INTERPOLATION_BETA:g} · sqrt(1 − ((j − φ) / {c.INTERPOLATION_TAPS // 2})²))",
+        f"| occurrences that sound at once (7.2) | {c.MAX_SOUNDING} |",
+        f"are a field u({c.SPAN_GRID_BITS}), the *grid*",
         f"gain + {c.SPECTRUM_GAIN_OFFSET} uniform, size {c.SPECTRUM_GAINS} C uniform, size {len(c.COARSE_EDGES)};",
-        f"step(b) = gain + {c.STEP_REFERENCE} + (({c.STEP_OWN_WEIGHT} · (L(b) − {c.STEP_REFERENCE}) + "
+        f"step(b) = g + {c.STEP_REFERENCE} + (({c.STEP_OWN_WEIGHT} · (T(b) − {c.STEP_REFERENCE}) + "
         f"{c.STEP_SPREAD_WEIGHT} · (spread(b) − {c.STEP_REFERENCE})) >> 6) + offset[b]",
         f"clip(((L(b) − step(b)) >> 6) − {c.LARGE_OCTAVES - 1}, 0, {c.MAX_LOW_BITS})",
         f"at most 2^{c.MAX_MAGNITUDE.bit_length() - 1}. 3. The signs",

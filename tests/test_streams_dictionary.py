@@ -36,7 +36,14 @@ explicits = st.builds(
     st.integers(0, 2**16),
     st.integers(0, 2**32 - 1),
 )
-lattices = st.builds(lattice, st.integers(1, 6), st.integers(1, 12), st.integers(0, 99))
+turns = st.integers(0, 2**16 - 1)
+lattices = st.builds(
+    lattice,
+    st.integers(1, 6),
+    st.integers(1, 12),
+    st.integers(0, 99),
+    carrier=st.one_of(st.none(), st.tuples(turns, turns, turns)),
+)
 
 
 @given(st.lists(st.one_of(excerpts, explicits, lattices), max_size=8))
@@ -63,6 +70,24 @@ def test_explicit_patterns_hold_a_stream_of_their_own() -> None:
 def test_lattice_cells() -> None:
     pattern = Lattice(11, 9, 4, 2, np.array([[0, 128], [132, 124]]), np.array([[0, 0], [1, 2]]))
     np.testing.assert_allclose(pattern.cells(), [[0, 1], [2j, -0.5]], atol=1e-6)
+
+
+def test_lattice_cells_on_a_carrier() -> None:
+    ones = np.full((3, 4), 128)
+    wave = Lattice(11, 9, 4, 3, ones, np.zeros((3, 4), np.int64), (2**14, 2**13, 2**15))
+    column, bin = np.indices((3, 4))
+    np.testing.assert_allclose(wave.cells(), 1j * np.exp(2j * np.pi * (column / 8 + bin / 2)), atol=1e-6)
+    turned = replace(wave, phases=np.full((3, 4), 6))
+    np.testing.assert_allclose(turned.cells(), -1j * wave.cells(), atol=1e-6)
+
+
+def test_phases_near_a_carrier_are_cheap() -> None:
+    near = np.random.default_rng(0).integers(-1, 2, (64, 16)) % 1024
+    wave = Lattice(11, 9, 4, 10, np.full((64, 16), 128), near, (0, 2**13, 2**15))
+    bits = [len(coded(DictionaryStream([replace(wave, carrier=c)]), context(1)).words) * 8 for c in (wave.carrier, None)]
+    assert bits[1] - bits[0] > 64 * 16 * 7
+    exact = replace(wave, phase_bits=0, phases=np.zeros((64, 16), np.int64))
+    assert len(coded(DictionaryStream([exact]), context(1)).words) * 8 < 64 * 16
 
 
 def test_array() -> None:
@@ -93,6 +118,8 @@ def test_array() -> None:
         lattice(2, 2, phase_bits=16),
         lattice(2, 2, levels=np.full((2, 2), 256)),
         lattice(2, 2, phases=np.full((2, 2), 32), levels=np.ones((2, 2), np.int64)),
+        lattice(2, 2, phases=np.full((2, 2), 32), levels=np.ones((2, 2), np.int64), carrier=(0, 0, 0)),
+        lattice(2, 2, carrier=(0, 0, 2**16)),
         lattice(2, 4097),
         Lattice(11, 9, 4, 5, *np.zeros((2, 4096, 257), np.int64)),
     ],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from evc import constants as c
 from evc.coder import SymbolDecoder, SymbolEncoder
 from evc.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from evc.streams.levels import SegmentLevels
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,8 @@ class StreamContext:
     """What every stream may know before its first symbol.
 
     `frames` is the length of the segment (for a dictionary: of the file), `patterns` the number of entries
-    that occurrences may name (for a dictionary: of the entries in its chunk).
+    that occurrences may name (for a dictionary: of the entries in its chunk). In files with patterns, `levels` are
+    those of the segment, which its spectrum needs and completes.
     """
 
     samplerate: int
@@ -24,6 +28,10 @@ class StreamContext:
     frames: int
     phase_bits: int = c.DEFAULT_PHASE_BITS
     patterns: int = 0
+    levels: SegmentLevels | None = field(default=None, compare=False)
+
+    def with_levels(self, levels: SegmentLevels) -> StreamContext:
+        return replace(self, levels=levels)
 
 
 class Stream(Protocol):

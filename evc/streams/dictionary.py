@@ -12,7 +12,7 @@ from evc import constants as c
 from evc.coder import CodedStream, SymbolDecoder, SymbolEncoder
 from evc.errors import FormatError, InputError
 from evc.streams import StreamContext
-from evc.streams.integers import Numbers
+from evc.streams.integers import Numbers, Scales
 from evc.streams.port import Port, ReadPort, WritePort
 from evc.streams.surface import code_surface
 
@@ -48,6 +48,8 @@ class Lattice:
 
     levels      int64 [columns, bins], 0 to 255: nothing, or an amplitude of 2**((level - 128) / resolution)
     phases      int64 [columns, bins], in 2**-phase_bits turns, 0 where there is nothing
+    carrier     phase of cell (0, 0), and its advance from column to column and from bin to bin, in 2**-16 turns;
+                the phases are then what remains
     """
 
     fft_log2: int
@@ -56,12 +58,18 @@ class Lattice:
     phase_bits: int
     levels: NDArray[np.int64]
     phases: NDArray[np.int64]
+    carrier: tuple[int, int, int] | None = None
 
     def cells(self) -> NDArray[np.complex64]:
         """The complex cells [columns, bins]."""
         amplitudes = np.where(self.levels > 0, 2.0 ** ((self.levels - c.LATTICE_UNITY) / self.resolution), 0)
+        turns = self.phases / (1 << self.phase_bits)
+        if self.carrier:
+            column, bin = np.indices(self.levels.shape)
+            base, by_column, by_bin = self.carrier
+            turns += (base + column * by_column + bin * by_bin) / (1 << c.LATTICE_CARRIER_BITS)
         cells: NDArray[np.complex64] = np.zeros(amplitudes.shape, np.complex64)
-        cells[:] = amplitudes * np.exp(2j * np.pi * self.phases / (1 << self.phase_bits))
+        cells[:] = amplitudes * np.exp(2j * np.pi * turns)
         return cells
 
 
@@ -195,6 +203,10 @@ class _PatternCoder:
         bins = 1 + port.field(old.levels.shape[1] - 1, c.LATTICE_SIDE_BITS)
         resolution = 1 + port.field(old.resolution - 1, c.LATTICE_RESOLUTION_BITS)
         phase_bits = port.field(old.phase_bits, c.LATTICE_PHASE_BITS_BITS)
+        carrier = None
+        if port.field(int(old.carrier is not None), 1):
+            turns = port.bits(np.array(old.carrier or (0, 0, 0)), c.LATTICE_CARRIER_BITS, "phase")
+            carrier = int(turns[0]), int(turns[1]), int(turns[2])
         if fft > c.LATTICE_MAX_FFT_LOG2 or hop > fft or columns * bins > c.MAX_LATTICE_CELLS:
             raise FormatError("a lattice pattern has an impossible shape")
         port.reserve(columns * bins)
@@ -203,5 +215,24 @@ class _PatternCoder:
         some = levels > 0
         phases = np.zeros(levels.shape, np.int64)
         source = old.phases if port.writing else phases
-        phases[some] = port.bits(source[some], phase_bits, "phase")
-        return Lattice(fft, hop, resolution, phase_bits, levels, phases)
+        if carrier:
+            _code_deviations(port, source, some, phases, phase_bits)
+        else:
+            phases[some] = port.bits(source[some], phase_bits, "phase")
+        return Lattice(fft, hop, resolution, phase_bits, levels, phases, carrier)
+
+
+def _code_deviations(
+    port: Port, source: NDArray[np.int64], some: NDArray[np.bool_], phases: NDArray[np.int64], phase_bits: int
+) -> None:
+    """Code `source` where there are `some` into `phases`, all [columns, bins]: a column a call, near 0 of either sign."""
+    scales, turn = Scales(1), 1 << phase_bits
+    if ((source[some] < 0) | (source[some] >= turn)).any():
+        raise ValueError("a phase of a lattice pattern is out of range")
+    for column in range(len(some) if phase_bits else 0):
+        here = some[column]
+        signed = (source[column, here] + turn // 2) % turn - turn // 2
+        signed = scales.signed(port, signed, 0, "phase")
+        if ((2 * signed >= turn) | (2 * signed < -turn)).any():
+            raise FormatError("a phase of a lattice pattern is out of range")
+        phases[column, here] = signed % turn

@@ -20,7 +20,7 @@ from evc.streams.bands import band_count, band_edges
 from evc.streams.gains import OFF, GainCoder
 from evc.streams.integers import Flags, Numbers, Scales
 from evc.streams.port import Port, ReadPort, WritePort
-from evc.streams.positions import POSITION_FIELDS, Times, check_times, code_times, fill_positions
+from evc.streams.positions import POSITION_FIELDS, Times, check_times, code_times, common_grid, fill_positions
 
 COPY = -1  # the pattern number of a copy
 
@@ -118,7 +118,7 @@ class OccurrenceStream:
             self._allocate(np.concatenate(times), shape)
         first = len(times[0])
         self._code_placements(port, slice(0, first), context.patterns)
-        self._code_copies(port, slice(first, count), context.phase_bits)
+        self._code_copies(port, slice(first, count))
         for start, stop in ((0, first), (first, count)):
             gains = GainCoder(port, self.gains.shape[1:])
             for i in range(start, stop):
@@ -147,12 +147,14 @@ class OccurrenceStream:
         self.gains = np.zeros((len(times), *shape), np.int64)
 
     def _code_placements(self, port: Port, part: slice, patterns: int) -> None:
+        if part.start == part.stop:
+            return
         self.patterns[part] = _code_patterns(port, self.patterns[part], patterns)
         if self.polarity:
             self.inverted[part] = _code_flags(port, self.inverted[part], "polarity")
         if self.spans:
-            self.offsets[part] = _code_numbers(port, self.offsets[part], "span", c.MAX_SPAN)
-            self.lengths[part] = _code_numbers(port, self.lengths[part], "span", c.MAX_SPAN)
+            self.offsets[part] = _code_on_grid(port, self.offsets[part], "span", c.MAX_SPAN)
+            self.lengths[part] = _code_on_grid(port, self.lengths[part], "span", c.MAX_SPAN)
         if self.lattice:
             shifts = self.shifts[part]
             folded = np.where(shifts < 0, -2 * shifts - 1, 2 * shifts)
@@ -160,14 +162,16 @@ class OccurrenceStream:
             self.shifts[part] = np.where(folded & 1, -((folded + 1) >> 1), folded >> 1)
             self.rotations[part] = port.bits(self.rotations[part], self.rotation_bits, "rotation")
 
-    def _code_copies(self, port: Port, part: slice, phase_bits: int) -> None:
+    def _code_copies(self, port: Port, part: slice) -> None:
+        if part.start == part.stop:
+            return
         self.patterns[part] = COPY
-        self.lags[part] = _code_numbers(port, self.lags[part], "lag", c.MAX_LAG)
-        self.lengths[part] = _code_numbers(port, self.lengths[part], "span", c.MAX_SPAN)
+        self.lags[part] = _code_on_grid(port, self.lags[part], "lag", c.MAX_LAG)
+        self.lengths[part] = _code_on_grid(port, self.lengths[part], "span", c.MAX_SPAN)
         if self.polarity:
             self.inverted[part] = _code_flags(port, self.inverted[part], "polarity")
-        if not _copies_past(self.lags[part], self.lengths[part], phase_bits):
-            raise FormatError("a copy reaches into its own sound")
+        if not self.lengths[part].all():
+            raise FormatError("a copy has no length")
 
     def _check(self, context: StreamContext) -> None:
         copies = self.patterns == COPY
@@ -205,10 +209,7 @@ class OccurrenceStream:
             (_outside(self.rotations, 0, (1 << self.rotation_bits) - 1), "rotation"),
             (_outside(self.rotations[copies], 0, 0), "rotation of a copy"),
             (self.rotation_bits and not self.lattice, "resolution of rotations"),
-            (
-                not _copies_past(self.lags[copies], self.lengths[copies], context.phase_bits),
-                "lag or length of a copy",
-            ),
+            (not self.lengths[copies].all(), "length of a copy"),
         ):
             if wrong:
                 raise InputError(f"the {what} of an occurrence is not allowed")
@@ -216,11 +217,6 @@ class OccurrenceStream:
 
 def _outside(values: _Column, least: int, most: int) -> bool:
     return bool(((values < least) | (values > most)).any())
-
-
-def _copies_past(lags: _Column, lengths: _Column, phase_bits: int) -> bool:
-    """Whether every copy has a length, and its source ends before it begins."""
-    return bool(((lengths > 0) & (lags >= lengths << phase_bits)).all())
 
 
 def _code_patterns(port: Port, patterns: _Column, known: int) -> _Column:
@@ -243,6 +239,12 @@ def _code_patterns(port: Port, patterns: _Column, known: int) -> _Column:
         recent = [number, *(other for other in recent if other != number)][: c.RECENT_PATTERNS]
         result[i] = number
     return result
+
+
+def _code_on_grid(port: Port, values: _Column, kind: str, most: int) -> _Column:
+    """Numbers that are all multiples of some power of two."""
+    grid = port.field(common_grid(values, (1 << c.SPAN_GRID_BITS) - 1), c.SPAN_GRID_BITS)
+    return _code_numbers(port, values >> grid, kind, most >> grid) << grid
 
 
 def _code_numbers(port: Port, values: _Column, kind: str, most: int) -> _Column:

@@ -35,7 +35,7 @@ def code_times(port: Port, times: Times, context: StreamContext) -> Times:
     result = np.zeros(count, np.int64)
     if not count:
         return result
-    grid = port.field(_common_grid(times), c.GRID_BITS)
+    grid = port.field(common_grid(times, (1 << c.GRID_BITS) - 1), c.GRID_BITS)
     cells = ((context.frames << context.phase_bits) + (1 << grid) - 1) >> grid
     distances = Numbers("time", cells)
     before = 0
@@ -48,10 +48,9 @@ def code_times(port: Port, times: Times, context: StreamContext) -> Times:
     return result << grid
 
 
-def _common_grid(times: Times) -> int:
-    """The largest power of two that divides all times, as an exponent."""
-    union = int(np.bitwise_or.reduce(times)) if len(times) else 0
-    most = (1 << c.GRID_BITS) - 1
+def common_grid(values: Times, most: int) -> int:
+    """The largest power of two that divides all values, as an exponent; at most `most`."""
+    union = int(np.bitwise_or.reduce(values)) if len(values) else 0
     return min(most, (union & -union).bit_length() - 1) if union else most
 
 

@@ -110,11 +110,13 @@ def channel_groups(channels: int) -> list[slice]:
 
 @dataclass
 class Group:
-    """One channel or a pair. `superframes` lists the blocks of each superframe in time order."""
+    """One channel or a pair. `superframes` lists the blocks of each superframe in time order; `offsets` tells by how
+    many quarters of an octave the steps of each are finer (empty: none is)."""
 
     gain: int  # global log step, 1/64 octave
     coarse_bands: int  # coded bandwidth
     superframes: list[list[Block]] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -132,15 +134,19 @@ class SpectrumStream:
         (no coarse bands)."""
         superframe = c.superframe_length(context.samplerate)
         port = _Writer(encoder)
-        for group, channels in zip(self.groups, channel_groups(context.channels)):
+        for number, (group, channels) in enumerate(zip(self.groups, channel_groups(context.channels))):
+            levels = context.levels.groups[number] if context.levels else None
             encoder.encode_uniform(np.array([group.gain + c.SPECTRUM_GAIN_OFFSET]), c.SPECTRUM_GAINS, "parameters")
             encoder.encode_uniform(np.array([group.coarse_bands]), len(c.COARSE_EDGES), "parameters")
             if not group.coarse_bands:
                 continue
             geometry = layout.geometry(superframe, group.coarse_bands)
-            walk = Walk(geometry, channels.stop - channels.start, group.gain, spectrum_model())
-            for blocks in group.superframes:
-                walk.partition([block.depth for block in blocks], port)
+            graded = any(group.offsets)
+            encoder.encode_uniform(np.array([graded]), 2, "parameters")
+            walk = Walk(geometry, channels.stop - channels.start, group.gain, spectrum_model(), graded, levels)
+            for place, blocks in enumerate(group.superframes):
+                offset = group.offsets[place] if graded else 0
+                walk.superframe(offset, [block.depth for block in blocks], port)
                 for block in blocks:
                     walk.block(block, port)
         port.finish()
@@ -153,20 +159,26 @@ class SpectrumStream:
         port = _Reader(decoder)
         groups: list[Group] = []
         bits = np.zeros(count)
-        for channels in channel_groups(context.channels):
+        for place, channels in enumerate(channel_groups(context.channels)):
+            levels = context.levels.groups[place] if context.levels else None
             gain = int(decoder.decode_uniform(c.SPECTRUM_GAINS, 1, "parameters")[0]) - c.SPECTRUM_GAIN_OFFSET
             coarse_bands = int(decoder.decode_uniform(len(c.COARSE_EDGES), 1, "parameters")[0])
             group = Group(gain, coarse_bands)
             groups.append(group)
             if not coarse_bands:
+                if levels is not None:
+                    levels.skip()
                 continue
             if coarse_bands > layout.most_coarse_bands(context.samplerate):
                 raise DamagedError("the coded bandwidth exceeds half the sample rate")
             geometry = layout.geometry(superframe, coarse_bands)
-            walk = Walk(geometry, channels.stop - channels.start, gain, spectrum_model())
+            graded = bool(decoder.decode_uniform(2, 1, "parameters")[0])
+            walk = Walk(geometry, channels.stop - channels.start, gain, spectrum_model(), graded, levels)
             for number in range(count):
                 before = decoder.spent
-                depths = walk.partition([], port)
+                offset, depths = walk.superframe(0, [], port)
+                if graded:
+                    group.offsets.append(offset)
                 blocks = [_empty_block(geometry, walk.channels, depth) for depth in depths]
                 for block in blocks:
                     walk.block(block, port)

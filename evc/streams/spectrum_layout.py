@@ -58,8 +58,13 @@ class Geometry:
 
 def most_coarse_bands(samplerate: int) -> int:
     """Number of coarse bands that begin below half the sample rate; the last one ends there."""
-    units = c.superframe_length(samplerate) >> (c.BLOCK_DEPTHS - 1)
-    return sum(edge < units for edge in c.COARSE_EDGES[:-1])
+    return full_geometry(c.superframe_length(samplerate)).coarse_bands
+
+
+def full_geometry(superframe: int) -> Geometry:
+    """The layouts with all the bands that a superframe of this length can have."""
+    units = superframe >> (c.BLOCK_DEPTHS - 1)
+    return geometry(superframe, sum(edge < units for edge in c.COARSE_EDGES[:-1]))
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -13,25 +13,31 @@ from evc.coder import FrequencyTable, Integers
 from evc.errors import DamagedError
 from evc.streams import spectrum_contexts as contexts
 from evc.streams import spectrum_layout as layout
+from evc.streams.levels import GroupLevels
 from evc.streams.spectrum_model import SpectrumModel
 from evc.streams.spectrum_steps import step_logs
 
 Positions = NDArray[np.int64]
 
 HALF_ENERGY = c.ENERGY_RESIDUALS // 2
+# The offset of a superframe, by that of the one before.
+_OFFSETS = FrequencyTable(
+    1 + (c.SAME_OFFSET_WEIGHT - 1) * np.eye(c.SPECTRUM_OFFSETS, dtype=np.int64)
+)
 
 
 @dataclass
 class Block:
     """One block of all channels of a group: stereo modes [coarse bands], energies [channels, bands] and signed
     quantised coefficients [channels, bins]. A `held` block has the modes and energies of the block before, whose
-    depth it shares."""
+    depth it shares. The walk leaves the log step sizes in `steps` int64 [channels, bands]."""
 
     depth: int
     modes: Integers
     energies: NDArray[np.int64]
     coefficients: Integers
     held: bool = False
+    steps: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64), compare=False, repr=False)
 
 
 class Port(Protocol):
@@ -56,18 +62,36 @@ class Port(Protocol):
 class Walk:
     """Visits the blocks of one channel group in coding order and computes the context of every symbol.
 
-    gain: global log step in 1/64 octave. Raises DamagedError where a reading port delivers what cannot be.
+    gain: global log step in 1/64 octave; graded: whether superframes have offsets to it; levels: what patterns bring,
+    in files that have any. Raises DamagedError where a reading port delivers what cannot be.
     """
 
-    def __init__(self, geometry: layout.Geometry, channels: int, gain: int, model: SpectrumModel) -> None:
+    def __init__(
+        self,
+        geometry: layout.Geometry,
+        channels: int,
+        gain: int,
+        model: SpectrumModel,
+        graded: bool = False,
+        levels: GroupLevels | None = None,
+    ) -> None:
         self.geometry, self.channels, self.gain, self.model = geometry, channels, gain, model
+        self.graded, self.levels = graded, levels
+        self.offset = 0  # of the superframe, in OFFSET_STEP
         self.memories = [contexts.ChannelMemory(geometry) for _ in range(channels)]
         self.before = 0  # depth of the block before
         self.last: Block | None = None
         self.deepest = 0  # largest depth in the superframe before
         self.modes = np.full(geometry.coarse_bands, c.STEREO_MODES, np.int64)
 
-    def partition(self, depths: list[int], port: Port) -> list[int]:
+    def superframe(self, offset: int, depths: list[int], port: Port) -> tuple[int, list[int]]:
+        """Code how much finer the steps of a superframe are, and its partition; returns both."""
+        if self.graded:
+            symbols = np.array([offset], np.int32)
+            self.offset = int(port.code(symbols, _OFFSETS, self.offset, "offsets")[0])
+        return self.offset, self._partition(depths, port)
+
+    def _partition(self, depths: list[int], port: Port) -> list[int]:
         """Code the split flags of one superframe, one depth after another; returns the depths of its blocks in time
         order. `depths` are those to write, and empty where `port` reads."""
         width = 1 << (c.BLOCK_DEPTHS - 1)
@@ -99,7 +123,9 @@ class Walk:
                 self._stereo(block, port)
             self._energies(block, port)
         levels = layout.energy_log(block.energies)
-        steps = step_logs(levels, self.gain, block.depth)
+        heard = levels if self.levels is None else self.levels.block(block.depth, levels, bands)
+        steps = step_logs(heard, self.gain - c.OFFSET_STEP * self.offset, block.depth)
+        block.steps = steps
         port.begin(block, steps, levels, bands)
         other = None
         for channel in range(self.channels):

@@ -46,7 +46,7 @@ def model_steps(rms: Signal, gain: int, exponent: float) -> Signal:
 
 
 def choose_partitions(
-    signal: Signal, first: int, superframes: int, geometry: Geometry, gain: int
+    signal: Signal, heard: Signal, first: int, superframes: int, geometry: Geometry, gain: int
 ) -> list[tuple[int, ...]]:
     """The depths of the blocks of each superframe.
 
@@ -54,10 +54,11 @@ def choose_partitions(
     the same for all block sizes: derived from the shortest blocks, and dominated by the quietest of those that a
     longer block covers, so that noise does not spread into what is quiet (pre-echo).
 
-    signal: float32 [channels, samples], 16-bit units; gain: log step in 1/64 octave.
+    signal: what is to be coded, float32 [channels, samples], 16-bit units; heard: what is heard in all, which steps
+    follow; gain: log step in 1/64 octave.
     """
     count = superframes * geometry.superframe
-    shortest = uniform_spectra(signal, first, count, geometry.superframe >> SPLITS)
+    shortest = uniform_spectra(heard, first, count, geometry.superframe >> SPLITS)
     precision = model_steps(band_rms(shortest, geometry.coarse), gain, PARTITION_EXPONENT) ** -2
     penalty = BLOCK_PENALTY * 2 ** (PENALTY_EXPONENT * max(0.0, gain - PENALTY_GAIN) / c.OCTAVE)
     costs = []
@@ -65,7 +66,7 @@ def choose_partitions(
         size = geometry.superframe >> depth
         mean = precision.reshape(len(signal), count // size, -1, geometry.coarse.bands).mean(axis=2)
         inverse = np.repeat(np.sqrt(mean), geometry.coarse.widths << (SPLITS - depth), axis=-1)
-        spectra = shortest if depth == SPLITS else uniform_spectra(signal, first, count, size)
+        spectra = shortest if depth == SPLITS and signal is heard else uniform_spectra(signal, first, count, size)
         ratio = np.abs(spectra[..., : inverse.shape[-1]]) * inverse
         ratio += 1
         bits = np.log2(ratio, out=ratio).sum(axis=(0, 2)) + penalty

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 
@@ -55,24 +56,46 @@ def analyse_group(
     """
     superframe = geometry.superframe
     depths = np.array([depth for partition in partitions for depth in partition])
-    by_depth = analysis.transform(signal, superframe, depths, superframe, before, after)
-    stereo = len(signal) == 2
+    spectra = analysis.transform(signal, superframe, depths, superframe, before, after)
+    return analyse_spectra(spectra, spectra, partitions, geometry, gain)
+
+
+BlockSpectra = dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]]  # as `analysis.transform` returns them
+
+
+def analyse_spectra(
+    spectra: BlockSpectra,
+    heard: BlockSpectra,
+    partitions: list[tuple[int, ...]],
+    geometry: layout.Geometry,
+    gain: int,
+    leave_out: Callable[[int, int, NDArray[np.float32], NDArray[np.float32]], None] | None = None,
+) -> AnalysedGroup:
+    """Stereo decisions and band energies of blocks: `spectra` are to be coded, steps follow those `heard`.
+
+    leave_out(number, depth, coded [channels, bins], amplitudes [channels, bands]) may set to 0 the amplitudes of
+    bands of a block that are not worth coding.
+    """
+    depths = np.array([depth for partition in partitions for depth in partition])
+    stereo = len(next(iter(spectra.values()))[1]) == 2
     modes = np.zeros((len(depths), geometry.coarse_bands), np.int64)
     if stereo:
-        modes = choose_stereo(by_depth, len(depths), geometry, gain)
+        modes = choose_stereo(spectra, heard, len(depths), geometry, gain)
     blocks: dict[int, Block] = {}
     rms: dict[int, NDArray[np.float32]] = {}
-    spectra: dict[int, NDArray[np.float32]] = {}
-    for depth, (numbers, found) in by_depth.items():
+    coded: dict[int, NDArray[np.float32]] = {}
+    for depth, (numbers, found) in spectra.items():
         bands = geometry.layouts[depth]
-        coded = apply_stereo(found, modes[numbers], geometry, depth) if stereo else found[..., : bands.bins]
-        amplitudes = analysis.band_rms(coded, bands)
+        joint = apply_stereo(found, modes[numbers], geometry, depth) if stereo else found[..., : bands.bins]
+        amplitudes = analysis.band_rms(joint, bands)
         for i, number in enumerate(numbers):
-            spectra[number] = np.ascontiguousarray(coded[:, i])
+            coded[number] = np.ascontiguousarray(joint[:, i])
             rms[int(number)] = amplitudes[:, i]
+            if leave_out is not None:
+                leave_out(int(number), depth, coded[number], rms[int(number)])
     held, shared = analysis.hold_blocks(rms, depths, modes, gain)
     for number, depth in enumerate(depths):
-        unset = np.zeros(spectra[number].shape, np.int32)
+        unset = np.zeros(coded[number].shape, np.int32)
         energies = analysis.energy_indices(shared[number])
         blocks[number] = Block(int(depth), modes[number], energies, unset, bool(held[number]))
     order = iter(range(len(depths)))
@@ -80,7 +103,7 @@ def analyse_group(
     return AnalysedGroup(
         geometry,
         [[blocks[number] for number in frame] for frame in frames],
-        [[spectra[number] for number in frame] for frame in frames],
+        [[coded[number] for number in frame] for frame in frames],
     )
 
 
@@ -110,20 +133,21 @@ class SegmentAnalyser:
         first = index * self.per_segment
         count = min(self.per_segment, self.superframes - first)
         # Context: a superframe on each side whose partition is needed, and one more for its windows.
-        signal = self._read((first - 2) * size, (count + 4) * size)
+        signal = self.read((first - 2) * size, (count + 4) * size)
         result: list[AnalysedGroup | None] = []
         for channels in self.groups:
             part = signal[channels]
             if not part[:, size:-size].any():
                 result.append(None)
                 continue
-            partitions = analysis.choose_partitions(part, size, count + 2, self.geometry, self.gain)
+            partitions = analysis.choose_partitions(part, part, size, count + 2, self.geometry, self.gain)
             before = size >> partitions[0][-1] if first > 0 else 0
             after = size >> partitions[-1][0] if first + count < self.superframes else 0
             result.append(analyse_group(part[:, size:-size], partitions[1:-1], before, after, self.geometry, self.gain))
         return result
 
-    def _read(self, start: int, count: int) -> NDArray[np.float32]:
+    def read(self, start: int, count: int) -> NDArray[np.float32]:
+        """Samples [channels, count] from frame `start` on, in 16-bit units, silence outside the file."""
         out = np.zeros((self.source.channels, count), np.float32)
         inside = max(0, start)
         frames = max(0, min(start + count, self.source.frames) - inside)

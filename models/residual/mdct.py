@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Signal = NDArray[np.float32]
 Positions = NDArray[np.int64]
 
+LONG_OVERLAP = 1024  # of boundaries that are worth a step of their own
+
 
 @lru_cache(maxsize=32)
 def slope(overlap: int) -> tuple[Signal, Signal]:
@@ -35,9 +37,15 @@ def fold(signal: Signal, boundaries: Positions, overlaps: Positions, inverse: bo
         cosines, sines = slope(int(overlap))
         if inverse:
             sines = -sines
-        at = boundaries[overlaps == overlap][:, None]
+        at = boundaries[overlaps == overlap]
+        if overlap >= LONG_OVERLAP:
+            for boundary in at:
+                right = signal[:, boundary : boundary + overlap // 2]
+                left = signal[:, boundary - overlap // 2 : boundary][:, ::-1]
+                right[:], left[:] = cosines * right + sines * left, cosines * left - sines * right
+            continue
         reach = np.arange(overlap // 2)
-        after, before = at + reach, at - 1 - reach
+        after, before = at[:, None] + reach, at[:, None] - 1 - reach
         right, left = signal[:, after], signal[:, before]
         signal[:, after] = cosines * right + sines * left
         signal[:, before] = cosines * left - sines * right

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from evc import constants as c
 from evc.coder import FrequencyTable, Integers
+from evc.streams.levels import GroupLevels
 from evc.streams.spectrum import Group
 from evc.streams.spectrum_layout import BandLayout, Geometry
 from evc.streams.spectrum_model import SpectrumModel
@@ -48,11 +49,7 @@ class Quantiser:
 
     def bands(self, channel: int, at: Positions, table: FrequencyTable, rows: Positions) -> NDArray[np.bool_]:
         """Code a band if what its coefficients save in error is worth their bits and the flag's."""
-        ratio = self.ratio[channel]
-        nearest = np.floor(ratio + np.float32(0.5))
-        bits = np.where(nearest > 0, BITS_OF_ONE + BITS_PER_OCTAVE * np.log2(np.maximum(nearest, 1)), 0)
-        saved = nearest * (2 * ratio - nearest) - np.float32(LAMBDA) * bits.astype(np.float32)
-        worth = np.add.reduceat(np.maximum(saved, 0), self.layout.edges[:-1])[at]
+        worth = worth_coding(self.ratio[channel], self.layout.edges[:-1])[at]
         flag_bits = table.bits[rows]
         flags = (worth > LAMBDA * (flag_bits[:, 1] - flag_bits[:, 0])) & (worth > 0)
         self.bits += float(np.where(flags, flag_bits[:, 1], flag_bits[:, 0]).sum())
@@ -111,6 +108,34 @@ class PlainQuantiser(Quantiser):
         return np.minimum(values >> shifts, c.MAGNITUDE_SYMBOLS - 1)
 
 
+class GroupQuantiser:
+    """Quantises the superframes of one channel group of a segment, in order.
+
+    gain: log step in 1/64 octave; graded: whether superframes have offsets to it; levels: what patterns bring. The
+    ideal bits add up in `port.bits`.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        channels: int,
+        gain: int,
+        model: SpectrumModel,
+        port: Quantiser,
+        graded: bool = False,
+        levels: GroupLevels | None = None,
+    ) -> None:
+        self.port = port
+        self._walk = Walk(geometry, channels, gain, model, graded, levels)
+
+    def superframe(self, blocks: list[Block], spectra: list[Spectra], offset: int = 0) -> None:
+        """Quantise blocks whose depths, modes and energies are set: coefficients are written into them. spectra: of
+        each block, float32 [channels, bins]; offset: quarters of an octave by which the steps are finer."""
+        self._walk.superframe(offset, [block.depth for block in blocks], self.port)
+        for block, self.port.spectra in zip(blocks, spectra):
+            self._walk.block(block, self.port)
+
+
 def quantise(
     spectra: list[list[Spectra]],
     blocks: list[list[Block]],
@@ -119,12 +144,18 @@ def quantise(
     model: SpectrumModel,
     port: Quantiser,
 ) -> Group:
-    """Quantise blocks whose depths, modes and energies are set. spectra: per superframe and block, float32
-    [channels, bins]; coefficients are written into the blocks. The ideal bits are left in `port.bits`."""
-    channels = len(blocks[0][0].energies)
-    walk = Walk(geometry, channels, gain, model)
+    """Quantise the blocks of a whole segment, by superframe. The ideal bits are left in `port.bits`."""
+    quantiser = GroupQuantiser(geometry, len(blocks[0][0].energies), gain, model, port)
     for frame, frame_spectra in zip(blocks, spectra):
-        walk.partition([block.depth for block in frame], port)
-        for block, port.spectra in zip(frame, frame_spectra):
-            walk.block(block, port)
+        quantiser.superframe(frame, frame_spectra)
     return Group(gain, geometry.coarse_bands, blocks)
+
+
+def worth_coding(ratio: Spectra, starts: Positions) -> NDArray[np.float32]:
+    """By how much [..., bands] coding coefficients of |value| / step `ratio` [..., bins] lowers squared error + LAMBDA *
+    bits, about."""
+    nearest = np.floor(ratio + np.float32(0.5))
+    bits = np.where(nearest > 0, BITS_OF_ONE + BITS_PER_OCTAVE * np.log2(np.maximum(nearest, 1)), 0)
+    saved = nearest * (2 * ratio - nearest) - np.float32(LAMBDA) * bits.astype(np.float32)
+    worth: NDArray[np.float32] = np.add.reduceat(np.maximum(saved, 0), starts, axis=-1)
+    return worth

@@ -26,12 +26,14 @@ def dequantise(
     bands: layout.BandLayout,
     starts: NDArray[np.int64],
     channel: int,
+    predicted: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Coefficients float32 [channels, blocks, bins] with noise filled in.
 
     coefficients int [channels, blocks, bins]; energies, steps int [channels, blocks, bands]: indices, and logs in
     1/64 octave;
-    starts int [blocks]: first sample of each block in the file; channel: number of the first channel.
+    starts int [blocks]: first sample of each block in the file; channel: number of the first channel;
+    predicted [blocks, bands]: where a pattern sounds, and what the stream leaves at 0 stays so.
     """
     edges, widths = bands.edges[:-1], bands.widths.astype(np.float32)
     step = np.exp2(steps / c.OCTAVE).astype(np.float32)
@@ -47,6 +49,8 @@ def dequantise(
     level = np.where(zeros == widths, c.FILL_EMPTY * rms, np.minimum(c.FILL_PARTLY * left, c.FILL_CAP * step)).astype(
         np.float32
     )
+    if predicted is not None:
+        level[:, predicted] = 0
     # Every coefficient of a file has its own sample number: that of its block plus that of its bin.
     number = (starts[:, None] + np.arange(bands.bins)).astype(np.uint32) * np.uint32(8)
     counters = number + (channel + np.arange(len(coefficients), dtype=np.uint32))[:, None, None]

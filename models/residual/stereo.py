@@ -19,16 +19,21 @@ HALF_ROOT = np.float32(0.5**0.5)
 
 
 def choose_stereo(
-    spectra: dict[int, tuple[NDArray[np.int64], Signal]], blocks: int, geometry: Geometry, gain: int
+    spectra: dict[int, tuple[NDArray[np.int64], Signal]],
+    heard: dict[int, tuple[NDArray[np.int64], Signal]],
+    blocks: int,
+    geometry: Geometry,
+    gain: int,
 ) -> NDArray[np.int64]:
     """Modes [blocks, coarse bands] of a channel pair.
 
     The cheapest sequence of modes in each band, by sum(log2(1 + |X| / step)) of both coded channels and
-    SWITCH_PENALTY per change (Viterbi). spectra: as `analysis.transform` returns them.
+    SWITCH_PENALTY per change (Viterbi). spectra: as `analysis.transform` returns them; heard: those of all that is
+    heard, which steps follow.
     """
     costs = np.zeros((blocks, geometry.coarse_bands, c.STEREO_MODES), np.float32)
     for depth, (numbers, pair) in spectra.items():
-        costs[numbers] = _mode_costs(pair, geometry, depth, gain)
+        costs[numbers] = _mode_costs(pair, heard[depth][1], geometry, depth, gain)
     total = costs[0]
     origin = np.zeros(costs.shape, np.int64)
     modes = np.arange(c.STEREO_MODES)
@@ -45,14 +50,14 @@ def choose_stereo(
     return chosen
 
 
-def _mode_costs(pair: Signal, geometry: Geometry, depth: int, gain: int) -> Signal:
+def _mode_costs(pair: Signal, heard: Signal, geometry: Geometry, depth: int, gain: int) -> Signal:
     """Bits [blocks, coarse bands, modes] of spectra [2, blocks, size], about."""
     widths = geometry.coarse.widths << (SPLITS - depth)
     edges = geometry.coarse.edges[:-1] << (SPLITS - depth)
-    left, right = pair[..., : geometry.coarse.bins << (SPLITS - depth)]
+    left, right = heard[..., : geometry.coarse.bins << (SPLITS - depth)]
     energy = np.add.reduceat(left**2 + right**2, edges, axis=-1) / (2 * widths).astype(np.float32)
     inverse = np.repeat(1 / model_steps(np.sqrt(energy), gain, STEP_EXPONENT), widths, axis=-1)
-    left, right = left * inverse, right * inverse
+    left, right = pair[..., : inverse.shape[-1]] * inverse
     mid, side = (left + right) * HALF_ROOT, (left - right) * HALF_ROOT
 
     def bits(ratio: Signal) -> Signal:

@@ -57,7 +57,7 @@ class Recorder:
         model: Any = self
         walk = Walk(geometry, channels, group.gain, model)
         for blocks in group.superframes:
-            walk.partition([block.depth for block in blocks], model)
+            walk.superframe(0, [block.depth for block in blocks], model)
             for block in blocks:
                 walk.block(block, model)
 

@@ -127,7 +127,7 @@ def _count(stream: SpectrumStream, source: ArraySource, measured: Measured) -> N
         geometry = layout.geometry(c.superframe_length(source.samplerate), group.coarse_bands)
         walk = Walk(geometry, channels.stop - channels.start, group.gain, spectrum_model())
         for blocks in group.superframes:
-            walk.partition([block.depth for block in blocks], port)
+            walk.superframe(0, [block.depth for block in blocks], port)
             for block in blocks:
                 walk.block(block, port)
 

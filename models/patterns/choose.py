@@ -1,0 +1,237 @@
+"""Which copies of the past a segment is predicted from: those that save more bits than they cost.
+
+All is decided on spectra of equal blocks (half a superframe), in planes that hear alone: mid and side, or the
+channels. Rates are those of a Gaussian source against the step sizes that the decoder will derive, so that a choice
+needs nothing but inner products by band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants as c
+from evc.models.residual.analysis import LOG_FLOOR, uniform_spectra
+from evc.models.residual.mdct import dct4, fold
+from evc.streams import spectrum_layout as layout
+from evc.streams.bands import band_edges
+from evc.streams.gains import OFF
+from evc.streams.spectrum_steps import step_logs
+
+Signal = NDArray[np.float32]
+
+DEPTH = 1  # of the blocks that choices are made on
+PER_SUPERFRAME = 1 << DEPTH
+BAND_STRIDE = 2  # coarse bands in a band of gains
+RATE_FACTOR = 6.0  # bits of a coefficient: log2(1 + this * its power in squared steps) / 2
+COPY_BITS = 16.0  # a copy of a recent lag: its time, lag and length ...
+NEW_LAG_BITS = 20.0  # ... and what a new lag costs more
+BAND_BITS = 1.0  # a band that is on
+GAIN_BITS = 1.5  # a gain other than 1
+SEARCHED_GAINS = (0, -2, -4, 1)  # levels tried in the search for spans, in 1/DEFAULT_GAIN_RESOLUTION octave
+GAINS = np.arange(-12, 5)  # levels tried for a copy that is chosen
+LEAST_SAVED = 30.0  # bits that a copy has to save at all
+HALF_ROOT = np.float32(0.5**0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Copy:
+    """A stretch of the past that sounds again in superframes [first, end) of a segment: `lag` in fractions of a frame;
+    `levels` int64 [planes, bands], or OFF; `saved`: about how many bits in each superframe [end - first]."""
+
+    first: int
+    end: int
+    lag: int
+    levels: NDArray[np.int64]
+    saved: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The copies of a segment; what they predict, as a signal [channels, frames with one superframe on either side];
+    and the estimated bits [superframes] without and with them."""
+
+    copies: list[Copy]
+    predicted: Signal | None
+    plain_bits: NDArray[np.float64]
+    bits: NDArray[np.float64]
+
+
+def to_planes(signal: Signal) -> Signal:
+    """Left and right as mid and side; other numbers of channels as they are. Its own inverse."""
+    if len(signal) != 2:
+        return signal
+    return np.stack([(signal[0] + signal[1]) * HALF_ROOT, (signal[0] - signal[1]) * HALF_ROOT])
+
+
+class Chooser:
+    """Chooses copies for one segment after another."""
+
+    def __init__(self, samplerate: int, layers: int) -> None:
+        self.superframe = c.superframe_length(samplerate)
+        self.size = self.superframe >> DEPTH
+        self.layers = layers
+        self.fine = layout.full_geometry(self.superframe).layouts[DEPTH]
+        unit = samplerate / 2 / (self.superframe >> (c.BLOCK_DEPTHS - 1))
+        units = np.rint(band_edges(samplerate, BAND_STRIDE, fine=False)[:-1] / unit).astype(np.int64)
+        self.bands = len(units)
+        # The first fine band of each band of gains.
+        self.starts = np.searchsorted(self.fine.edges[:-1] >> (c.BLOCK_DEPTHS - 1 - DEPTH), units)
+        self.gain_band = np.repeat(np.arange(self.bands), np.diff(np.append(self.starts, self.fine.bands)))
+
+    def choose(
+        self,
+        signal: Signal,
+        past: Callable[[int], Signal],
+        lags: Iterable[int],
+        known: set[int],
+        gain: int,
+        offsets: NDArray[np.int64],
+    ) -> Choice:
+        """Choose copies for a segment.
+
+        signal: float32 [channels, samples] with one superframe of context on both sides, 16-bit units; past(lag): the
+        same span one lag earlier; lags: candidates; known: lags that need not be coded anew; gain: log step in 1/64
+        octave; offsets [superframes]: by how many quarters of an octave the steps of each are finer.
+        """
+        count = signal.shape[1] // self.superframe - 2
+        target = self._spectra(to_planes(signal), count)
+        inverse = self._inverse_steps(target, gain, offsets)
+        left = target * inverse
+        plain = bits = self._bits(self._energies(left, left))
+        candidates = {lag: self._spectra(to_planes(past(lag)), count) * inverse for lag in lags}
+        copies: list[Copy] = []
+        for _ in range(self.layers if candidates else 0):
+            found = self._layer(left, candidates, known)
+            if not found:
+                break
+            for copy in found:
+                part = slice(copy.first * PER_SUPERFRAME, copy.end * PER_SUPERFRAME)
+                left[:, part] -= self._weights(copy.levels)[:, None] * candidates[copy.lag][:, part]
+            known = known | {copy.lag for copy in found}
+            copies += found
+            bits = self._bits(self._energies(left, left))
+        predicted = self._signal(target - left / inverse, signal.shape) if copies else None
+        return Choice(copies, predicted, self._by_superframe(plain), self._by_superframe(bits))
+
+    def _spectra(self, planes: Signal, count: int) -> Signal:
+        return uniform_spectra(planes, self.superframe, count * self.superframe, self.size)
+
+    def _signal(self, spectra: Signal, shape: tuple[int, ...]) -> Signal:
+        """The inverse of `_spectra`, with silence around."""
+        out = np.zeros(shape, np.float32)
+        span = slice(self.superframe, shape[1] - self.superframe)
+        out[:, span] = dct4(spectra).reshape(len(spectra), -1)
+        edges = np.arange(self.superframe, shape[1] - self.superframe + 1, self.size)
+        fold(out, edges, np.full(len(edges), self.size), inverse=True)
+        return to_planes(out)
+
+    def _inverse_steps(self, spectra: Signal, gain: int, offsets: NDArray[np.int64]) -> Signal:
+        """1 / step [planes, blocks, bins] of what is to be coded."""
+        sums = np.add.reduceat(np.square(spectra), self.fine.edges[:-1], axis=-1) / self.fine.widths
+        levels = np.rint(c.OCTAVE / 2 * np.log2(np.maximum(sums, LOG_FLOOR**2))).astype(np.int64)
+        steps = step_logs(levels.transpose(1, 0, 2), gain, DEPTH).transpose(1, 0, 2)
+        steps -= c.OFFSET_STEP * np.repeat(offsets, PER_SUPERFRAME)[:, None]
+        inverse = np.zeros(spectra.shape, np.float32)
+        inverse[..., : self.fine.bins] = np.exp2(steps / -c.OCTAVE)[..., self.fine.band_of_bin]
+        return inverse
+
+    def _energies(self, one: Signal, other: Signal) -> Signal:
+        """Inner products [planes, blocks, fine bands]."""
+        return np.add.reduceat(one * other, self.fine.edges[:-1], axis=-1)
+
+    def _bits(self, energies: Signal) -> Signal:
+        """Bits [..., bands of gains] of energies [..., fine bands]."""
+        widths = self.fine.widths.astype(np.float32)
+        rates = np.log2(1 + np.float32(RATE_FACTOR) * np.maximum(energies, 0) / widths) * (widths / 2)
+        return np.add.reduceat(rates, self.starts, axis=-1)
+
+    @staticmethod
+    def _by_superframe(bits: Signal) -> NDArray[np.float64]:
+        return bits.sum(axis=(0, 2), dtype=np.float64).reshape(-1, PER_SUPERFRAME).sum(axis=1)
+
+    def _weights(self, levels: NDArray[np.int64]) -> Signal:
+        """Gains [planes, bins] of levels [planes, bands]."""
+        gains = np.where(levels == OFF, 0, np.exp2(levels / c.DEFAULT_GAIN_RESOLUTION)).astype(np.float32)
+        weights = np.zeros((len(levels), self.size), np.float32)
+        weights[:, : self.fine.bins] = gains[:, self.gain_band][:, self.fine.band_of_bin]
+        return weights
+
+    def _layer(self, left: Signal, candidates: dict[int, Signal], known: set[int]) -> list[Copy]:
+        """The best succession of copies, none overlapping another, by dynamic programming over their ends."""
+        own = self._energies(left, left)
+        plain = self._bits(own)
+        lags = list(candidates)
+        products = {
+            lag: (self._energies(left, spectra), self._energies(spectra, spectra)) for lag, spectra in candidates.items()
+        }
+        count = left.shape[1] // PER_SUPERFRAME
+        best = np.full((count, count + 1), -np.inf)  # bits saved by a copy from a to b
+        which = np.zeros((count, count + 1), np.int64)
+        starts, ends = np.triu_indices(count + 1, 1)
+        for number, lag in enumerate(lags):
+            saved = self._saved(own, plain, *products[lag])
+            if (np.maximum(saved, 0).sum(axis=(1, 2, 3)).max()) < LEAST_SAVED:
+                continue
+            sums = np.concatenate([np.zeros_like(saved[:, :, :1]), np.cumsum(saved, axis=2)], axis=2)
+            spans = sums[:, :, ends] - sums[:, :, starts] - np.float32(BAND_BITS)
+            spans[1:] -= np.float32(GAIN_BITS)
+            value = np.maximum(spans.max(axis=0), 0).sum(axis=(0, 2)) - COPY_BITS
+            value -= 0 if lag in known else NEW_LAG_BITS
+            better = value > best[starts, ends]
+            best[starts[better], ends[better]] = value[better]
+            which[starts[better], ends[better]] = number
+        return [
+            self._copy(first, end, lags[which[first, end]], own, products)
+            for first, end in _best_spans(best)
+        ]
+
+    def _saved(self, own: Signal, plain: Signal, cross: Signal, power: Signal) -> Signal:
+        """Bits saved [gains, planes, superframes, bands] by copies at each of SEARCHED_GAINS."""
+        out = []
+        for level in SEARCHED_GAINS:
+            gain = np.float32(2 ** (level / c.DEFAULT_GAIN_RESOLUTION))
+            saved = plain - self._bits(own - 2 * gain * cross + gain * gain * power)
+            out.append(saved.reshape(len(saved), -1, PER_SUPERFRAME, self.bands).sum(axis=2))
+        return np.stack(out)
+
+    def _copy(
+        self, first: int, end: int, lag: int, own: Signal, products: dict[int, tuple[Signal, Signal]]
+    ) -> Copy:
+        """A copy with the best gain in every plane and band."""
+        part = slice(first * PER_SUPERFRAME, end * PER_SUPERFRAME)
+        cross, power = (product[:, part] for product in products[lag])
+        plain = self._bits(own[:, part])
+        gains = np.exp2(GAINS / c.DEFAULT_GAIN_RESOLUTION).astype(np.float32)[:, None, None, None]
+        saved = plain - self._bits(own[:, part] - 2 * gains * cross + gains * gains * power)
+        total = saved.sum(axis=2) - BAND_BITS - GAIN_BITS * (GAINS != 0)[:, None, None]
+        best = total.argmax(axis=0)
+        on = np.take_along_axis(total, best[None], 0)[0] > 0
+        levels = np.where(on, GAINS[best], OFF)
+        kept = np.where(on[:, None], np.take_along_axis(saved, best[None, :, None], 0)[0], 0)
+        return Copy(first, end, lag, levels, self._by_superframe(kept))
+
+
+def _best_spans(value: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Spans [first, end) that do not overlap and whose values [first, end] sum to the most, in order."""
+    count = len(value)
+    total = np.zeros(count + 1)
+    origin = np.full(count + 1, -1)
+    for end in range(1, count + 1):
+        total[end] = total[end - 1]
+        sums = total[:end] + value[:end, end]
+        first = int(sums.argmax())
+        if sums[first] > total[end]:
+            total[end], origin[end] = sums[first], first
+    spans = []
+    end = count
+    while end > 0:
+        if origin[end] >= 0:
+            spans.append((int(origin[end]), end))
+            end = int(origin[end])
+        else:
+            end -= 1
+    return spans[::-1]

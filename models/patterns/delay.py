@@ -1,0 +1,98 @@
+"""Lags to fractions of a sample: the cross-spectrum at the full rate, its bands weighted by their coherence.
+
+This is the maximum-likelihood delay estimator of Knapp & Carter, "The generalized correlation method for estimation
+of time delay" (1976), with coherences measured in narrow bands. A band counts by how much of it repeats: other layers
+over it disturb little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.models.patterns.correlation import band_edges
+
+Signal = NDArray[np.float32]
+
+INTERPOLATION_REACH = 20  # samples on either side of a correlation's peak that interpolate it
+NARROW_BANDS = 64  # in the whole spectrum, at least
+COHERENCE_BIAS = 3.0  # times the mean coherence of what is not alike
+HIGHEST_COHERENCE = 0.99
+
+
+@lru_cache(maxsize=4)
+def _interpolators(phases: int) -> Signal:
+    """Sinc kernels [2 * phases + 1, 2 * INTERPOLATION_REACH + 1] that read a band-limited sequence at -1 ... 1 in
+    steps of 1 / phases."""
+    taps = np.arange(-INTERPOLATION_REACH, INTERPOLATION_REACH + 1)
+    at = np.arange(-phases, phases + 1)[:, None] / phases - taps
+    return (np.sinc(at) * np.cos(np.pi / 2 * at / (INTERPOLATION_REACH + 2)) ** 2).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _refining_edges(bins: int) -> NDArray[np.int64]:
+    """Edges of bands narrow enough for the phase to turn little within them when the lag is a little wrong."""
+    widest = max(1, bins // NARROW_BANDS)
+    return np.unique(np.concatenate([band_edges(bins), np.arange(0, bins, widest)]))
+
+
+@dataclass(frozen=True)
+class Refined:
+    """A lag refined: `offset` to the assumed lag in fractions of a sample, and how far the `likelihood` (nats) of
+    other offsets stays behind: float [2 * phases + 1] for those from `offset` - phases to `offset` + phases."""
+
+    offset: int
+    behind: Signal
+    bits: float  # by which knowing the lagged stretch would shorten the description of the stretch, at most
+
+
+class Refiner:
+    """Finds the lags of one stretch of signal to fractions of a sample, near known ones.
+
+    stretch: float32 [samples]; reach: samples by which a known lag may be wrong; phases: fractions of a sample.
+    """
+
+    def __init__(self, stretch: Signal, reach: int, phases: int) -> None:
+        self.margin = reach + INTERPOLATION_REACH + 1
+        self._phases = phases
+        self._size = 1 << int(np.ceil(np.log2(len(stretch) + 2 * self.margin)))
+        self._conjugate = np.fft.rfft(stretch, self._size).conj()
+        bins = len(self._conjugate)
+        self._edges = _refining_edges(bins)
+        self._widths = np.diff(self._edges)
+        self._own = np.sqrt(self._band_sums(self._conjugate.real**2 + self._conjugate.imag**2))
+        self._freedom = (self._widths * len(stretch) / self._size).astype(np.float32)  # complex values in each band
+        self._turn = np.exp(2j * np.pi / self._size * self.margin * np.arange(bins)).astype(np.complex64)
+
+    def _band_sums(self, values: NDArray[Any]) -> NDArray[Any]:
+        return np.add.reduceat(values, self._edges[:-1])
+
+    def refine(self, past: Signal) -> Refined | None:
+        """The most likely lag near the assumed one; None where nothing is alike.
+
+        past: float32 [samples + 2 * margin] with the lagged stretch, by the assumed lag, in its middle.
+        """
+        other = np.fft.rfft(past, self._size)
+        cross = self._conjugate * other
+        level = np.maximum(self._own * np.sqrt(self._band_sums(other.real**2 + other.imag**2)), np.float32(1e-12))
+        coherence = np.square(np.abs(self._band_sums(cross * self._turn)) / level)
+        coherence -= np.float32(COHERENCE_BIAS) / self._freedom
+        coherence = np.clip(coherence, 0, np.float32(HIGHEST_COHERENCE))
+        if not coherence.any():
+            return None
+        bits = -float(self._freedom @ np.log2(1 - coherence))
+        weights = coherence / (1 - coherence) / level * self._freedom
+        sequence = np.fft.irfft(cross * np.repeat(weights, self._widths), self._size)[: 2 * self.margin + 1]
+        at = INTERPOLATION_REACH + 1 + int(np.argmax(sequence[INTERPOLATION_REACH + 1 : -INTERPOLATION_REACH - 1]))
+        around = sequence[at - INTERPOLATION_REACH : at + INTERPOLATION_REACH + 1]
+        curve = _interpolators(self._phases) @ around * np.float32(self._size)
+        best = int(np.argmax(curve))
+        offset = (self.margin - at + 1) * self._phases - best
+        wide = np.full(4 * self._phases + 1, -np.inf, np.float32)
+        wide[self._phases : 3 * self._phases + 1] = curve[::-1] - curve[best]
+        middle = 3 * self._phases - best
+        return Refined(offset, -wide[middle - self._phases : middle + self._phases + 1], bits)

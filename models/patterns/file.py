@@ -1,0 +1,146 @@
+"""A whole file with patterns: search, a first pass that finds what is reused, then passes that code it more finely."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants as c
+from evc.header import Header
+from evc.models.patterns.encoder import CodedSegment, SegmentCoder
+from evc.models.patterns.reuse import Inheritance, importance, mean_noise, step_offsets
+from evc.models.patterns.search import LagSearch
+from evc.models.progress import Progress, forward, stage
+from evc.models.residual.encoder import SegmentAnalyser
+from evc.models.residual.file import PlainCoder, word_bytes
+from evc.models.residual.rate import ACCEPTED, GainSearch, segment_gain
+from evc.segment import Segment
+
+SPAN_SEGMENTS = 64  # how far back copies reach: bounds the memory of encoder and decoder
+LEAST_SHARE = 0.01  # of a file's bits that patterns have to save, by estimate, to be worth a second pass ...
+SURE_SHARE = 0.1  # ... and to be kept without a look at the file without them
+CORRECTIONS = 2  # passes for a bitrate after the second
+LAYERS = (1, 1, 2, 2, 3, 3, 3, 3, 4, 4)  # copies that sound at once, by effort
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The segments of a file, with the header that they need."""
+
+    header: Header
+    segments: Iterable[Segment]
+
+
+class PatternEncoder:
+    """Encodes one source. gain: planned log step in 1/64 octave, that of the analyser."""
+
+    def __init__(self, analyser: SegmentAnalyser, header: Header, effort: int) -> None:
+        self.analyser = analyser
+        self.header = replace(
+            header, layers=("patterns", *header.layers), reference_depth=c.MAX_REFERENCE_DEPTH,
+            reference_span=SPAN_SEGMENTS,
+        )  # fmt: skip
+        self.effort = effort
+        self.lags: list[list[int]] = []
+
+    def at_quality(self, progress: Progress | None = None) -> Encoded | None:
+        """The file at the analyser's gain, its noise on average that of a file without patterns; None where they
+        would save nothing."""
+        planned = float(self.analyser.gain)
+        first = self._first_pass(planned, progress, 4)
+        if first is None:
+            return None
+        segments, share = first
+        offsets, rise = self._reuse(segments)
+        coded = self._pass(planned + rise, offsets, stage(progress, 2, 4))
+        if share < SURE_SHARE:
+            plain = PlainCoder(self.analyser, self.header)
+            if word_bytes(plain.segments(planned, stage(progress, 3, 4))) <= word_bytes(one.segment for one in coded):
+                return None
+        return self._encoded(coded)
+
+    def to_target(self, target: float, progress: Progress | None = None) -> Encoded | None:
+        """The file in about `target` bytes of coded words; None where patterns would make it worse."""
+        passes = 3 + CORRECTIONS
+        first = self._first_pass(float(self.analyser.gain), progress, passes)
+        if first is None:
+            return None
+        segments, share = first
+        offsets, rise = self._reuse(segments)
+        search = GainSearch(self.analyser.gain, target)
+        search.probed(word_bytes(one.segment for one in segments))
+        search = GainSearch(search.gain + rise, target)
+        nearest: list[CodedSegment] = []
+        best, distance = 0.0, float("inf")
+        for number in range(1 + CORRECTIONS):
+            gain = search.gain
+            coded = self._pass(gain, offsets, stage(progress, 2 + number, passes))
+            search.probed(word_bytes(one.segment for one in coded))
+            if abs(search.error()) < distance:
+                nearest, distance, best = coded, abs(search.error()), gain
+            if distance <= ACCEPTED:
+                break
+        if share < SURE_SHARE and PlainCoder(self.analyser, self.header).sampled_gain(target) <= best - rise:
+            return None
+        return self._encoded(nearest)
+
+    def _first_pass(
+        self, gain: float, progress: Progress | None, passes: int
+    ) -> tuple[list[CodedSegment], float] | None:
+        """The segments without offsets, and the share of their bits that patterns save; None if that is too little."""
+        span = SPAN_SEGMENTS * self.header.segment_frames
+        search = LagSearch(self.analyser.source, span, self.effort, gain=round(gain))
+        self.lags = [
+            [candidate.lag for candidate in superframe]
+            for segment in search.run(stage(progress, 0, passes))
+            for superframe in segment
+        ]
+        if not any(self.lags):
+            return None
+        segments = self._pass(gain, np.zeros(self.analyser.superframes, np.int64), stage(progress, 1, passes))
+        plain = sum(one.plain_bits.sum() for one in segments)
+        share = 1 - sum(one.bits.sum() for one in segments) / max(plain, 1.0)
+        return (segments, float(share)) if share >= LEAST_SHARE else None
+
+    def _pass(
+        self, gain: float, offsets: NDArray[np.int64], progress: Progress | None
+    ) -> list[CodedSegment]:
+        coder = SegmentCoder(
+            self.analyser, self.header, self.lags, offsets, LAYERS[self.effort], SPAN_SEGMENTS
+        )
+        coded = []
+        for index in range(self.header.segments):
+            coded.append(coder.code(index, segment_gain(gain, index)))
+            forward(progress, self.header, index)
+        return coded
+
+    def _reuse(self, segments: list[CodedSegment]) -> tuple[NDArray[np.int64], float]:
+        """Offsets by superframe, and by how much (1/64 octave) the gain may rise with them at equal mean noise."""
+        inherited = []
+        one_superframe = self.analyser.superframe << self.header.phase_bits
+        for coded in segments:
+            first = coded.segment.index * self.analyser.per_segment
+            for copy in coded.copies:
+                plain = np.maximum(coded.plain_bits[copy.first : copy.end], 1.0)
+                shares = np.clip(copy.saved / plain, 0, 1)
+                inherited += [
+                    Inheritance(first + number, copy.lag / one_superframe, float(share))
+                    for number, share in zip(range(copy.first, copy.end), shares, strict=True)
+                ]
+        offsets = step_offsets(importance(inherited, self.analyser.superframes))
+        return offsets, -c.OCTAVE / 2 * float(np.log2(mean_noise(inherited, offsets)))
+
+    def _encoded(self, coded: list[CodedSegment]) -> Encoded:
+        """The header tells how far back dependencies reach, and how deep they are."""
+        segments = [one.segment for one in coded]
+        depths: list[int] = []
+        for segment in segments:
+            depths.append(1 + max((depths[other] for other in segment.dependencies), default=-1))
+        spans = [segment.index - other for segment in segments for other in segment.dependencies]
+        header = replace(
+            self.header, reference_depth=max(depths, default=0), reference_span=max(spans, default=0)
+        )
+        return Encoded(header, segments)

@@ -1,0 +1,255 @@
+"""What patterns bring to the spectra of blocks: sources delayed, transformed as the blocks are, weighted by band."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants as c
+from evc.errors import DamagedError
+from evc.models.patterns.timeline import HALF_TAPS, Signal, Timeline, delayed
+from evc.models.residual.analysis import SPLITS, transform
+from evc.models.residual.synthesis import BlockRun, CoarseMasks, Spectra, residual_spectra
+from evc.sources import Entry, SoundSource
+from evc.streams.bands import band_edges
+from evc.streams.dictionary import Explicit, Lattice
+from evc.streams.gains import OFF
+from evc.streams.occurrences import OccurrenceStream
+from evc.streams.spectrum import channel_groups
+from evc.streams.spectrum_layout import full_geometry
+
+KEPT_WAVEFORM_BYTES = 1 << 26
+UNIT = 2.0**15  # full scale
+
+
+@dataclass(frozen=True, eq=False)
+class Sounding:
+    """One occurrence as one channel group hears it. It sounds in the blocks that overlap frames [begin, end).
+
+    gains: float32 [planes, bands], 0 where off, with sign; on: bool [planes, bands]; the planes are one for all
+    channels, one per channel, or mid and side. edges: of the bands [bands + 1], in the spectrum stream's units.
+    shift, rotation: of a lattice, in cells and turns.
+    """
+
+    source: SoundSource
+    phase_bits: int
+    begin: int
+    end: int
+    gains: NDArray[np.float32]
+    on: NDArray[np.bool_]
+    mid_side: bool
+    edges: NDArray[np.int64]
+    shift: float = 0.0
+    rotation: float = 0.0
+
+    def reads(self, number: int, superframe: int) -> tuple[int, int] | None:
+        """Frames [from, to) of the file's own past that it takes for the blocks of superframe `number`, windows and
+        interpolation included; None where it takes none."""
+        source = self.source
+        first, end = number * superframe, (number + 1) * superframe
+        if source.entry is not None or end <= self.begin or self.end <= first:
+            return None
+        taps = HALF_TAPS if source.delay & ((1 << self.phase_bits) - 1) else 0
+        earlier = source.delay >> self.phase_bits
+        low = max(first - superframe // 2 - earlier - taps, source.first, 0)
+        high = min(end + superframe // 2 - earlier + max(taps - 1, 0), source.last)
+        return (low, high) if low < high else None
+
+
+@dataclass
+class Prediction:
+    """What sounds from patterns in a run of blocks: `spectra` by depth, float32 [channels, blocks, size] in 16-bit
+    units; `predicted` by depth, bool [blocks, coarse bands of the full bandwidth], where an occurrence is on."""
+
+    spectra: Spectra
+    predicted: CoarseMasks
+
+
+class Waveforms:
+    """Sound of the dictionary's entries, rendered when first asked for; those used last are kept."""
+
+    def __init__(self, entries: Sequence[Entry | None], samplerate: int) -> None:
+        self._entries, self._samplerate = entries, samplerate
+        self._kept: OrderedDict[tuple[int, float, float], Signal] = OrderedDict()
+
+    def get(self, entry: int, shift: float = 0.0, rotation: float = 0.0) -> Signal:
+        """float32 [channels, frames] in 16-bit units. shift: cells, rotation: turns, of a lattice."""
+        key = (entry, shift, rotation)
+        if key not in self._kept:
+            self._kept[key] = self._rendered(entry, shift, rotation)
+        self._kept.move_to_end(key)
+        while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > KEPT_WAVEFORM_BYTES:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+    def _rendered(self, number: int, shift: float, rotation: float) -> Signal:
+        entry = self._entries[number]
+        match entry.pattern if entry is not None else None:
+            case Explicit():
+                assert entry is not None
+                return render_explicit(entry, self._samplerate)
+            case Lattice() as lattice:
+                from evc.models.patterns.lattice import render_placement
+
+                audio = UNIT * render_placement(lattice, self._samplerate, shift, rotation)
+                return audio.astype(np.float32)[None]
+        raise DamagedError(f"dictionary entry {number} is lost")
+
+
+def render_explicit(entry: Entry, samplerate: int) -> Signal:
+    """An explicit pattern, a file of its own (spec 10.6): float32 [channels, frames] in 16-bit units."""
+    pattern, spectrum = entry.pattern, entry.spectrum
+    assert isinstance(pattern, Explicit) and spectrum is not None
+    superframe = c.superframe_length(samplerate)
+    count = -(-pattern.frames // superframe)
+    out = np.zeros((pattern.channels, pattern.frames), np.float32)
+    for group, channels in zip(spectrum.groups, channel_groups(pattern.channels), strict=True):
+        if not group.superframes:
+            continue
+        blocks = [block for superframe in group.superframes for block in superframe]
+        run = BlockRun(superframe, 0, [tuple(block.depth for block in blocks) for blocks in group.superframes])
+        timeline = Timeline(superframe, channels.stop - channels.start, count)
+        timeline.put(run, residual_spectra(run, blocks, channels))
+        out[channels] = timeline.fetch(0, pattern.frames)
+    return out
+
+
+def soundings(
+    stream: OccurrenceStream,
+    sources: Iterable[SoundSource],
+    samplerate: int,
+    phase_bits: int,
+    span: tuple[int, int],
+    channels: slice,
+) -> list[Sounding]:
+    """The occurrences of a segment as one channel group hears them; those that are off throughout are left out.
+
+    sources: of the stream's occurrences, all or some (evc.sources.sound_sources); span: first frame and number of
+    frames of the segment; channels: of the group.
+    """
+    superframe = c.superframe_length(samplerate)
+    unit = samplerate / 2 / (superframe >> SPLITS)
+    edges = np.rint(band_edges(samplerate, stream.band_stride, fine=False) / unit).astype(np.int64)
+    levels = stream.gains
+    if levels.shape[1] > 1 and not stream.mid_side:
+        levels = levels[:, channels]
+    on = levels != OFF
+    sign = np.where(stream.inverted == 1, np.float32(-1), np.float32(1))[:, None, None]
+    gains = np.where(on, sign * np.exp2(np.where(on, levels, 0) / stream.gain_resolution), 0).astype(np.float32)
+    end = span[0] + -(-span[1] // superframe) * superframe
+    return [
+        Sounding(
+            source,
+            phase_bits,
+            source.begin,
+            min(source.end, end),
+            gains[source.row],
+            on[source.row],
+            stream.mid_side,
+            edges,
+            float(stream.shifts[source.row]) / (1 << phase_bits),
+            float(stream.rotations[source.row]) / (1 << stream.rotation_bits),
+        )
+        for source in sources
+        if on[source.row].any()
+    ]
+
+
+def predict(
+    run: BlockRun,
+    soundings: Iterable[Sounding],
+    timeline: Timeline,
+    channels: slice,
+    waveforms: Waveforms | None = None,
+) -> Prediction | None:
+    """What `soundings` bring to a run of blocks of the group of `channels`; None where none sounds.
+
+    `timeline` has to hold what they read: see `Sounding.reads`. Raises KeyError where it does not.
+    """
+    found: Prediction | None = None
+    for sounding in soundings:
+        covered = (run.starts + run.sizes > sounding.begin) & (run.starts < sounding.end)
+        if covered.any():
+            found = found or _silence(run, timeline.channels)
+            _add(found, run, covered, sounding, timeline, channels, waveforms)
+    return found
+
+
+def _silence(run: BlockRun, channels: int) -> Prediction:
+    coarse = full_geometry(run.superframe).coarse_bands
+    spectra: Spectra = {}
+    predicted: CoarseMasks = {}
+    for depth in map(int, np.unique(run.depths)):
+        count = len(run.numbers(depth))
+        spectra[depth] = np.zeros((channels, count, run.superframe >> depth), np.float32)
+        predicted[depth] = np.zeros((count, coarse), bool)
+    return Prediction(spectra, predicted)
+
+
+def _add(
+    total: Prediction,
+    run: BlockRun,
+    covered: NDArray[np.bool_],
+    sounding: Sounding,
+    timeline: Timeline,
+    channels: slice,
+    waveforms: Waveforms | None,
+) -> None:
+    """Add one sounding to the blocks that it covers."""
+    size = run.superframe
+    places = run.starts[covered] // size
+    part = run.part(int(places[0]), int(places[-1]) + 1)
+    offset = int(np.searchsorted(run.starts, part.first * size))
+    start, count = part.first * size - size // 2, (len(part.partitions) + 1) * size
+    source = _source(sounding, start, count, timeline, channels, waveforms)
+    on = _on_coarse(sounding, run.superframe)
+    for depth, (numbers, spectra) in transform(source, size // 2, part.depths, size, part.before, part.after).items():
+        chosen = covered[numbers + offset]
+        rows = np.searchsorted(run.numbers(depth), numbers[chosen] + offset)
+        total.spectra[depth][:, rows] += _weighted(spectra[:, chosen], sounding, depth)
+        total.predicted[depth][rows] |= on
+
+
+def _source(
+    sounding: Sounding, start: int, count: int, timeline: Timeline, channels: slice, waveforms: Waveforms | None
+) -> Signal:
+    """What sounds, before gains: float32 [channels, count] from frame `start` of the file on."""
+    source = sounding.source
+    waveform: Signal | None = None
+    if source.entry is not None:
+        assert waveforms is not None
+        waveform = waveforms.get(source.entry, sounding.shift, sounding.rotation)
+        waveform = waveform[np.arange(channels.start, channels.stop) % len(waveform)]
+
+    def read(first: int, length: int) -> Signal:
+        out = np.zeros((timeline.channels, length), np.float32)
+        low = max(first, source.first)
+        high = min(first + length, source.last if waveform is None else min(source.last, waveform.shape[1]))
+        if low < high:
+            part = timeline.fetch(low, high - low) if waveform is None else waveform[:, low:high]
+            out[:, low - first : high - first] = part
+        return out
+
+    return delayed(read, start, count, source.delay, sounding.phase_bits)
+
+
+def _weighted(spectra: Signal, sounding: Sounding, depth: int) -> Signal:
+    """Spectra [channels, blocks, size] times the gain of each band and plane."""
+    weights = np.repeat(sounding.gains, np.diff(sounding.edges) << (SPLITS - depth), axis=-1)[:, None]
+    if not sounding.mid_side:
+        return spectra * weights
+    left, right = spectra
+    half = np.float32(0.5)
+    mid, side = (left + right) * (half * weights[0]), (left - right) * (half * weights[1])
+    return np.stack([mid + side, mid - side])
+
+
+def _on_coarse(sounding: Sounding, superframe: int) -> NDArray[np.bool_]:
+    """Which coarse bands the sounding is on in, in any plane."""
+    lower = full_geometry(superframe).coarse.edges[:-1]
+    band: NDArray[np.int64] = np.searchsorted(sounding.edges, lower, side="right") - 1
+    return np.asarray(sounding.on[:, band].any(axis=0))

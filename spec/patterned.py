@@ -1,0 +1,158 @@
+"""The conformance vectors with patterns, and with steps that change between superframes."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from evc import constants as c
+from evc.coder import SymbolEncoder
+from evc.header import Header
+from evc.segment import Dictionary, Segment, StreamData
+from evc.sources import decode_entry, level_sources, needed_segments, sound_sources
+from evc.streams import StreamContext
+from evc.streams import spectrum_layout as layout
+from evc.streams.dictionary import DictionaryStream, Excerpt, Explicit, Pattern
+from evc.streams.gains import OFF
+from evc.streams.levels import SegmentLevels, Track
+from evc.streams.occurrences import COPY, OccurrenceStream
+from evc.streams.spectrum import Group, SpectrumStream
+from evc.streams.spectrum_walk import Block
+from evc.writer import ContainerWriter
+
+
+def coded(kind: int, stream: Any, context: StreamContext) -> StreamData:
+    """The words of a stream."""
+    encoder = SymbolEncoder()
+    stream.write(encoder, context)
+    found = encoder.finish()
+    return StreamData(kind, found.words, found.symbols, found.checksum)
+
+
+def copies() -> bytes:
+    """A pair: copies by whole and by fractional lags, in part, turned over, in mid and side, and of copies."""
+    header = Header(
+        8000, 2, 12_000, layers=("patterns", "spectrum"), segment_frames=4096, reference_depth=2, reference_span=2
+    )
+    random = np.random.default_rng(6)
+    first, second = tones(random, 2, 4, 28), tones(random, 2, 4, 18)
+    common: dict[str, Any] = {"band_stride": 3, "mid_side": True, "polarity": True}
+    middle = _copied(random, [0, 900, 2600], [2100 * 32, 2500 * 32 + 13, 2064 * 32], [1500, 2000, 9000], common)
+    last = _copied(random, [10, 10], [4096 * 32, 5000 * 32 + 31], [2000, 4096], common)
+    middle.inverted[1] = 1
+    return pattern_file(header, [], [(None, first), (middle, second), (last, SpectrumStream([Group(0, 0)]))])
+
+
+def _copied(
+    random: np.random.Generator, frames: list[int], lags: list[int], lengths: list[int], settings: dict[str, Any]
+) -> OccurrenceStream:
+    """Copies in a pair's segment, some bands off."""
+    nothing = np.zeros(len(frames), np.int64)
+    gains = random.integers(-4, 2, (len(frames), 2, 5))
+    gains[random.random(gains.shape) < 0.2] = OFF
+    return OccurrenceStream(
+        np.array(frames) * 32 + 7, nothing + COPY, np.array(lags), nothing, np.array(lengths),
+        nothing.copy(), nothing, nothing, gains, **settings,
+    )  # fmt: skip
+
+
+def placements() -> bytes:
+    """Three channels: waveforms of one and of two channels, and an excerpt, placed at whole and fractional times."""
+    header = Header(
+        8000, 3, 11_000, layers=("patterns", "spectrum"), segment_frames=4096, reference_depth=2, reference_span=2
+    )
+    random = np.random.default_rng(7)
+    patterns: list[Pattern] = [_explicit(tones(random, 1, 1, 28), 1, 900), _explicit(tones(random, 2, 2, 28), 2, 1700)]
+    patterns.append(Excerpt(700, 1800))
+    spectra = [tones(random, 3, 4, 21), tones(random, 3, 4, 18), None]
+    plans = [
+        ([0, 1500 * 32 + 9, 3900 * 32], [0, 1, 1], [0, 0, 0], [0, 0, 0]),
+        ([5, 1000 * 32 + 5, 2000 * 32 + 16], [1, 2, 0], [196, 100, 0], [0, 1000, 4000]),
+        ([100 * 32, 1024 * 32 + 1], [2, 2], [0, 0], [0, 700]),
+    ]
+    segments: list[tuple[OccurrenceStream | None, SpectrumStream | None]] = []
+    for spectrum, (times, numbers, offsets, lengths) in zip(spectra, plans, strict=True):
+        nothing = np.zeros(len(times), np.int64)
+        gains = random.integers(-8, 3, (len(times), 3, 2))
+        gains[random.random(gains.shape) < 0.2] = OFF
+        columns = np.array(times), np.array(numbers), nothing, np.array(offsets), np.array(lengths)
+        rest = nothing, nothing, nothing, gains
+        occurrences = OccurrenceStream(*columns, *rest, band_stride=8, gain_resolution=8, spans=True)
+        segments.append((occurrences, spectrum))
+    return pattern_file(header, patterns, segments)
+
+
+def _explicit(stream: SpectrumStream, channels: int, frames: int) -> Explicit:
+    encoder = SymbolEncoder()
+    stream.write(encoder, StreamContext(8000, channels, frames))
+    return Explicit(channels, frames, encoder.finish())
+
+
+def graded() -> bytes:
+    header = Header(8000, 1, 5000, layers=("spectrum",), segment_frames=5 * 1024)
+    stream = tones(np.random.default_rng(8), 1, 5, 28)
+    stream.groups[0].offsets = [0, 3, 3, 15, 1]
+    context = StreamContext(8000, 1, 5000)
+    target = io.BytesIO()
+    with ContainerWriter(target, header) as writer:
+        writer.add_segment(Segment(0, (), (coded(c.STREAM_SPECTRUM, stream, context),)))
+    return target.getvalue()
+
+
+def tones(random: np.random.Generator, channels: int, superframes: int, energy: int) -> SpectrumStream:
+    """Small coefficients here and there, in blocks of all sizes at 8000 Hz, below 2600 Hz."""
+    geometry = layout.geometry(1024, 12)
+    partitions = [[0], [1, 2, 3, 4, 4], [1, 1], [3, 3, 2, 1]]
+    groups = []
+    for first in range(0, channels, 2):
+        count = min(2, channels - first)
+        frames = [[_tone_block(random, geometry, count, depth, energy) for depth in partitions[(first + n) % 4]]
+                  for n in range(superframes)]  # fmt: skip
+        groups.append(Group(0, geometry.coarse_bands, frames))
+    return SpectrumStream(groups)
+
+
+def _tone_block(
+    random: np.random.Generator, geometry: layout.Geometry, channels: int, depth: int, energy: int
+) -> Block:
+    bands = geometry.layouts[depth]
+    energies = np.clip(energy - np.arange(bands.bands) // 3 + random.integers(-4, 3, (channels, bands.bands)), 0, None)
+    coefficients = np.rint(random.laplace(0, 0.8, (channels, bands.bins))).astype(np.int32)
+    coefficients[(random.random((channels, bands.bands)) < 0.6)[:, bands.band_of_bin]] = 0
+    coefficients[(energies == 0)[:, bands.band_of_bin]] = 0
+    modes = random.integers(0, c.STEREO_MODES, geometry.coarse_bands) * (channels == 2)
+    return Block(depth, modes, energies, coefficients)
+
+
+def pattern_file(
+    header: Header,
+    patterns: list[Pattern],
+    segments: list[tuple[OccurrenceStream | None, SpectrumStream | None]],
+) -> bytes:
+    """A file with a dictionary and, segment by segment, occurrences and what they leave over."""
+    whole = StreamContext(header.samplerate, header.channels, header.known_frames, header.phase_bits, len(patterns))
+    entries = [decode_entry(pattern, whole) for pattern in patterns]
+    tracks: dict[int, list[Track]] = {}
+    target = io.BytesIO()
+    with ContainerWriter(target, header) as writer:
+        if patterns:
+            stream = coded(c.STREAM_DICTIONARY, DictionaryStream(patterns), whole)
+            writer.add_dictionary(Dictionary(0, len(patterns), (stream,)))
+        for index, (occurrences, spectrum) in enumerate(segments):
+            start, frames = header.segment_span(index)
+            context = replace(whole, frames=frames)
+            occurrences = occurrences or OccurrenceStream()
+            sources = sound_sources(occurrences, [*entries], context, start)
+            needed = needed_segments(sources, header.samplerate, header.phase_bits, start, header.segment_frames)
+            brought = level_sources(sources, occurrences, [*entries], context)
+            levels = SegmentLevels(context, start, brought, tracks, header.segment_frames)
+            streams = [coded(c.STREAM_OCCURRENCES, occurrences, context)] if sources else []
+            if spectrum is not None:
+                streams.append(coded(c.STREAM_SPECTRUM, spectrum, context.with_levels(levels)))
+            levels.skip()
+            tracks[index] = levels.tracks
+            writer.add_segment(Segment(index, tuple(sorted(needed)), tuple(streams)))
+    return target.getvalue()

@@ -1,0 +1,110 @@
+"""Files that exist only as decoded streams, for tests of synthesis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from evc import constants as c
+from evc.header import Header
+from evc.models.synthesis import Choice, Synthesiser
+from evc.sources import Entry
+from evc.streams import spectrum_layout as layout
+from evc.streams.bands import band_count
+from evc.streams.occurrences import COPY, OccurrenceStream
+from evc.streams.spectrum import Group, SpectrumStream, channel_groups
+from evc.streams.spectrum_steps import step_logs
+from evc.streams.spectrum_walk import Block
+
+RATE = 8_000
+N = c.superframe_length(RATE)
+PER_SEGMENT = 4
+SEGMENT = PER_SEGMENT * N
+ONE = 1 << c.DEFAULT_PHASE_BITS
+LEAST = c.least_lag(RATE)
+COARSE = layout.most_coarse_bands(RATE)
+PARTITIONS = [(0,), (1, 1), (1, 2, 2), (3, 3, 2, 1), (4,) * 16]
+COPIES, SPECTRUM = c.STREAM_OCCURRENCES, c.STREAM_SPECTRUM
+COPIES, SPECTRUM = c.STREAM_OCCURRENCES, c.STREAM_SPECTRUM
+
+
+class DecodedSegments:
+    """Streams by kind, by segment; those that are missing are lost. `asked` lists what was decoded, in order."""
+
+    def __init__(self, header: Header, streams: Mapping[int, Mapping[int, Any]], entries: Sequence[Entry | None] = ()):
+        self.header, self.streams, self.entries = header, streams, entries
+        self.lost = set(range(header.segments)) - streams.keys()
+        self.asked: list[int] = []
+
+    def decode(self, indices: Iterable[int]) -> dict[int, Mapping[int, Any]]:
+        wanted = sorted(set(indices))
+        self.asked += wanted
+        return {index: self.streams[index] for index in wanted if index in self.streams}
+
+    def occurrences(self, index: int) -> OccurrenceStream | None:
+        return self.streams.get(index, {}).get(c.STREAM_OCCURRENCES)
+
+
+def with_steps(group: Group) -> Group:
+    """The same group, its blocks with the step sizes that they have without patterns."""
+    for blocks in group.superframes:
+        for block in blocks:
+            block.steps = step_logs(layout.energy_log(block.energies), group.gain, block.depth)
+    return group
+
+
+def occurrence_stream(rows: Sequence[Mapping[str, Any]], samplerate: int, **settings: Any) -> OccurrenceStream:
+    """Occurrences from the values of their columns, in the order of the stream; what is left out is 0, the pattern a
+    copy, and the gains are 1 in a single band."""
+    stride = settings.get("band_stride", 0)
+    unity = np.zeros((1, band_count(samplerate, stride, fine=False)), np.int64)
+    names = ("times", "patterns", "lags", "offsets", "lengths", "inverted", "shifts", "rotations")
+    columns = {name: np.array([row.get(name, COPY if name == "patterns" else 0) for row in rows]) for name in names}
+    return OccurrenceStream(**columns, gains=np.stack([row.get("gains", unity) for row in rows]), **settings)
+
+
+def random_spectrum(superframes: int, channels: int, seed: int, zeros: float = 0.5) -> SpectrumStream:
+    """Anything that a spectrum stream may hold: blocks, modes and coefficients at random, a share of them 0."""
+    random = np.random.default_rng(seed)
+
+    def block(depth: int, count: int) -> Block:
+        bands = layout.geometry(N, COARSE).layouts[depth]
+        modes = random.integers(0, c.STEREO_MODES, COARSE) if count == 2 else np.zeros(COARSE, np.int64)
+        values = random.integers(-4, 5, (count, bands.bins)) * (random.random((count, bands.bins)) > zeros)
+        return Block(depth, modes, random.integers(22, 28, (count, bands.bands)), values)
+
+    groups = []
+    for part in channel_groups(channels):
+        partitions = [PARTITIONS[random.integers(len(PARTITIONS))] for _ in range(superframes)]
+        frames = [[block(depth, part.stop - part.start) for depth in depths] for depths in partitions]
+        groups.append(with_steps(Group(100, COARSE, frames)))
+    return SpectrumStream(groups)
+
+
+def a_file(
+    segments: int, channels: int, rows: dict[int, list[dict[str, Any]]], silent: tuple[int, ...] = (), **options: Any
+) -> DecodedSegments:
+    """Random spectra, none in `silent` segments; copies and placements by segment. `options`: entries, those of the
+    occurrence streams and of the header."""
+    frames = options.pop("frames", segments * SEGMENT)
+    entries = options.pop("entries", ())
+    span = options.pop("span", segments)
+    layers = ("patterns", "spectrum")
+    header = Header(RATE, channels, frames, "PCM_16", layers, SEGMENT, reference_depth=8, reference_span=span)
+    streams: dict[int, dict[int, Any]] = {}
+    for index in range(header.segments):
+        superframes = -(-header.segment_span(index)[1] // N)
+        streams[index] = {} if index in silent else {SPECTRUM: random_spectrum(superframes, channels, index)}
+        if rows.get(index):
+            streams[index][COPIES] = occurrence_stream(rows[index], RATE, **options)
+    return DecodedSegments(header, streams, entries)
+
+
+def whole(file: DecodedSegments, choice: Choice | None = None) -> np.ndarray:
+    return Synthesiser(file, choice).render(0, file.header.known_frames)
+
+
+def a_copy(start: int, lag: float, length: int, **more: Any) -> dict[str, Any]:
+    return {"times": start * ONE, "lags": round(lag * ONE), "lengths": length, **more}

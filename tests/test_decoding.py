@@ -1,0 +1,226 @@
+"""Decoding of segments that lean on others: in any order, and where something is missing."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from damage import segment_places, with_flipped_bit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stream_tools import assert_same
+
+from evc import constants as c
+from evc.container import ChunkReader
+from evc.decoding import DecodedStreams, SegmentDecoder, decode_entries
+from evc.errors import DamagedError, EvcError, FormatError
+from evc.header import Header
+from evc.reader import ContainerReader
+from evc.segment import Segment
+from evc.spec.patterned import pattern_file, placements, tones
+from evc.streams.occurrences import COPY, OccurrenceStream
+from evc.streams.spectrum import SpectrumStream
+from evc.writer import ContainerWriter
+
+N = 1024
+SEGMENTS = 14
+SPAN = 5
+
+
+def copies(lags: list[int]) -> OccurrenceStream:
+    """Copies in mono, from the start of a segment on."""
+    nothing = np.zeros(len(lags), np.int64)
+    gains = np.zeros((len(lags), 1, 1), np.int64)
+    return OccurrenceStream(
+        nothing, nothing + COPY, np.array(lags) * 32, nothing, nothing + 1500, nothing, nothing, nothing, gains
+    )
+
+
+@lru_cache
+def chained() -> bytes:
+    """Segments of two superframes; some are copies of copies, two of them nothing else."""
+    header = Header(
+        8_000, 1, SEGMENTS * 2 * N - 100, layers=("patterns", "spectrum"), segment_frames=2 * N,
+        reference_depth=SEGMENTS, reference_span=SPAN,
+    )  # fmt: skip
+    random = np.random.default_rng(0)
+    lags: list[list[int]] = [[] for _ in range(SEGMENTS)]
+    lags[2], lags[4], lags[5], lags[7], lags[8] = [3 * N], [4 * N + 5], [2 * N + 16], [5 * N, 2500], [4 * N]
+    lags[10], lags[11], lags[13] = [3 * N], [6 * N], [4 * N]
+    segments: list[tuple[OccurrenceStream | None, SpectrumStream | None]] = []
+    for number, own in enumerate(lags):
+        spectrum = None if number in (4, 8) else tones(random, 1, 2, 27 - 6 * bool(own))
+        segments.append((copies(own) if own else None, spectrum))
+    return pattern_file(header, [], segments)
+
+
+def reader(data: bytes, salvage: bool = False) -> ContainerReader:
+    return ContainerReader(io.BytesIO(data), salvage)
+
+
+def rewritten(data: bytes, change: Callable[[Segment], Segment]) -> bytes:
+    """The file with each segment changed."""
+    container, target = reader(data), io.BytesIO()
+    with ContainerWriter(target, container.header) as writer:
+        for dictionary in container.dictionaries:
+            writer.add_dictionary(dictionary)
+        for index in range(container.segments):
+            writer.add_segment(change(container.segment(index)))
+    return target.getvalue()
+
+
+@lru_cache
+def all_at_once() -> dict[int, DecodedStreams]:
+    decoder = SegmentDecoder(reader(chained()))
+    return decoder.decode(range(SEGMENTS))
+
+
+def assert_decoded(found: DecodedStreams, expected: DecodedStreams) -> None:
+    assert found.keys() == expected.keys()
+    for kind in found:
+        if kind == c.STREAM_SPECTRUM:
+            found[kind].superframe_bits = None  # of decoders that account
+        assert_same(found[kind], expected[kind])
+
+
+def test_the_file_is_what_it_should_be() -> None:
+    container = reader(chained())
+    assert container.dependencies(5) == (2, 3, 4) and container.dependencies(11) == (6, 7, 8, 9, 10)
+    assert len(container.closure(13)) > 2 * SPAN
+    steps = [stream[c.STREAM_SPECTRUM].groups[0].superframes[0][0].steps for stream in all_at_once().values()
+             if c.STREAM_SPECTRUM in stream]  # fmt: skip
+    assert (steps[2] > steps[1] - 150).all()  # as coarse as what is copied suits, however little is left over
+
+
+@given(st.lists(st.lists(st.integers(0, SEGMENTS - 1), max_size=3), max_size=6), st.integers(0, 3))
+@settings(max_examples=12, deadline=None)
+def test_in_any_order(calls: list[list[int]], keep: int) -> None:
+    decoder = SegmentDecoder(reader(chained()), keep)
+    try:
+        for indices in calls:
+            found = decoder.decode(indices)
+            assert sorted(found) == sorted(set(indices))
+            for index, streams in found.items():
+                assert_decoded(streams, all_at_once()[index])
+    finally:
+        decoder.close()
+
+
+def test_accounts() -> None:
+    decoder = SegmentDecoder(reader(chained()))
+    for index in (7, 2, 8):
+        accounts: dict = {}
+        assert_decoded(decoder.accounted(index, accounts), all_at_once()[index])
+        assert accounts.keys() == all_at_once()[index].keys()
+
+
+def test_a_missing_dependency_is_refused() -> None:
+    for index in (2, 5, 7):
+        for missing in reader(chained()).dependencies(index):
+
+            def without(segment: Segment) -> Segment:
+                if segment.index != index:  # noqa: B023
+                    return segment
+                return replace(segment, dependencies=tuple(d for d in segment.dependencies if d != missing))  # noqa: B023
+
+            decoder = SegmentDecoder(reader(rewritten(chained(), without)))
+            with pytest.raises(FormatError, match="does not depend on"):
+                decoder.decode([index])
+            assert 1 in decoder.decode([1])
+
+
+def test_more_dependencies_than_needed_do_no_harm() -> None:
+    def everything(segment: Segment) -> Segment:
+        return replace(segment, dependencies=tuple(range(max(0, segment.index - SPAN), segment.index)))
+
+    decoder = SegmentDecoder(reader(rewritten(chained(), everything)))
+    for index, streams in decoder.decode(range(SEGMENTS)).items():
+        assert_decoded(streams, all_at_once()[index])
+
+
+@pytest.mark.parametrize("damaged", [0, 3, 4])
+def test_a_damaged_segment_takes_those_that_lean_on_it(damaged: int) -> None:
+    place = segment_places(chained())[damaged]
+    data = with_flipped_bit(chained(), place.offset + 20)
+    with pytest.raises(DamagedError):
+        reader_of_all = SegmentDecoder(reader(data))
+        reader_of_all.decode(range(SEGMENTS))
+    decoder = SegmentDecoder(reader(data, salvage=True))
+    found = decoder.decode(range(SEGMENTS))
+    whole = reader(chained())
+    lost = {index for index in range(SEGMENTS) if damaged in whole.closure(index)}
+    assert set(found) == set(range(SEGMENTS)) - lost == set(range(SEGMENTS)) - decoder.lost.keys()
+    for index, streams in found.items():
+        assert_decoded(streams, all_at_once()[index])
+    for index in sorted(lost):
+        with pytest.raises(EvcError):
+            SegmentDecoder(reader(data, salvage=True)).accounted(index, {})
+
+
+def test_symbols_that_are_wrong_take_those_that_lean_on_them() -> None:
+    """The chunk is intact, its stream is not."""
+
+    def spoilt(segment: Segment) -> Segment:
+        if segment.index != 3:
+            return segment
+        return replace(segment, streams=tuple(replace(stream, checksum=7) for stream in segment.streams))
+
+    data = rewritten(chained(), spoilt)
+    decoder = SegmentDecoder(reader(data, salvage=True))
+    assert set(decoder.decode(range(SEGMENTS))) == {i for i in range(SEGMENTS) if 3 not in reader(data).closure(i)}
+    with pytest.raises(EvcError, match="3"):
+        SegmentDecoder(reader(data, salvage=True)).accounted(5, {})
+
+
+def test_a_lost_dictionary_takes_the_segments_that_use_it() -> None:
+    data = placements()
+    place = next(place for place in ChunkReader(io.BytesIO(data)).chunks if place.type == c.CHUNK_DICT)
+    damaged = with_flipped_bit(data, place.offset + 40)
+    with pytest.raises(EvcError):
+        SegmentDecoder(reader(damaged)).decode([0])
+    decoder = SegmentDecoder(reader(damaged, salvage=True))
+    assert decoder.decode(range(3)) == {}
+    assert set(decoder.lost) == {0, 1, 2}
+
+
+def test_a_dictionary_with_wrong_symbols() -> None:
+    """Its chunk is intact. What does not use it still decodes."""
+    container, target = reader(placements()), io.BytesIO()
+    with ContainerWriter(target, container.header) as writer:
+        (dictionary,) = container.dictionaries
+        (stream,) = dictionary.streams
+        writer.add_dictionary(replace(dictionary, streams=(replace(stream, checksum=7),)))
+        writer.add_segment(Segment(0, ()))
+        for index in (1, 2):
+            writer.add_segment(container.segment(index))
+    with pytest.raises(DamagedError):
+        decode_entries(reader(target.getvalue()))
+    decoder = SegmentDecoder(reader(target.getvalue(), salvage=True))
+    assert decode_entries(decoder.container) == [None] * 3
+    assert set(decoder.decode(range(3))) == {0} and set(decoder.lost) == {1, 2}
+
+
+@given(st.integers(0, 1 << 16), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_changed_symbols_are_harmless(position: int, salvage: bool) -> None:
+    """Any change to the words of a stream is noticed, or gives streams of another file."""
+    index = position % SEGMENTS
+
+    def changed(segment: Segment) -> Segment:
+        if segment.index != index or not segment.streams:
+            return segment
+        first, *rest = segment.streams
+        words = with_flipped_bit(first.words, position // 8 % len(first.words), position % 8)
+        return replace(segment, streams=(replace(first, words=words), *rest))
+
+    decoder = SegmentDecoder(reader(rewritten(chained(), changed), salvage))
+    try:
+        decoder.decode(range(SEGMENTS))
+    except EvcError:
+        assert not salvage
+    finally:
+        decoder.close()

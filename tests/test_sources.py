@@ -1,0 +1,173 @@
+"""Where the sound of occurrences comes from, and what a segment must not ask for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference_levels
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evc import constants as c
+from evc.coder import CodedStream, SymbolEncoder
+from evc.errors import DamagedError, FormatError
+from evc.sources import Entry, SoundSource, decode_entry, level_sources, needed_segments, sound_sources
+from evc.streams import StreamContext
+from evc.streams.dictionary import Excerpt, Explicit, Lattice
+from evc.streams.gains import OFF
+from evc.streams.levels import LOUDEST, SILENT
+from evc.streams.occurrences import COPY, OccurrenceStream
+from evc.streams.spectrum import Group, SpectrumStream
+
+N = 1024
+LEAST = 2 * N + 16
+CONTEXT = StreamContext(8_000, 2, 4 * N, 5, 3)
+START = 8 * N
+ENTRIES: list[Entry | None] = [
+    Entry(Excerpt(500, 900), 900),
+    Entry(Explicit(1, 700, CodedStream(b"", 0, 0)), 700),
+    None,
+]
+
+
+def stream(
+    times: list[int],
+    patterns: list[int],
+    lags: list[int] | None = None,
+    offsets: list[int] | None = None,
+    lengths: list[int] | None = None,
+) -> OccurrenceStream:
+    nothing = [0] * len(times)
+    columns = [np.array(column or nothing, np.int64) for column in (times, patterns, lags, offsets, lengths)]
+    zeros = [np.zeros(len(times), np.int64) for _ in range(3)]
+    return OccurrenceStream(*columns, *zeros, np.zeros((len(times), 1, 1), np.int64))
+
+
+def copies(times: list[int], lags: list[int], lengths: list[int]) -> OccurrenceStream:
+    return stream(times, [COPY] * len(times), lags, None, lengths)
+
+
+def test_a_copy() -> None:
+    (found,) = sound_sources(copies([32 * 100 + 7], [LEAST * 32 + 5], [250]), [], CONTEXT, START)
+    assert found == SoundSource(0, START + 100, START + 350, LEAST * 32 + 5, 0, found.last)
+    assert found.last > c.MAX_FRAMES
+
+
+def test_placements() -> None:
+    occurrences = stream([40, 80, 96], [0, 0, 1], None, [0, 100, 20], [0, 300, 0])
+    first, second, third = sound_sources(occurrences, ENTRIES, CONTEXT, START)
+    assert first == SoundSource(0, START + 1, START + 901, (START - 500) * 32 + 40, 500, 1400)
+    assert second == SoundSource(1, START + 2, START + 302, (START - 600) * 32 + 80, 500, 1400)
+    assert third == SoundSource(2, START + 3, START + 683, (START - 20) * 32 + 96, 0, 700, 1)
+
+
+@pytest.mark.parametrize(
+    "occurrences, message",
+    [
+        (copies([0], [LEAST * 32 - 1], [1]), "not yet decoded"),
+        (copies([0], [0], [1]), "not yet decoded"),
+        (stream([0], [2]), "lost"),
+        (stream([0], [0], None, [900]), "behind the end"),
+        (stream([0], [1], None, [2**31 - 1]), "behind the end"),
+        (copies(list(range(17)), [10_000 * 32] * 17, [1] * 17), "sound at once"),
+        (copies([32 * t for t in range(17)], [10_000 * 32] * 17, [17] * 17), "sound at once"),
+    ],
+)
+def test_what_is_refused(occurrences: OccurrenceStream, message: str) -> None:
+    with pytest.raises(FormatError, match=message):
+        sound_sources(occurrences, ENTRIES, CONTEXT, START)
+
+
+def test_an_excerpt_that_is_not_yet_decoded() -> None:
+    """Frame 500 sounds again at frame 500 + LEAST at the earliest."""
+    time = (500 + LEAST) * 32
+    assert len(sound_sources(stream([time], [0]), ENTRIES, CONTEXT, 0)) == 1
+    with pytest.raises(FormatError, match="not yet decoded"):
+        sound_sources(stream([time - 1], [0]), ENTRIES, CONTEXT, 0)
+    with pytest.raises(FormatError, match="not yet decoded"):
+        sound_sources(stream([time], [0], None, [1]), ENTRIES, CONTEXT, 0)
+
+
+def test_as_many_as_may_sound() -> None:
+    """Sixteen at once, and one after another any number."""
+    times = [32 * 16 * (t // 16) for t in range(480)]
+    assert len(sound_sources(copies(times, [10_000 * 32] * 480, [16] * 480), [], CONTEXT, START)) == 480
+
+
+def test_dependencies_by_hand() -> None:
+    length = 4 * N
+
+    def needed(time: int, lag: int, frames: int) -> set[int]:
+        found = sound_sources(copies([time * 32], [lag * 32], [frames]), [], CONTEXT, START)
+        return needed_segments(found, 8_000, 5, START, length)
+
+    assert needed(0, START, 1) == {0}
+    assert needed(0, START - LEAST, 1) == {0, 1}  # blocks of the first superframe, and what overlaps in its source
+    assert needed(0, START - LEAST - N + 1, 1) == {0, 1}
+    assert needed(0, START + LEAST + 2 * N, 1) == set()  # before the file
+    assert needed(3 * N, LEAST, 1) == {1}
+    assert needed(0, LEAST, 1 << 30) == {0, 1}
+    found = sound_sources(stream([0], [1]), ENTRIES, CONTEXT, START)
+    assert needed_segments(found, 8_000, 5, START, length) == set()
+
+
+@given(st.data())
+def test_the_reference_agrees(data: st.DataObject) -> None:
+    bits, index, length = data.draw(st.sampled_from([0, 5, 16])), data.draw(st.integers(0, 9)), 3 * N
+    context = StreamContext(8_000, 1, length, bits, 2)
+    count = data.draw(st.integers(1, 12))
+
+    def column(low: int, high: int) -> list[int]:
+        return data.draw(st.lists(st.integers(low, high), min_size=count, max_size=count))
+
+    times = sorted(column(0, (length << bits) - 1))
+    patterns = column(-1, 1)
+    lags = [lag * (p < 0) for lag, p in zip(column((LEAST - 2) << bits, 12 * length << bits), patterns, strict=True)]
+    offsets = [offset * (p >= 0) for offset, p in zip(column(0, 699), patterns, strict=True)]
+    lengths = [n + (p < 0) for n, p in zip(column(0, 5000), patterns, strict=True)]
+    occurrences = stream(times, patterns, lags, offsets, lengths)
+    names = ("times", "patterns", "lags", "offsets", "lengths", "gains")
+    plain = {name: getattr(occurrences, name).tolist() for name in names}
+    entries = [reference_levels.Entry(500, 900), reference_levels.Entry(None, 700)]
+    expected = reference_levels.sources(plain, entries, index * length, bits)
+    if not reference_levels.allowed(expected, N, bits):
+        with pytest.raises(FormatError):
+            sound_sources(occurrences, ENTRIES, context, index * length)
+        return
+    found = sound_sources(occurrences, ENTRIES, context, index * length)
+    for ours, other in zip(found, expected, strict=True):
+        assert (ours.begin, ours.end, ours.delay, ours.first) == (other.begin, other.end, other.delay, other.first)
+        assert other.last in (None, ours.last) and (ours.entry is None) == (other.entry is None)
+    needed = needed_segments(found, 8_000, bits, index * length, length)
+    assert needed == reference_levels.dependencies(expected, N, bits, index, length)
+
+
+def test_entries() -> None:
+    levels = np.full((5, 3), 100)
+    lattice = decode_entry(Lattice(8, 6, 4, 3, levels, np.zeros_like(levels)), CONTEXT)
+    assert (lattice.frames, lattice.spectrum, lattice.tracks) == (4 * 64 + 256, None, None)
+    assert decode_entry(Excerpt(7, 90), CONTEXT).frames == 90
+    encoder = SymbolEncoder()
+    SpectrumStream([Group(0, 0)]).write(encoder, StreamContext(8_000, 1, 1500))
+    explicit = decode_entry(Explicit(1, 1500, encoder.finish()), CONTEXT)
+    assert explicit.frames == 1500 and explicit.tracks is not None
+    assert explicit.tracks[0].shape[:2] == (32, 1) and (explicit.tracks[0] == SILENT).all()
+    with pytest.raises(DamagedError):
+        decode_entry(Explicit(1, 1500, CodedStream(bytes(8), 3, 7)), CONTEXT)
+
+
+def test_levels_of_each_group() -> None:
+    """Five channels hear the two of an entry in turn; a lattice has no levels."""
+    context = StreamContext(8_000, 5, 4 * N, 5, 2)
+    random = np.random.default_rng(0)
+    tracks = [random.integers(SILENT, LOUDEST, (16, 2, 25)).astype(np.int16)]
+    entries: list[Entry | None] = [Entry(Explicit(2, 700, CodedStream(b"", 0, 0)), 700, None, tracks)]
+    levels = np.full((5, 3), 100)
+    entries.append(decode_entry(Lattice(8, 6, 4, 3, levels, np.zeros_like(levels)), context))
+    occurrences = stream([0, 32], [0, 1])
+    occurrences.gains = np.repeat(np.array([OFF, -4, 0, 4, 8])[None, :, None], 2, axis=0)
+    sources = sound_sources(occurrences, entries, context, 0)
+    (found,) = level_sources(sources, occurrences, entries, context)
+    assert found.rises[:, 0].tolist() == [-64, 64, 128]
+    assert found.tracks is not None and [part.shape[1] for part in found.tracks] == [2, 2, 1]
+    np.testing.assert_array_equal(found.tracks[2][:, 0], tracks[0][:, 0])
