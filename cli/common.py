@@ -7,12 +7,15 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from evc.errors import EvcError
 from evc.streaming import UNNAMED
+
+if TYPE_CHECKING:
+    from evc.file import EvcFile
 
 Progress = Callable[[float, float], None]
 
@@ -124,6 +127,19 @@ def time_text(seconds: float) -> str:
     if minutes < 60:
         return f"{int(minutes)}:{rest:04.1f}"
     return f"{int(minutes // 60)}:{int(minutes % 60):02d}:{int(rest):02d}"
+
+
+def patterns_text(file: EvcFile) -> str:
+    """How much of a file its patterns make: "3 patterns sound 14 times again, in 21.30 s of 30.00 s"."""
+    end = frames = 0
+    for begin, length in zip(file.uses["frame"].tolist(), file.uses["frames"].tolist(), strict=True):
+        frames += max(0, begin + length - max(begin, end))
+        end = max(end, begin + length)
+    patterns, uses = len(file.patterns), len(file.uses)
+    return (
+        f"{patterns} pattern{' sounds' if patterns == 1 else 's sound'} {uses} time{'' if uses == 1 else 's'} again, "
+        f"in {time_text(frames / file.samplerate)} of {time_text(file.duration)}"
+    )
 
 
 def channels_text(channels: int) -> str:

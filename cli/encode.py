@@ -22,6 +22,7 @@ from evc.cli.common import (
     input_file,
     naming,
     output_file,
+    patterns_text,
     print_json,
     progress_bar,
     refuse_same,
@@ -139,16 +140,18 @@ def _encode_one(
         "duration": found.duration,
         "seconds": seconds,
         "speed": found.duration / seconds if seconds else 0.0,
-        "layers": _layer_bits(target) if os.path.isfile(target) else None,
+        **(_contents(target) if os.path.isfile(target) else {"layers": None, "patterns": None}),
         "verified": options.verify,
     }
 
 
-def _layer_bits(path: str) -> dict[str, int]:
-    """Bits of each layer and of the overhead, from the chunks alone."""
+def _contents(path: str) -> dict[str, Any]:
+    """Bits of each layer and of the overhead, from the chunks alone, and what patterns there are."""
     with evc.open(path) as file:
         report = file.stats(symbols=False)
-    return {layer.name: layer.bits for layer in report.layers} | {"overhead": report.overhead_bits}
+        patterns = patterns_text(file) if len(file.patterns) else None
+    layers = {layer.name: layer.bits for layer in report.layers} | {"overhead": report.overhead_bits}
+    return {"layers": layers, "patterns": patterns}
 
 
 def _print_summary(summary: dict[str, Any], as_json: bool, to_stderr: bool = False) -> None:
@@ -167,6 +170,8 @@ def _print_summary(summary: dict[str, Any], as_json: bool, to_stderr: bool = Fal
         lines.append(
             ", ".join(f"{name} {100 * bits / total:.1f} %" for name, bits in summary["layers"].items())
         )
+    if summary["patterns"]:
+        lines.append(summary["patterns"])
     if summary["verified"]:
         lines.append("decoded again and checked")
     click.echo("\n  ".join(lines), err=to_stderr)

@@ -85,7 +85,7 @@ def _measured(
     from evc.models.patterns.lattice import read_lattice, to_cells
 
     with ExitStack() as stack:
-        stack.enter_context(naming(source))
+        stack.enter_context(naming(source, against))
         file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(source)))))
         span = _span(file, start, seconds)
         original = _original(against, file, stack) if against else None
@@ -114,7 +114,6 @@ def _span(file: EvcFile, start: float, seconds: float | None) -> tuple[int, int]
 def _original(path: str, file: EvcFile, stack: ExitStack) -> FileSource:
     from evc.source import FileSource
 
-    stack.enter_context(naming(path))
     found = stack.enter_context(FileSource(input_file(path)))
     for what, other, own in (
         ("Hz", found.samplerate, file.samplerate),

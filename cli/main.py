@@ -24,6 +24,7 @@ _COMMANDS = {
     "encode": "Encode sound files as .evc.",
     "decode": "Decode an .evc file to WAV or FLAC.",
     "stats": "Report where the bits of .evc files went.",
+    "patterns": "List what repeats in an .evc file; export it as WAV.",
     "heatmap": "Show target, reconstruction and difference as pictures.",
     "info": "Show what .evc files are.",
     "verify": "Check .evc files for damage.",

@@ -76,15 +76,15 @@ class SegmentDecoder:
             self._kept.popitem(last=False)
         return found
 
-    def accounted(self, index: int, accounts: dict[int, Account]) -> DecodedStreams:
-        """The streams of one segment, decoded anew to add up in `accounts` what each kind costs."""
+    def accounted(self, index: int, accounts: dict[int, Account]) -> tuple[DecodedStreams, list[Track]]:
+        """The streams of one segment, decoded anew to add up in `accounts` what each kind costs, and their levels."""
         others = self.container.dependencies(index)
         self._decode_all([other for other in others if other not in self._tracks and other not in self.lost])
         if broken := [other for other in others if other in self.lost]:
             raise DamagedError(f"segment {index} leans on segment {broken[0]}, which is lost", index)
         streams, tracks = self._decode(index, accounts)
         self._keep_tracks(index, tracks, index)
-        return streams
+        return streams, tracks
 
     def _decode_all(self, absent: list[int]) -> dict[int, DecodedStreams]:
         """The streams of the segments `absent`; keeps the tracks of these and of all they lean on."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,7 +20,8 @@ from evc import constants
 from evc.decoding import SegmentDecoder
 from evc.errors import EvcError, InputError
 from evc.header import Header
-from evc.layers import chosen_occurrences, pattern_array, timed_array
+from evc.layers import chosen_places, event_array
+from evc.patterns import PatternMap, read_patterns
 from evc.playback import Player
 from evc.reader import ContainerReader
 from evc.samples import converted
@@ -170,19 +172,48 @@ class EvcFile:
     def events(self) -> NDArray[Any]:
         """Every event of the file: structured [events], with the fields of `EventStream.as_array`. Needs no
         network."""
-        return timed_array(self.container, constants.STREAM_EVENTS)
-
-    @property
-    def occurrences(self) -> NDArray[Any]:
-        """Every occurrence of a pattern: structured [occurrences], with the fields of
-        `OccurrenceStream.as_array`."""
-        return timed_array(self.container, constants.STREAM_OCCURRENCES)
+        return event_array(self.container)
 
     @property
     def patterns(self) -> NDArray[Any]:
-        """The entries of the dictionary: structured [patterns], with the fields of
-        `DictionaryStream.as_array`."""
-        return pattern_array(self.container)
+        """What sounds more than once: structured [patterns], the entries of the dictionary by number, and then excerpts
+        found from copies, which the file stores without naming them (`evc.patterns`); those with the most sound first.
+
+        Fields: kind ("excerpt", "explicit", "lattice"), start (s, of excerpts, otherwise NaN), duration (s), channels,
+        columns and bins (of lattices, otherwise 0), frame (the first, of excerpts, otherwise -1), frames, uses (an
+        excerpt sounds one more time: where it comes from), seconds (of all uses together). In salvage mode entries
+        that are lost are of kind "lost".
+        """
+        return self._patterns.patterns
+
+    @property
+    def uses(self) -> NDArray[Any]:
+        """When patterns sound, or parts of them: structured [uses], in order of time.
+
+        Fields: pattern (index into `patterns`), time (s), duration (s), frame, frames, offset (the frame of the pattern
+        at which it begins). A use consists of one occurrence or of many that follow each other: see their field use.
+        """
+        return self._patterns.uses
+
+    @property
+    def occurrences(self) -> NDArray[Any]:
+        """What the file says of when patterns sound: structured [occurrences], in order of time.
+
+        Fields: time (s), frame, phase (of the fraction of a frame, unit complex), pattern (index into `patterns`), lag
+        (s, of copies, otherwise 0), offset (the frame of the pattern at which it begins), length (frames; 0: to the
+        pattern's end), gains (linear, negative where inverted) [planes, bands], shift (cells, of lattices), rotation
+        (unit complex, of lattices), use (index into `uses`), mid_side (whether the two planes are mid and side), stride
+        (of the bands: `evc.streams.bands.band_edges` has their edges in Hz). Planes are otherwise one for all channels
+        or one per channel. Where a file's segments differ in planes or bands, NaN fills up what is not used.
+
+        Copies that sound nowhere, being off in all bands or of what lies before the file's start, have pattern and use
+        -1.
+        """
+        return self._patterns.occurrences
+
+    @cached_property
+    def _patterns(self) -> PatternMap:
+        return read_patterns(self.container)
 
     def stats(self, symbols: bool = True, progress: Callable[[float, float], None] | None = None) -> Stats:
         """Where the bits went. Without `symbols` only what the chunks tell, without decoding; `progress` is
@@ -261,8 +292,21 @@ class EvcFile:
         names = self.layers if layers is None else tuple(layers)
         if unknown := [name for name in names if name not in self.layers]:
             raise InputError(f"the file has no layer {', '.join(unknown)}; it has: {', '.join(self.layers)}")
-        rows = None if occurrences is None else chosen_occurrences(self.container, occurrences)
+        rows = None if occurrences is None else chosen_places(self._patterns.places, occurrences)
         return np.ascontiguousarray(Player(self._decoder, names, rows).audio(0, self.frames).T)
+
+    def pattern_audio(self, pattern: int) -> NDArray[np.float32]:
+        """The sound of a pattern, by its index into `patterns`: float32 [frames, channels]. An excerpt is cut from the
+        decoded file; a dictionary entry sounds alone. Raises InputError for one that is not there, or lost."""
+        count = len(self.patterns)
+        if not 0 <= pattern < count:
+            raise InputError(f"the file has {count} patterns: there is no pattern {pattern}")
+        row = self.patterns[pattern]
+        if row["kind"] == "lost":
+            raise InputError(f"pattern {pattern} is lost")
+        start, frames = int(row["frame"]), int(row["frames"])
+        audio = self._player.waveform(pattern) if start < 0 else self._player.audio(start, frames)
+        return np.ascontiguousarray(audio.T)
 
     def _blocks(
         self, blocksize: int, overlap: int, end: int, dtype: str, always_2d: bool

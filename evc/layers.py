@@ -15,17 +15,35 @@ from evc.decoding import decode_segment, stream_context
 from evc.errors import EvcError, InputError
 from evc.reader import ContainerReader
 from evc.streams import StreamContext, stream_class
+from evc.streams.dictionary import DictionaryStream, Pattern
+from evc.streams.occurrences import OccurrenceStream
+
+Place = tuple[int, int]  # segment, and row of its stream
 
 
-def timed_array(container: ContainerReader, kind: int) -> NDArray[Any]:
-    """All events (or occurrences, by `kind` of stream), ordered by time; empty where the layer is absent.
-    In salvage mode those of damaged segments are missing."""
+def event_array(container: ContainerReader) -> NDArray[Any]:
+    """All events, ordered by time; empty where the layer is absent. In salvage mode those of damaged segments are
+    missing."""
+    return _timed_array(container, constants.STREAM_EVENTS)[0]
+
+
+def occurrence_array(container: ContainerReader) -> tuple[NDArray[Any], list[Place], list[OccurrenceStream]]:
+    """All occurrences likewise, where each is, and the stream that it is in."""
+    return _timed_array(container, constants.STREAM_OCCURRENCES)
+
+
+def _timed_array(container: ContainerReader, kind: int) -> tuple[NDArray[Any], list[Place], list[Any]]:
     parts = [_empty(container, kind)]
+    places: list[Place] = []
+    streams = []
     for index, stream in _timed_streams(container, kind):
         start = container.header.segment_span(index)[0]
         parts.append(stream.as_array(stream_context(container, index), start))
+        places += [(index, row) for row in range(len(parts[-1]))]
+        streams += [stream] * len(parts[-1])
     array = joined(parts)
-    return array[np.argsort(array["time"], kind="stable")]
+    order = np.argsort(array["time"], kind="stable")
+    return array[order], [places[i] for i in order], [streams[i] for i in order]
 
 
 def _timed_streams(container: ContainerReader, kind: int) -> Iterator[tuple[int, Any]]:
@@ -42,40 +60,46 @@ def _timed_streams(container: ContainerReader, kind: int) -> Iterator[tuple[int,
             yield index, stream
 
 
-def chosen_occurrences(container: ContainerReader, chosen: ArrayLike) -> set[tuple[int, int]]:
-    """(segment, row of its stream) of some occurrences: indices into `timed_array`, or a mask over it. Raises
-    InputError where it is neither."""
-    rows: list[tuple[int, int]] = []
-    times: list[float] = []
-    for index, stream in _timed_streams(container, constants.STREAM_OCCURRENCES):
-        start = container.header.segment_span(index)[0]
-        rows += [(index, row) for row in range(len(stream.times))]
-        times += stream.as_array(stream_context(container, index), start)["time"].tolist()
-    order = np.argsort(np.array(times), kind="stable")
+def chosen_places(places: list[Place], chosen: ArrayLike) -> set[Place]:
+    """Those of `places` that are chosen by indices, or a mask over them. Raises InputError where it is neither."""
     wanted = np.atleast_1d(np.asarray(chosen))
     if not wanted.size:
         return set()
-    if wanted.dtype == bool and wanted.shape == order.shape:
+    if wanted.dtype == bool and wanted.shape == (len(places),):
         wanted = np.flatnonzero(wanted)
-    elif wanted.dtype.kind not in "iu" or wanted.ndim != 1 or wanted.min() < 0 or wanted.max() >= len(rows):
-        raise InputError(f"the file has {len(rows)} occurrences: a mask over them or indices below that are expected")
-    return {rows[i] for i in order[wanted]}
+    elif wanted.dtype.kind not in "iu" or wanted.ndim != 1 or wanted.min() < 0 or wanted.max() >= len(places):
+        raise InputError(f"the file has {len(places)} occurrences: a mask over them or indices below that are expected")
+    return {places[i] for i in wanted}
 
 
-def pattern_array(container: ContainerReader) -> NDArray[Any]:
-    """All entries of the dictionary, by number."""
-    kind = constants.STREAM_DICTIONARY
-    parts = [_empty(container, kind)]
+def dictionary_streams(container: ContainerReader) -> Iterator[tuple[int, StreamContext, DictionaryStream]]:
+    """(number of its first entry, context, entries) of every dictionary; in salvage mode without damaged ones."""
     for dictionary in container.dictionaries:
+        context = _dictionary_context(container, dictionary.entries)
         data = dictionary.stream()
         if data is None:
             continue
-        context = _dictionary_context(container, dictionary.entries)
-        decoder = SymbolDecoder(data.words, data.symbols, data.checksum)
-        stream: Any = stream_class(kind).read(decoder, context)
-        decoder.finish()
-        parts.append(stream.as_array(context))
-    return joined(parts)
+        try:
+            decoder = SymbolDecoder(data.words, data.symbols, data.checksum)
+            stream = DictionaryStream.read(decoder, context)
+            decoder.finish()
+        except EvcError:
+            if not container.salvage:
+                raise
+            continue
+        yield dictionary.first, context, stream
+
+
+def pattern_array(container: ContainerReader) -> tuple[NDArray[Any], list[Pattern | None]]:
+    """All entries of the dictionary, by number. In salvage mode those that are lost are of kind "lost", and None."""
+    count = max((dictionary.first + dictionary.entries for dictionary in container.dictionaries), default=0)
+    array = np.zeros(count, _empty(container, constants.STREAM_DICTIONARY).dtype)
+    array["kind"], array["start"] = "lost", np.nan
+    patterns: list[Pattern | None] = [None] * count
+    for first, context, stream in dictionary_streams(container):
+        part = slice(first, first + len(stream.patterns))
+        array[part], patterns[part] = stream.as_array(context), stream.patterns
+    return array, patterns
 
 
 def _empty(container: ContainerReader, kind: int) -> NDArray[Any]:

@@ -55,6 +55,11 @@ class Player:
         self._check_networks()
         return self._synthesiser.render(start, frames)
 
+    def waveform(self, entry: int) -> NDArray[np.float32]:
+        """The sound of a dictionary entry that is no excerpt, as float32 [channels, frames]. Raises DamagedError if it
+        is lost."""
+        return self._synthesiser.waveform(entry)
+
     def prefetch(self, start: int, end: int) -> None:
         """Unless frame `start` is at hand, render it together with some segments that follow before `end`."""
         self._check_networks()

@@ -14,6 +14,7 @@ from evc import constants
 from evc.coder import Account
 from evc.decoding import SegmentDecoder
 from evc.errors import EvcError
+from evc.pattern_stats import PatternStats, PlainBits, pattern_stats
 
 if TYPE_CHECKING:
     from evc.file import EvcFile
@@ -44,7 +45,8 @@ class LayerStats:
 class Stats:
     """The bits of a file. `layers` make up the payload; `overhead` maps the parts of all the rest to their
     bits. `seconds` [seconds, rounded up]: bits of the segments, spread over their superframes by what the
-    symbols of each cost (evenly where symbols were not decoded)."""
+    symbols of each cost (evenly where symbols were not decoded). `patterns`: all of them, by their index into
+    `EvcFile.patterns`; none where symbols were not decoded."""
 
     file_bytes: int
     samplerate: int
@@ -53,6 +55,7 @@ class Stats:
     layers: tuple[LayerStats, ...]
     overhead: dict[str, int]
     seconds: NDArray[np.float64]
+    patterns: tuple[PatternStats, ...] = ()
 
     @property
     def duration(self) -> float:
@@ -112,6 +115,7 @@ class Stats:
             "kbps": self.kbps(self.bits),
             "rows": self.rows(),
             "seconds": [round(float(bits), 1) for bits in self.seconds],
+            "patterns": [pattern.as_dict() for pattern in self.patterns],
         }
 
     def _row(
@@ -162,12 +166,17 @@ def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], Non
     container, tally = file.container, _Tally()
     decoder = SegmentDecoder(container)
     shares: dict[int, NDArray[np.float64]] = {}
+    placed: dict[int, int] = {}
+    plain: dict[int, NDArray[np.float64]] = {}
+    estimate = PlainBits(file.samplerate)
     for index in range(container.segments):
         try:
             segment = container.segment(index)
             accounts: dict[int, Account] = {}
             if symbols:
-                spectrum = decoder.accounted(index, accounts).get(constants.STREAM_SPECTRUM)
+                streams, tracks = decoder.accounted(index, accounts)
+                spectrum = streams.get(constants.STREAM_SPECTRUM)
+                plain[index] = estimate.segment(spectrum, tracks)
                 if spectrum is not None and spectrum.superframe_bits is not None:
                     shares[index] = spectrum.superframe_bits
         except EvcError:
@@ -177,6 +186,8 @@ def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], Non
         for stream in segment.streams:
             tally.bits[stream.kind] += 8 * len(stream.words)
             tally.add_account(stream.kind, accounts.get(stream.kind, {}))
+            if stream.kind == constants.STREAM_OCCURRENCES:
+                placed[index] = 8 * len(stream.words)
         if progress:
             start, frames = file.header.segment_span(index)
             progress((start + frames) / file.samplerate, file.duration)
@@ -192,6 +203,7 @@ def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], Non
         layers=layers,
         overhead=_overhead(file, sum(layer.bits for layer in layers)),
         seconds=_per_second(file, shares),
+        patterns=pattern_stats(file, placed, plain, shares) if symbols else (),
     )
 
 

@@ -16,7 +16,7 @@ Powers = NDArray[np.float64]
 Read = Callable[[int, int], Audio]  # frames [start, start + count) as [channels, count]
 
 FLOOR_DB = -120.0
-RANGE_DB = 60.0  # of the scale
+SCALE_DB = {"Hz": 60.0, "bin": 30.0}  # range of the scale, by the unit of the rows
 _WINDOWS_AT_ONCE = 256
 _MEL_HZ = 700.0  # up to here mel is nearly linear in frequency: 2595 log10(1 + f / 700)
 
@@ -48,8 +48,9 @@ class HeatMaps:
     @property
     def scale(self) -> tuple[float, float]:
         """Lowest and highest level of the scale that all maps share, in dB."""
-        high = max(float(np.ceil(max(levels.max() for _, levels in self.named))), FLOOR_DB + RANGE_DB)
-        return high - RANGE_DB, high
+        size = SCALE_DB[self.unit]
+        high = max(float(np.ceil(max(levels.max() for _, levels in self.named))), FLOOR_DB + size)
+        return high - size, high
 
 
 def audio_maps(

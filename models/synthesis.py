@@ -113,6 +113,10 @@ class Synthesiser:
                 out[:, max(0, index * length - start) : max(0, (index + 1) * length - start)] = 0
         return out
 
+    def waveform(self, entry: int) -> NDArray[np.float32]:
+        """The sound of an explicit or lattice entry alone: float32 [channels, frames] of full scale 1."""
+        return self._waveforms.get(entry) * FULL_SCALE
+
     def ready(self, start: int, end: int) -> bool:
         """Whether frames [start, end) need no more than fetching."""
         return not self._absent(start, end)
@@ -239,9 +243,13 @@ class Synthesiser:
         self, group: _Group, run: BlockRun, blocks: Sequence[Block | None], soundings: list[Sounding], index: int
     ) -> None:
         choice = self._choice
+        alone = np.array([block is not None and block.alone for block in blocks])
 
         def predicted(chosen: list[Sounding]) -> Prediction | None:
-            return predict(run, chosen, group.timeline, group.channels, self._waveforms) if chosen else None
+            found = predict(run, chosen, group.timeline, group.channels, self._waveforms) if chosen else None
+            if found is not None:
+                found.leave(run, alone)
+            return found
 
         with np.errstate(over="ignore", invalid="ignore"):  # steps and gains may be absurd
             prediction = predicted(soundings)

@@ -225,7 +225,7 @@ class _PatternCoder:
 def _code_deviations(
     port: Port, source: NDArray[np.int64], some: NDArray[np.bool_], phases: NDArray[np.int64], phase_bits: int
 ) -> None:
-    """Code `source` where there are `some` into `phases`, all [columns, bins]: a column a call, near 0 of either sign."""
+    """Code `source` where there are `some` into `phases`, all [columns, bins]; a call per column."""
     scales, turn = Scales(1), 1 << phase_bits
     if ((source[some] < 0) | (source[some] >= turn)).any():
         raise ValueError("a phase of a lattice pattern is out of range")

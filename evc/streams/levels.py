@@ -119,15 +119,25 @@ class GroupLevels:
         self.start = start // self.slot_frames
         self.track: Track = np.full((superframes * SLOTS, channels, self.bands.bands), SILENT, np.int16)
         self._done = 0  # slots
+        self._next: tuple[Levels, Levels] | None = None
         self._sources, self._group, self._past = sources, group, past
         self._begins = np.array([source.begin for source in sources], np.int64)
         self._ends = np.array([source.end for source in sources], np.int64)
 
+    def sounds(self, depth: int) -> bool:
+        """Whether any pattern sounds in the next block."""
+        frame = (self.start + self._done) * self.slot_frames
+        size = (SLOTS >> depth) * self.slot_frames
+        return bool(((self._begins < frame + size) & (self._ends > frame)).any())
+
     def block(self, depth: int, levels: Levels | None, bands: layout.BandLayout) -> Levels:
         """Take in the residual's `levels` [channels, bands] of the next block (None: there is none), and return the
-        levels of all that is heard: the greater of these and of what the patterns bring."""
+        levels of all that is heard: the greater of these and of what `next` has told that patterns bring."""
         count = SLOTS >> depth
-        cells = self._brought(self._done, count)
+        cells, means = self._next if self._next is not None else (None, None)
+        self._next = None
+        if levels is None:
+            cells = self._brought(self._done, count)
         here = self.track[self._done : self._done + count]
         self._done += count
         if cells is not None:
@@ -137,9 +147,13 @@ class GroupLevels:
         spread = np.repeat(levels, np.diff(bands.fine), axis=-1)
         known = here[..., : spread.shape[-1]]
         np.maximum(known, spread.astype(np.int16), out=known)
-        if cells is None:
-            return levels
-        return np.maximum(levels, self._means(cells, bands))
+        return levels if means is None else np.maximum(levels, means)
+
+    def next(self, depth: int, bands: layout.BandLayout) -> Levels | None:
+        """What the patterns bring to the next block, [channels, bands]; `block` will count it in."""
+        cells = self._brought(self._done, SLOTS >> depth)
+        self._next = None if cells is None else (cells, self._means(cells, bands))
+        return None if self._next is None else self._next[1]
 
     def restart(self) -> None:
         """Begin at the first block again, with the same to come: an encoder writes what it has tried."""

@@ -139,9 +139,11 @@ class SpectrumStream:
             encoder.encode_uniform(np.array([group.gain + c.SPECTRUM_GAIN_OFFSET]), c.SPECTRUM_GAINS, "parameters")
             encoder.encode_uniform(np.array([group.coarse_bands]), len(c.COARSE_EDGES), "parameters")
             if not group.coarse_bands:
+                if levels is not None:
+                    levels.skip()
                 continue
             geometry = layout.geometry(superframe, group.coarse_bands)
-            graded = any(group.offsets)
+            graded = bool(group.offsets)
             encoder.encode_uniform(np.array([graded]), 2, "parameters")
             walk = Walk(geometry, channels.stop - channels.start, group.gain, spectrum_model(), graded, levels)
             for place, blocks in enumerate(group.superframes):

@@ -14,6 +14,7 @@ from evc.errors import DamagedError
 from evc.streams import spectrum_contexts as contexts
 from evc.streams import spectrum_layout as layout
 from evc.streams.levels import GroupLevels
+from evc.streams.spectrum_left import LeftEnergies
 from evc.streams.spectrum_model import SpectrumModel
 from evc.streams.spectrum_steps import step_logs
 
@@ -30,14 +31,18 @@ _OFFSETS = FrequencyTable(
 class Block:
     """One block of all channels of a group: stereo modes [coarse bands], energies [channels, bands] and signed
     quantised coefficients [channels, bins]. A `held` block has the modes and energies of the block before, whose
-    depth it shares. The walk leaves the log step sizes in `steps` int64 [channels, bands]."""
+    depth it shares. No pattern sounds in a block that is `alone`. The walk leaves the log step sizes in `steps` int64 [channels, bands]."""
 
     depth: int
     modes: Integers
     energies: NDArray[np.int64]
     coefficients: Integers
     held: bool = False
+    alone: bool = False
     steps: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64), compare=False, repr=False)
+
+
+_ALONE = FrequencyTable(c.ALONE_WEIGHTS)
 
 
 class Port(Protocol):
@@ -59,6 +64,11 @@ class Port(Protocol):
     def begin(self, block: Block, steps: Integers, levels: Integers, bands: layout.BandLayout) -> None: ...
 
 
+def _energies_of(levels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The energies whose levels lie at or below these."""
+    return np.clip((levels - c.ENERGY_FLOOR) // c.ENERGY_STEP + 1, 0, c.ENERGY_MAX)
+
+
 class Walk:
     """Visits the blocks of one channel group in coding order and computes the context of every symbol.
 
@@ -78,6 +88,8 @@ class Walk:
         self.geometry, self.channels, self.gain, self.model = geometry, channels, gain, model
         self.graded, self.levels = graded, levels
         self.offset = 0  # of the superframe, in OFFSET_STEP
+        self.alone = False
+        self.left = LeftEnergies(channels, geometry.fine_bands)
         self.memories = [contexts.ChannelMemory(geometry) for _ in range(channels)]
         self.before = 0  # depth of the block before
         self.last: Block | None = None
@@ -114,23 +126,34 @@ class Walk:
     def block(self, block: Block, port: Port) -> None:
         """Code one block; what a reading port decodes is written into `block`."""
         bands = self.geometry.layouts[block.depth]
+        gain = self.gain - c.OFFSET_STEP * self.offset
         for memory in self.memories:
             memory.align(block.depth)
+        brought = None
+        if self.levels is not None and self.levels.sounds(block.depth):
+            alone = port.code(np.array([block.alone], np.int32), _ALONE, int(self.alone), "alone")
+            block.alone = self.alone = bool(alone[0])
+            brought = None if block.alone else self.levels.next(block.depth, bands)
         self._hold(block, port)
         self.static = (block.depth, self.before)
         if not block.held:
             if self.channels == 2:
                 self._stereo(block, port)
-            self._energies(block, port)
+            if brought is None:
+                self._energies(block, port)
+            else:
+                self.left.code(port, block.energies, step_logs(brought, gain, block.depth), bands)
         levels = layout.energy_log(block.energies)
         heard = levels if self.levels is None else self.levels.block(block.depth, levels, bands)
-        steps = step_logs(heard, self.gain - c.OFFSET_STEP * self.offset, block.depth)
+        steps = step_logs(heard, gain, block.depth)
         block.steps = steps
+        # What comes next is predicted from all that is heard, not from what is left of it.
+        known = block.energies if brought is None else _energies_of(heard)
         port.begin(block, steps, levels, bands)
         other = None
         for channel in range(self.channels):
             other = self._coefficients(channel, block, bands, levels[channel], steps[channel], other, port)
-            self.memories[channel].push(block.energies[channel], other.amplitudes)
+            self.memories[channel].push(known[channel], other.amplitudes)
         self.before = block.depth
 
     def _hold(self, block: Block, port: Port) -> None:

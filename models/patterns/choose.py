@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc import constants as c
-from evc.models.residual.analysis import LOG_FLOOR, uniform_spectra
-from evc.models.residual.mdct import dct4, fold
+from evc.models.patterns.cost import cost, plain_cost, rate
+from evc.models.residual.analysis import LOG_FLOOR, uniform_signal, uniform_spectra
 from evc.streams import spectrum_layout as layout
 from evc.streams.bands import band_edges
 from evc.streams.gains import OFF
@@ -26,7 +26,7 @@ Signal = NDArray[np.float32]
 DEPTH = 1  # of the blocks that choices are made on
 PER_SUPERFRAME = 1 << DEPTH
 BAND_STRIDE = 2  # coarse bands in a band of gains
-RATE_FACTOR = 6.0  # bits of a coefficient: log2(1 + this * its power in squared steps) / 2
+UNCODED = 0.15  # power, in squared steps, of what is not worth coding: its noise is inherited from what is copied
 COPY_BITS = 16.0  # a copy of a recent lag: its time, lag and length ...
 NEW_LAG_BITS = 20.0  # ... and what a new lag costs more
 BAND_BITS = 1.0  # a band that is on
@@ -40,13 +40,13 @@ HALF_ROOT = np.float32(0.5**0.5)
 @dataclass(frozen=True, eq=False)
 class Copy:
     """A stretch of the past that sounds again in superframes [first, end) of a segment: `lag` in fractions of a frame;
-    `levels` int64 [planes, bands], or OFF; `saved`: about how many bits in each superframe [end - first]."""
+    `levels` int64 [planes, bands], or OFF; `shares` [end - first]: how much of the bits of each superframe it saves."""
 
     first: int
     end: int
     lag: int
     levels: NDArray[np.int64]
-    saved: NDArray[np.float64]
+    shares: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +75,7 @@ class Chooser:
         self.size = self.superframe >> DEPTH
         self.layers = layers
         self.fine = layout.full_geometry(self.superframe).layouts[DEPTH]
+        self.widths = self.fine.widths.astype(np.float32)
         unit = samplerate / 2 / (self.superframe >> (c.BLOCK_DEPTHS - 1))
         units = np.rint(band_edges(samplerate, BAND_STRIDE, fine=False)[:-1] / unit).astype(np.int64)
         self.bands = len(units)
@@ -101,11 +102,13 @@ class Chooser:
         target = self._spectra(to_planes(signal), count)
         inverse = self._inverse_steps(target, gain, offsets)
         left = target * inverse
-        plain = bits = self._bits(self._energies(left, left))
+        heard = self._energies(left, left)
+        plain = bits = self._bits(heard)
+        full = self._by_superframe(plain)
         candidates = {lag: self._spectra(to_planes(past(lag)), count) * inverse for lag in lags}
         copies: list[Copy] = []
         for _ in range(self.layers if candidates else 0):
-            found = self._layer(left, candidates, known)
+            found = self._layer(left, heard, full, candidates, known)
             if not found:
                 break
             for copy in found:
@@ -123,10 +126,7 @@ class Chooser:
     def _signal(self, spectra: Signal, shape: tuple[int, ...]) -> Signal:
         """The inverse of `_spectra`, with silence around."""
         out = np.zeros(shape, np.float32)
-        span = slice(self.superframe, shape[1] - self.superframe)
-        out[:, span] = dct4(spectra).reshape(len(spectra), -1)
-        edges = np.arange(self.superframe, shape[1] - self.superframe + 1, self.size)
-        fold(out, edges, np.full(len(edges), self.size), inverse=True)
+        out[:, self.superframe : shape[1] - self.superframe] = uniform_signal(spectra)
         return to_planes(out)
 
     def _inverse_steps(self, spectra: Signal, gain: int, offsets: NDArray[np.int64]) -> Signal:
@@ -145,9 +145,16 @@ class Chooser:
 
     def _bits(self, energies: Signal) -> Signal:
         """Bits [..., bands of gains] of energies [..., fine bands]."""
-        widths = self.fine.widths.astype(np.float32)
-        rates = np.log2(1 + np.float32(RATE_FACTOR) * np.maximum(energies, 0) / widths) * (widths / 2)
-        return np.add.reduceat(rates, self.starts, axis=-1)
+        return np.add.reduceat(rate(energies, self.widths), self.starts, axis=-1)
+
+    def _plain_cost(self, own: Signal, heard: Signal) -> Signal:
+        """The same with the noise where nothing more is subtracted: see `cost.plain_cost`."""
+        found = np.where(own == heard, plain_cost(own, self.widths), cost(own, heard, own, self.widths))
+        return np.add.reduceat(found, self.starts, axis=-1)
+
+    def _cost(self, left: Signal, heard: Signal, brought: Signal) -> Signal:
+        """The same where something is brought: see `cost.cost`."""
+        return np.add.reduceat(cost(left, heard, brought, self.widths), self.starts, axis=-1)
 
     @staticmethod
     def _by_superframe(bits: Signal) -> NDArray[np.float64]:
@@ -160,10 +167,17 @@ class Chooser:
         weights[:, : self.fine.bins] = gains[:, self.gain_band][:, self.fine.band_of_bin]
         return weights
 
-    def _layer(self, left: Signal, candidates: dict[int, Signal], known: set[int]) -> list[Copy]:
+    def _layer(
+        self,
+        left: Signal,
+        heard: Signal,
+        full: NDArray[np.float64],
+        candidates: dict[int, Signal],
+        known: set[int],
+    ) -> list[Copy]:
         """The best succession of copies, none overlapping another, by dynamic programming over their ends."""
         own = self._energies(left, left)
-        plain = self._bits(own)
+        plain = self._plain_cost(own, heard)
         lags = list(candidates)
         products = {
             lag: (self._energies(left, spectra), self._energies(spectra, spectra)) for lag, spectra in candidates.items()
@@ -173,7 +187,7 @@ class Chooser:
         which = np.zeros((count, count + 1), np.int64)
         starts, ends = np.triu_indices(count + 1, 1)
         for number, lag in enumerate(lags):
-            saved = self._saved(own, plain, *products[lag])
+            saved = self._saved(own, heard, plain, *products[lag])
             if (np.maximum(saved, 0).sum(axis=(1, 2, 3)).max()) < LEAST_SAVED:
                 continue
             sums = np.concatenate([np.zeros_like(saved[:, :, :1]), np.cumsum(saved, axis=2)], axis=2)
@@ -185,34 +199,44 @@ class Chooser:
             best[starts[better], ends[better]] = value[better]
             which[starts[better], ends[better]] = number
         return [
-            self._copy(first, end, lags[which[first, end]], own, products)
+            self._copy(first, end, lags[which[first, end]], own, heard, full, products)
             for first, end in _best_spans(best)
         ]
 
-    def _saved(self, own: Signal, plain: Signal, cross: Signal, power: Signal) -> Signal:
+    def _saved(self, own: Signal, heard: Signal, plain: Signal, cross: Signal, power: Signal) -> Signal:
         """Bits saved [gains, planes, superframes, bands] by copies at each of SEARCHED_GAINS."""
         out = []
         for level in SEARCHED_GAINS:
             gain = np.float32(2 ** (level / c.DEFAULT_GAIN_RESOLUTION))
-            saved = plain - self._bits(own - 2 * gain * cross + gain * gain * power)
+            saved = plain - self._cost(own - 2 * gain * cross + gain * gain * power, heard, gain * gain * power)
             out.append(saved.reshape(len(saved), -1, PER_SUPERFRAME, self.bands).sum(axis=2))
         return np.stack(out)
 
     def _copy(
-        self, first: int, end: int, lag: int, own: Signal, products: dict[int, tuple[Signal, Signal]]
+        self,
+        first: int,
+        end: int,
+        lag: int,
+        own: Signal,
+        heard: Signal,
+        full: NDArray[np.float64],
+        products: dict[int, tuple[Signal, Signal]],
     ) -> Copy:
         """A copy with the best gain in every plane and band."""
         part = slice(first * PER_SUPERFRAME, end * PER_SUPERFRAME)
         cross, power = (product[:, part] for product in products[lag])
-        plain = self._bits(own[:, part])
+        own, heard = own[:, part], heard[:, part]
+        plain = self._plain_cost(own, heard)
         gains = np.exp2(GAINS / c.DEFAULT_GAIN_RESOLUTION).astype(np.float32)[:, None, None, None]
-        saved = plain - self._bits(own[:, part] - 2 * gains * cross + gains * gains * power)
+        saved = plain - self._cost(own - 2 * gains * cross + gains * gains * power, heard, gains * gains * power)
         total = saved.sum(axis=2) - BAND_BITS - GAIN_BITS * (GAINS != 0)[:, None, None]
         best = total.argmax(axis=0)
         on = np.take_along_axis(total, best[None], 0)[0] > 0
         levels = np.where(on, GAINS[best], OFF)
-        kept = np.where(on[:, None], np.take_along_axis(saved, best[None, :, None], 0)[0], 0)
-        return Copy(first, end, lag, levels, self._by_superframe(kept))
+        gain = gains[best, 0, 0, 0][:, self.gain_band][:, None]
+        left = own - 2 * gain * cross + gain * gain * power - np.float32(UNCODED) * self.widths
+        kept = np.where(on[:, None], self._bits(own) - self._bits(left), 0)
+        return Copy(first, end, lag, levels, np.clip(self._by_superframe(kept) / np.maximum(full[first:end], 1), 0, 1))
 
 
 def _best_spans(value: NDArray[np.float64]) -> list[tuple[int, int]]:

@@ -13,10 +13,11 @@ from evc import constants as c
 from evc.coder import SymbolEncoder
 from evc.header import Header
 from evc.models.patterns.choose import BAND_STRIDE, Chooser, Copy
+from evc.models.patterns.cost import cost, plain_cost
 from evc.models.patterns.sounding import Prediction, Sounding, predict, soundings
 from evc.models.patterns.timeline import Signal, Timeline, delayed
 from evc.models.residual import analysis
-from evc.models.residual.encoder import SegmentAnalyser, analyse_spectra
+from evc.models.residual.encoder import BlockSpectra, SegmentAnalyser, analyse_spectra
 from evc.models.residual.quantise import LAMBDA, GroupQuantiser, Quantiser, worth_coding
 from evc.models.residual.synthesis import BlockRun, coarse_of_band, residual_spectra
 from evc.segment import Segment, StreamData
@@ -30,7 +31,9 @@ from evc.streams.spectrum_model import spectrum_model
 from evc.streams.spectrum_steps import step_logs
 from evc.streams.spectrum_walk import Block
 
-LEFT_OUT_BITS = 5.0  # what an energy, a flag and the contexts spoilt cost, in a predicted band
+ALONE_BITS = 6.0  # that patterns leave a block alone
+EXPECTED_NOISE = 0.3  # amplitude of uniform noise, in steps
+LEFT_OUT_BITS = 20.0  # what an energy, a flag and the contexts spoilt cost, in a predicted band
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +101,12 @@ class SegmentCoder:
         count = min(self.analyser.per_segment, self.analyser.superframes - first)
         signal = self.analyser.read((first - 2) * self.size, (count + 4) * self.size)
         offsets = self.offsets[first : first + count]
+        candidates = self._candidates(first, count)
+        expected = self._expected(signal, first, gain) if candidates else signal
         choice = self.chooser.choose(
             signal[:, self.size : -self.size],
-            lambda lag: self._past(signal, first, count, lag),
-            self._candidates(first, count),
+            lambda lag: self._past(expected, first, count, lag),
+            candidates,
             self.known,
             gain,
             offsets,
@@ -151,9 +156,28 @@ class SegmentCoder:
         found = {lag for superframe in self.lags[first : first + count] for lag in superframe}
         return sorted(lag for lag in found if least <= lag <= most and lag >> self.header.phase_bits < (first + count) * self.size)
 
+    def _expected(self, signal: Signal, first: int, gain: int) -> Signal:
+        """The signal [channels, samples], from two superframes before the segment to two behind, with noise like that
+        of coding it: what stands for the decoded segment while it is not yet coded."""
+        depth, geometry = analysis.SPLITS, self.analyser.geometry
+        count = signal.shape[1] // self.size - 2
+        bands = geometry.layouts[depth]
+        spectra = analysis.uniform_spectra(signal, self.size, count * self.size, self.size >> depth)
+        levels = layout.energy_log(analysis.energy_indices(analysis.band_rms(spectra, bands)))
+        steps = step_logs(levels.transpose(1, 0, 2), gain, depth).transpose(1, 0, 2)
+        offsets = np.pad(self.offsets, (1, 2), "edge")[first : first + count]
+        steps -= c.OFFSET_STEP * np.repeat(offsets, 1 << depth)[:, None]
+        scale = (EXPECTED_NOISE * np.exp2(steps / c.OCTAVE)).astype(np.float32)[..., bands.band_of_bin]
+        random = np.random.default_rng(first)
+        noise = np.zeros(spectra.shape, np.float32)
+        noise[..., : bands.bins] = scale * random.uniform(-1, 1, scale.shape).astype(np.float32)
+        out = signal.copy()
+        out[:, self.size : -self.size] += analysis.uniform_signal(noise)
+        return out
+
     def _past(self, signal: Signal, first: int, count: int, lag: int) -> Signal:
         """The segment with a superframe of context on both sides, one lag earlier: as the decoder has it, or, where
-        that is not yet coded, the original."""
+        that is not yet coded, as `signal` has it."""
         origin = (first - 2) * self.size
         complete = first * self.size - self.size // 2
 
@@ -230,7 +254,7 @@ class SegmentCoder:
             levels.skip()
             return Group(0, 0)
         offsets = [int(offset) for offset in self.offsets[first : first + count]]
-        group = Group(gain, geometry.coarse_bands, [], offsets)
+        group = Group(gain, geometry.coarse_bands, [], offsets if any(offsets) else [])
         port = Quantiser()
         quantiser = GroupQuantiser(
             geometry, len(signal), gain, spectrum_model(), port, any(offsets), levels
@@ -276,7 +300,10 @@ class SegmentCoder:
         origin = (run.first - first + 2) * size
         heard = analysis.transform(signal, origin, run.depths, size, run.before, run.after)
         left = heard
+        alone = np.zeros(len(run.depths), bool)
         if prediction is not None:
+            alone = self._alone(run, heard, prediction, gain)
+            prediction.leave(run, alone)
             left = {depth: (numbers, found - prediction.spectra[depth]) for depth, (numbers, found) in heard.items()}
         rows = {depth: {int(n): i for i, n in enumerate(numbers)} for depth, (numbers, _) in heard.items()}
         slots = size >> (c.BLOCK_DEPTHS - 1)
@@ -288,10 +315,10 @@ class SegmentCoder:
             if not mask.any():
                 return
             start = int(run.starts[number])
-            offset = group.offsets[start // size - first]
+            offset = int(self.offsets[start // size])
             heard_levels = layout.energy_log(analysis.energy_indices(amplitudes))
             brought = levels.brought((start - first * size) // slots, depth, bands)
-            if brought is not None:
+            if brought is not None and not alone[number]:
                 heard_levels = np.maximum(heard_levels, brought)
             steps = step_logs(heard_levels, gain - c.OFFSET_STEP * offset, depth)
             ratio = np.abs(coded) * np.exp2(steps / -c.OCTAVE).astype(np.float32)[:, bands.band_of_bin]
@@ -301,9 +328,31 @@ class SegmentCoder:
         analysed = analyse_spectra(
             left, heard, list(run.partitions), geometry, gain, leave_out if prediction is not None else None
         )
+        for block, left_alone in zip((block for blocks in analysed.blocks for block in blocks), alone, strict=True):
+            block.alone = bool(left_alone)
         for blocks, spectra in zip(analysed.blocks, analysed.spectra):
-            quantiser.superframe(blocks, spectra, group.offsets[len(group.superframes)])
+            quantiser.superframe(blocks, spectra, int(self.offsets[first + len(group.superframes)]))
             group.superframes.append(blocks)
+
+    def _alone(
+        self, run: BlockRun, heard: BlockSpectra, prediction: Prediction, gain: int
+    ) -> NDArray[np.bool_]:
+        """The blocks [blocks of the run] that cost less without patterns."""
+        alone = np.zeros(len(run.depths), bool)
+        offsets = self.offsets[run.starts // self.size]
+        for depth, (numbers, spectra) in heard.items():
+            bands = self.analyser.geometry.layouts[depth]
+            widths = bands.widths.astype(np.float32)
+            brought = prediction.spectra[depth]
+            energies = [analysis.band_rms(each, bands) ** 2 * widths for each in (spectra, spectra - brought, brought)]
+            levels = layout.energy_log(analysis.energy_indices(np.sqrt(energies[0] / widths)))
+            steps = step_logs(levels.transpose(1, 0, 2), gain, depth).transpose(1, 0, 2)
+            steps -= c.OFFSET_STEP * offsets[numbers][:, None]
+            scale = np.exp2(steps / (-c.OCTAVE / 2)).astype(np.float32)
+            own, left, added = (energy * scale for energy in energies)
+            saved = plain_cost(own, widths) - cost(left, own, added, widths)
+            alone[numbers] = saved.sum(axis=(0, 2)) < -ALONE_BITS
+        return alone
 
     def _coded(self, kind: int, stream: SpectrumStream | OccurrenceStream, context: StreamContext) -> StreamData:
         encoder = SymbolEncoder()

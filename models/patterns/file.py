@@ -23,6 +23,7 @@ SPAN_SEGMENTS = 64  # how far back copies reach: bounds the memory of encoder an
 LEAST_SHARE = 0.01  # of a file's bits that patterns have to save, by estimate, to be worth a second pass ...
 SURE_SHARE = 0.1  # ... and to be kept without a look at the file without them
 CORRECTIONS = 2  # passes for a bitrate after the second
+RISE = 0.35  # of the gain's rise at which the mean noise would stay: where nothing repeats, the ear hears all of it
 LAYERS = (1, 1, 2, 2, 3, 3, 3, 3, 4, 4)  # copies that sound at once, by effort
 
 
@@ -124,14 +125,12 @@ class PatternEncoder:
         for coded in segments:
             first = coded.segment.index * self.analyser.per_segment
             for copy in coded.copies:
-                plain = np.maximum(coded.plain_bits[copy.first : copy.end], 1.0)
-                shares = np.clip(copy.saved / plain, 0, 1)
                 inherited += [
                     Inheritance(first + number, copy.lag / one_superframe, float(share))
-                    for number, share in zip(range(copy.first, copy.end), shares, strict=True)
+                    for number, share in zip(range(copy.first, copy.end), copy.shares, strict=True)
                 ]
         offsets = step_offsets(importance(inherited, self.analyser.superframes))
-        return offsets, -c.OCTAVE / 2 * float(np.log2(mean_noise(inherited, offsets)))
+        return offsets, -RISE * c.OCTAVE / 2 * float(np.log2(mean_noise(inherited, offsets)))
 
     def _encoded(self, coded: list[CodedSegment]) -> Encoded:
         """The header tells how far back dependencies reach, and how deep they are."""

@@ -192,9 +192,7 @@ class LatticeModel:
         self._check(context)
         superframe = c.superframe_length(samplerate)
         segment_frames = -(-self.frames // superframe) * superframe
-        header = Header(
-            samplerate, 1, self.frames, "FLOAT", ("patterns",), segment_frames, phase_bits=self.phase_bits
-        )
+        header = Header(samplerate, 1, self.frames, "FLOAT", ("patterns",), segment_frames, phase_bits=self.phase_bits)
         if not hasattr(file, "write"):
             with atomic_output(file) as output:
                 return self.write(output, samplerate)

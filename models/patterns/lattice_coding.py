@@ -52,9 +52,7 @@ class Steps:
 _COARSEST = {"magnitude": 1, "gain": 1, "floor": 1}
 
 
-def cheapest_model(
-    target: torch.Tensor, scale: float, fits: Sequence[Fit], snr: float, hop_log2: int
-) -> LatticeModel:
+def cheapest_model(target: torch.Tensor, scale: float, fits: Sequence[Fit], snr: float, hop_log2: int) -> LatticeModel:
     """The model of the fewest bits among `fits` that has `snr` dB on `target` [columns, bins]; if none has, the one of
     the greatest SNR. The model's values are those of the fits times `scale`."""
     found = [_Quantiser(target, scale, _used(fit), snr, hop_log2).best() for fit in fits]
@@ -159,7 +157,8 @@ class _Quantiser:
                 np.clip(gains, -c.MAX_GAIN_LEVEL, c.MAX_GAIN_LEVEL),
             ]
         )
-        rows = _round_the_end(rows[:, np.abs(values) > 0], len(self._target), fit.patterns.shape[1], one << self._hop_log2)
+        length, column = fit.patterns.shape[1], one << self._hop_log2
+        rows = _round_the_end(rows[:, np.abs(values) > 0], len(self._target), length, column)
         times, offsets, ids, shifts, rotations, gains = rows[:, np.lexsort((rows[3], rows[2], rows[0]))]
         nothing = np.zeros(len(times), np.int64)
         return OccurrenceStream(

@@ -16,14 +16,14 @@ from evc.models.patterns.lattice import Cells, LatticeModel
 from evc.models.patterns.lattice_coding import cheapest_model
 from evc.models.patterns.lattice_fit import Fit, atoms, places, refined, unit
 
-_STARTS = 4  # from stretches of the grid, until one gets there
+_STARTS = 3  # from stretches of the grid, until one gets there
 _ROUNDS = 6
 _MARGIN = 1.0  # dB left to quantisation, at least
-_PLENTY = 20.0  # dB: more would hardly make quantisation coarser
 _STEPS = 40
 _MOST_STEPS = 200
 _GATE_PRICE = 1e-4  # of a gate and of a magnitude, in shares of the grid's energy
 _DROPPED_SHARE = 0.05  # of the error that is allowed, in occurrences left out
+_DRAW_POWER = 12  # of a stretch's energy: only the strongest are drawn
 _PURSUIT_REFITS = 8
 _NOTHING = 1e-5  # against cells of 1 on average
 
@@ -53,9 +53,13 @@ def fit_lattice(
     """A model of `grid` [columns, bins]: at most `patterns` patterns of `shape` (columns, bins), and `occurrences` of
     them (default: as many as tile the grid with every pattern).
 
-    Several starts are refined, those that reach an SNR of `snr` dB are quantised as coarsely as it allows, and the one
-    of the fewest bits is returned; where none gets there, the one that comes nearest. Bins must be a power of two, 8 to
-    32768: half of the transform. A column stands for 2**hop_log2 frames, by default half of the transform too.
+    Starts from plane waves and from stretches of the grid are refined. Those that reach an SNR of `snr` dB are
+    quantised as coarsely as it allows, and the one of the fewest bits is returned; where none gets there, the nearest.
+    The same arguments give the same model on the same machine; `seed` draws other stretches.
+
+    Bins must be a power of two, 8 to 32768: half of the transform. A column stands for 2**hop_log2 frames, by default
+    half of the transform too. A file can hold the model if no more than sixteen occurrences sound at once. Raises
+    InputError for a grid or a shape that is impossible.
     """
     columns, bins = grid.shape
     if bins & (bins - 1) or not 8 <= bins <= 1 << 15:
@@ -67,36 +71,45 @@ def fit_lattice(
     scale = float(np.sqrt(np.square(np.abs(grid)).mean()))
     target = torch.from_numpy((grid / scale).astype(np.complex64))
     count = occurrences or patterns * -(-columns // shape[0]) * -(-bins // shape[1])
-    fits = _refinements(target, waves(target, patterns, shape, count), snr, count)
-    for number in range(_STARTS):
-        found = _refinements(target, windows(target, patterns, shape, count, seed + number), snr, count)
-        fits += found
-        if found[-1].snr(target) >= snr + _MARGIN:
-            break
-    best = max(fit.snr(target) for fit in fits)
-    fits = [fit for fit in fits if fit.snr(target) >= min(best, snr + _MARGIN)]
+    fits = _fits(target, patterns, shape, count, seed, snr)
     hop = bins.bit_length() - 1 if hop_log2 is None else hop_log2
     return cheapest_model(target, scale, fits, snr, hop)
 
 
-def _refinements(target: torch.Tensor, start: Fit, snr: float, occurrences: int) -> list[Fit]:
-    """The start, if it will do: simple patterns are cheap, and refinement fits them to noise. Then what becomes of it,
-    unless it leaves little to refine."""
-    found = start.snr(target)
-    fits = [start] if found >= snr + _MARGIN else []
-    return fits if found >= snr + _PLENTY else [*fits, improved(target, start, snr, occurrences)]
+def _fits(
+    target: torch.Tensor, patterns: int, shape: tuple[int, int], occurrences: int, seed: int, snr: float
+) -> list[Fit]:
+    """The fits that reach `snr` dB and a margin, or else the best one. If plane waves do, then as they are: their cells
+    cost next to nothing, and refinement would fit them to noise."""
+    enough = snr + _MARGIN
+    start = waves(target, patterns, shape, occurrences)
+    if start.snr(target) >= enough:
+        return [start]
+    fits = [improved(target, start, snr, occurrences)]
+    for number in range(_STARTS):
+        start = windows(target, patterns, shape, occurrences, seed + number)
+        fits.append(improved(target, start, snr, occurrences))
+        if fits[-1].snr(target) >= enough:
+            break
+    best = max(fit.snr(target) for fit in fits)
+    return [fit for fit in fits if fit.snr(target) >= min(best, enough)]
 
 
 def improved(target: torch.Tensor, fit: Fit, snr: float, occurrences: int) -> Fit:
     """`fit` after rounds of gradient steps on everything, of choosing ids anew, of leaving out what is not needed for
-    `snr` dB, and of looking for more where that is not reached: up to `occurrences`."""
+    `snr` dB, and, where that is not reached, of looking for more occurrences, or for all of them once more: up to
+    `occurrences`."""
+    everything = {"patterns", "corners", "values"}
+    fit = refined(target, fit, everything, _STEPS)
     for _ in range(_ROUNDS):
-        fit = refined(target, fit, {"patterns", "corners", "values"}, _STEPS)
         fit = pruned(target, with_ids(target, fit), snr)
         if fit.snr(target) > snr + _MARGIN:
             break
-        fit = pursued(target, fit, occurrences)
-    return refined(target, fit, {"patterns", "corners", "values"}, _MOST_STEPS)
+        more = pursued(target, fit, occurrences)
+        again = pursued(target, Fit(fit.patterns, *_nowhere()), occurrences)
+        fits = [refined(target, found, everything, _STEPS) for found in (more, again)]
+        fit = max(fits, key=lambda found: found.snr(target))
+    return refined(target, fit, everything, _MOST_STEPS)
 
 
 def with_ids(target: torch.Tensor, fit: Fit) -> Fit:
@@ -119,8 +132,9 @@ def with_ids(target: torch.Tensor, fit: Fit) -> Fit:
 
 def pruned(target: torch.Tensor, fit: Fit, snr: float) -> Fit:
     """Without the occurrences that soft gates make so small that together they hardly matter at `snr` dB."""
+    error = float((target - fit.grid(target.shape)).abs().square().sum())
     faded = refined(target, fit, {"values"}, _STEPS, _GATE_PRICE / max(len(fit.ids), 1))
-    allowed = _DROPPED_SHARE * 10 ** (-snr / 10) * float(target.abs().square().sum())
+    allowed = _DROPPED_SHARE * max(10 ** (-snr / 10) * float(target.abs().square().sum()), error)
     energies = faded.values.abs().square()
     order = torch.argsort(energies)
     lost = torch.cumsum(energies[order], 0)
@@ -141,9 +155,7 @@ def waves(target: torch.Tensor, patterns: int, shape: tuple[int, int], occurrenc
                 spectrum[(across + i) % target.shape[0], (along + j) % target.shape[1]] = 0
     column, bin = torch.arange(shape[0])[:, None], torch.arange(shape[1])
     found = torch.stack([torch.exp(2j * torch.pi * (a * column + b * bin)) for a, b in turns]).to(torch.complex64)
-    corners = [
-        (x, y) for x in range(0, target.shape[0], shape[0]) for y in range(0, target.shape[1], shape[1])
-    ]
+    corners = [(x, y) for x in range(0, target.shape[0], shape[0]) for y in range(0, target.shape[1], shape[1])]
     ids = torch.arange(patterns).repeat(len(corners))
     everywhere = torch.tensor(corners, dtype=torch.float32).repeat_interleave(patterns, 0)
     fit = Fit(unit(found), ids, everywhere, torch.zeros(len(ids), dtype=torch.complex64))
@@ -163,7 +175,7 @@ def windows(target: torch.Tensor, patterns: int, shape: tuple[int, int], occurre
     for number in range(1, patterns + 1):
         residual = target - fit.grid(target.shape)
         energies = _correlated(residual.abs().square(), torch.ones(shape)).real.clamp(min=0).flatten()
-        weights = energies.square() + 1e-30
+        weights = (energies / energies.max().clamp(min=1e-30)).pow(_DRAW_POWER) + 1e-30
         place = int(torch.multinomial(weights, 1, generator=generator)) if seed else int(energies.argmax())
         corner = torch.tensor([divmod(place, target.shape[1])], dtype=torch.float32)
         window = residual.flatten()[places(corner, *shape, target.shape)]
@@ -208,4 +220,5 @@ def _nowhere() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def _correlated(grid: torch.Tensor, pattern: torch.Tensor) -> torch.Tensor:
     """Products of `pattern` with the grid at every position, round the ends: complex [columns, bins]."""
     size = (grid.shape[0], grid.shape[1])
-    return torch.fft.ifft2(torch.fft.fft2(grid) * torch.fft.fft2(pattern, s=size).conj())
+    products: torch.Tensor = torch.fft.ifft2(torch.fft.fft2(grid) * torch.fft.fft2(pattern, s=size).conj())
+    return products

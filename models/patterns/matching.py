@@ -16,7 +16,7 @@ from evc.streams.spectrum_layout import full_geometry
 Signal = NDArray[np.float32]
 
 MAX_GAIN = 1.25  # of a prediction
-BAND_BITS, KNOWN_BITS, NEW_BITS = 3.0, 8.0, 26.0  # side information of a band, of a lag in use, of any other
+BAND_BITS, KNOWN_BITS, NEW_BITS = 2.0, 4.0, 14.0  # side information of a band, of a lag in use, of any other
 STEP_EXPONENT = (c.STEP_OWN_WEIGHT + c.STEP_SPREAD_WEIGHT) / 64  # of a band's level in its step size, about
 SHORTLIST = 8  # lags whose bits are counted exactly, after a choice by energies
 MOST_CHOSEN = 8

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from evc import constants as c
 
+STRENGTH = 0.75  # of what theory asks for: shares are estimates, and what is new should not suffer
 MOST_OFFSET = 8  # quarters of an octave: steps of a quarter of the length
 OFFSETS_PER_OCTAVE = c.OCTAVE // c.OFFSET_STEP
 
@@ -44,9 +45,9 @@ def importance(inherited: Iterable[Inheritance], superframes: int) -> NDArray[np
     return weights
 
 
-def step_offsets(weights: NDArray[np.float64], strength: float = 1.0) -> NDArray[np.int64]:
+def step_offsets(weights: NDArray[np.float64]) -> NDArray[np.int64]:
     """Quarters of an octave by which the steps of each superframe are to be finer, from its importance."""
-    wanted = strength * OFFSETS_PER_OCTAVE / 2 * np.log2(weights)
+    wanted = STRENGTH * OFFSETS_PER_OCTAVE / 2 * np.log2(weights)
     return np.clip(np.rint(wanted), 0, MOST_OFFSET).astype(np.int64)
 
 

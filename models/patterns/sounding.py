@@ -68,6 +68,13 @@ class Prediction:
     spectra: Spectra
     predicted: CoarseMasks
 
+    def leave(self, run: BlockRun, alone: NDArray[np.bool_]) -> None:
+        """Take back what is in the blocks [blocks of the run] that are `alone`."""
+        for depth, spectra in self.spectra.items():
+            rows = alone[run.numbers(depth)]
+            spectra[:, rows] = 0
+            self.predicted[depth][rows] = False
+
 
 class Waveforms:
     """Sound of the dictionary's entries, rendered when first asked for; those used last are kept."""

@@ -31,6 +31,16 @@ def uniform_spectra(signal: Signal, first: int, count: int, size: int) -> Signal
     return dct4(work[:, half : half + count].reshape(len(work), -1, size))
 
 
+def uniform_signal(spectra: Signal) -> Signal:
+    """The inverse of `uniform_spectra`, with silence around: samples [channels, count] of spectra [channels, blocks,
+    size]. Half a block at either end lacks what would overlap there."""
+    size = spectra.shape[-1]
+    out = dct4(spectra).reshape(len(spectra), -1)
+    edges = np.arange(1, spectra.shape[1]) * size
+    fold(out, edges, np.full(len(edges), size), inverse=True)
+    return out
+
+
 def band_rms(spectra: Signal, bands: BandLayout) -> Signal:
     """Root mean squares [..., bands] of spectra [..., bins]."""
     sums = np.add.reduceat(np.square(spectra[..., : bands.bins]), bands.edges[:-1], axis=-1)

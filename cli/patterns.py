@@ -1,0 +1,190 @@
+"""`evc patterns`: what repeats in a file, as a table, as JSON, or as sound files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import evc
+from evc.cli.common import input_file, naming, patterns_text, print_json, progress_bar, time_text
+from evc.errors import EvcError
+from evc.streaming import seekable_input
+
+if TYPE_CHECKING:
+    from evc.file import EvcFile
+
+INDEX = "index.json"
+
+
+@click.command()
+@click.argument("source", metavar="FILE")
+@click.option(
+    "--export", "folder", type=click.Path(file_okay=False), metavar="DIR",
+    help="Write each pattern as WAV, with a JSON of when it sounds, and an index of them all.",
+)  # fmt: skip
+@click.option("--min-seconds", type=click.FloatRange(min=0), default=0.0, metavar="S", help="Only patterns this long.")
+@click.option("--min-uses", type=click.IntRange(min=0), default=0, metavar="N", help="Only patterns used this often.")
+@click.option("--force", is_flag=True, help="Replace exported files that exist.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the time of every use.")
+def patterns(
+    source: str, folder: str | None, min_seconds: float, min_uses: int, force: bool, as_json: bool
+) -> None:
+    """List the patterns of the .evc file FILE: what it stores once and repeats, those with the most sound first.
+
+    An excerpt is a stretch of the track that sounds again later; "uses" counts how often it does, whole or in part, and
+    "in all" is the time of all its uses. Explicit and lattice patterns have a sound of their own, and sound only where
+    they are used.
+
+    With --export every pattern becomes a file, a loop for another program: pattern-000.wav and so on, in the sample
+    format of the track. Beside it lies a JSON of its uses and of the occurrences that they consist of: time in seconds
+    and frames, fraction of a frame, lag, gain of each band.
+    """
+    with ExitStack() as stack:
+        with naming(source):
+            file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(source)))))
+            rows = file.patterns
+        chosen = [
+            number
+            for number, row in enumerate(rows)
+            if row["duration"] >= min_seconds and row["uses"] >= min_uses and row["kind"] != "lost"
+        ]
+        width = max(3, len(str(len(rows) - 1)))
+        listing = {
+            "file": source,
+            "samplerate": file.samplerate,
+            "channels": file.channels,
+            "duration": file.duration,
+            "patterns": [_as_dict(file, number) for number in chosen],
+        }
+        if folder is not None and chosen:
+            _export(file, chosen, listing, Path(folder), width, force)
+        if as_json:
+            print_json(listing)
+        else:
+            _show(file, source, chosen, width)
+            if folder is not None and chosen:
+                click.echo(f"{folder}: {len(chosen)} WAV file{'' if len(chosen) == 1 else 's'}")
+
+
+def _show(file: EvcFile, source: str, chosen: list[int], width: int) -> None:
+    count = len(file.patterns)
+    click.echo(f"{source}: {patterns_text(file) if count else 'no patterns'}")
+    if chosen:
+        click.echo(_table(file, chosen, width), nl=False)
+    if len(chosen) < count:
+        click.echo(f"{count - len(chosen)} not shown")
+
+
+def _as_dict(file: EvcFile, number: int) -> dict[str, Any]:
+    """A pattern and its uses, ready for JSON."""
+    row = file.patterns[number]
+    excerpt = row["frame"] >= 0
+    return {
+        "number": number,
+        "kind": str(row["kind"]),
+        "start": float(row["start"]) if excerpt else None,
+        "duration": float(row["duration"]),
+        "frame": int(row["frame"]) if excerpt else None,
+        "frames": int(row["frames"]),
+        "channels": int(row["channels"]),
+        "seconds": float(row["seconds"]),
+        "uses": [
+            {name: use[name].item() for name in ("time", "duration", "frame", "frames", "offset")}
+            for use in file.uses[file.uses["pattern"] == number]
+        ],
+    }
+
+
+def _table(file: EvcFile, chosen: list[int], width: int) -> str:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("number", "kind", "start", "duration", "uses", "in all"):
+        table.add_column(heading, justify="left" if heading == "kind" else "right", no_wrap=True)
+    for number in chosen:
+        row = file.patterns[number]
+        start = time_text(float(row["start"])) if row["frame"] >= 0 else ""
+        times = time_text(float(row["duration"])), str(row["uses"]), time_text(float(row["seconds"]))
+        table.add_row(f"{number:0{width}}", str(row["kind"]), start, *times)
+    console = Console(highlight=False)
+    with console.capture() as text:  # printed by the caller: rich would end the process if the reader went away
+        console.print(table)
+    return "".join(f"{line.rstrip()}\n" for line in text.get().splitlines())
+
+
+def _export(
+    file: EvcFile, chosen: list[int], listing: dict[str, Any], folder: Path, width: int, force: bool
+) -> None:
+    """Write the patterns `chosen`, and then the index; `listing` learns the names of the files."""
+    for row in listing["patterns"]:
+        row["wav"], row["json"] = (f"pattern-{row['number']:0{width}}.{suffix}" for suffix in ("wav", "json"))
+    names = [row[suffix] for row in listing["patterns"] for suffix in ("wav", "json")]
+    for name in [*names, INDEX]:
+        if not force and (folder / name).exists():
+            raise EvcError(f"{folder / name}: exists already; --force replaces it")
+    os.makedirs(folder, exist_ok=True)
+    with progress_bar("exporting", files=True) as progress:
+        # In the order of the track, which decodes it once.
+        for done, row in enumerate(sorted(listing["patterns"], key=lambda row: row["frame"] or 0), 1):
+            _write_wav(file, listing["file"], row["number"], folder / row["wav"], force)
+            occurrences = [_occurrence(file, i) for i in (file.occurrences["pattern"] == row["number"]).nonzero()[0]]
+            found = {"file": listing["file"], "samplerate": file.samplerate} | row | {"occurrences": occurrences}
+            _write_json(found, folder / row["json"], force)
+            if progress:
+                progress(done, len(chosen))
+    _write_json(listing, folder / INDEX, force)
+
+
+def _occurrence(file: EvcFile, index: int) -> dict[str, Any]:
+    """An occurrence, ready for JSON: the fields of `EvcFile.occurrences`, `phase` being a fraction of a frame and
+    `rotation` one of a turn, and the edges of its bands in Hz."""
+    import numpy as np
+
+    from evc.streams.bands import band_edges
+
+    row = file.occurrences[index]
+    gains = row["gains"]
+    used = ~np.isnan(gains)
+    names = ("time", "frame", "lag", "offset", "length", "shift")
+    return {
+        "occurrence": int(index),
+        "use": int(row["use"]),
+        **{name: row[name].item() for name in names},
+        "phase": _turns(row["phase"]),
+        "rotation": _turns(row["rotation"]),
+        "planes": "mid and side" if row["mid_side"] else "channels" if used[:, 0].sum() > 1 else "all channels",
+        "bands": band_edges(file.samplerate, int(row["stride"]), fine=False).round(3).tolist(),
+        "gains": [gains[plane, used[plane]].astype(float).round(6).tolist() for plane in np.flatnonzero(used[:, 0])],
+    }
+
+
+def _turns(phase: complex) -> float:
+    """The angle of a unit complex, in turns from 0 up to 1; exact for the fractions that occur."""
+    return round(math.atan2(phase.imag, phase.real) / (2 * math.pi) * (1 << 16)) % (1 << 16) / (1 << 16)
+
+
+def _write_wav(file: EvcFile, source: str, number: int, path: Path, force: bool) -> None:
+    from evc.output import atomic_output
+    from evc.soundfiles import SoundWriter, chosen_subtype
+
+    with naming(source):
+        audio = file.pattern_audio(number)
+    subtype = chosen_subtype("WAV", file.subtype, None)
+    with atomic_output(path, force) as output:
+        with SoundWriter(output, "WAV", subtype, file.samplerate, audio.shape[1], len(audio), {}) as out:
+            out.write(audio)
+
+
+def _write_json(value: Any, path: Path, force: bool) -> None:
+    from evc.output import atomic_output
+
+    with atomic_output(path, force) as output:
+        output.write(json.dumps(value, indent=1).encode() + b"\n")
