@@ -33,9 +33,9 @@ def stats(files: tuple[str, ...], as_json: bool, as_csv: bool) -> None:
     "bits/symbol" is what the file spends, "model" the entropy of the symbols under the model; a stream's
     bits are its symbols' entropy, and "coder loss" is what the file spends beyond that.
 
-    Of patterns, those with the most sound come first (evc patterns lists all). "bits" is their share of the occurrences
-    and what their dictionary entry takes; "saved" estimates what the spectrum would have cost where they sound, less what
-    is still spent on it there.
+    Of patterns, those with the most sound come first; evc patterns lists all. "bits" is their share of the
+    occurrences, and what their dictionary entry takes. "saved" estimates what the spectrum would have cost where they
+    sound, less what is still spent on it there.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")

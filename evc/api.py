@@ -99,10 +99,10 @@ def encode(
     """Encode `audio`, [frames] or [frames, channels], into the bytes of an .evc file.
 
     Floats have full scale at ±1; uint8, int16 and int32 at the ends of their range. `bitrate` in kbit/s, or
-    `quality` from 0 to 10 (default 6) at a bitrate that varies. With `patterns` "auto" what repeats is coded once
-    where that saves bits, and `effort`, 0 to 9, is spent on finding it; "off" saves the time. `subtype` is what decoding to a sound file
-    restores. `progress` is called with seconds of audio done and in all. Raises InputError for audio or
-    arguments that cannot be encoded.
+    `quality` from 0 to 10 (default 6) at a bitrate that varies. With `patterns` "auto" what repeats is coded
+    once where that saves bits, and `effort`, 0 to 9, is spent on finding it; "off" saves the time. `subtype`
+    is what decoding to a sound file restores. `progress` is called with seconds of audio done and in all.
+    Raises InputError for audio or arguments that cannot be encoded.
     """
     from evc.source import ArraySource
 

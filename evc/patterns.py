@@ -17,7 +17,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from evc.streams.occurrences import COPY
 _BRIDGED = 4  # superframes without a copy that do not end a line
 _SAME_LAG = 1e-3  # s: lags that differ by no more are the same
 _RESOLVED = 0.9  # of a source that has to be copied itself to be followed further back
+_RESOLVED_BANDS = 0.75  # of the bands that are copied from there, likewise
 _SAME_STRETCH = 0.75  # what two stretches have in common, of what they cover together, to be the same
 _PART = 0.9  # of a stretch that lies in a longer one whose part it is
 
@@ -53,14 +54,16 @@ class PatternMap:
     places: list[Place]
 
 
-class _Use(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Use:
     """Frames [begin, end) of the track sound as their source does from frame `root` on: a dictionary entry, or (COPY)
-    the track itself."""
+    the track itself. `bands`: float [planes * bands], for how much of the time each is on."""
 
     begin: int
     end: int
     root: int
     entry: int
+    bands: NDArray[np.float64]
 
 
 @dataclass
@@ -74,6 +77,15 @@ class _Line:
     rows: list[int]
     uses: list[int] = field(default_factory=list)
 
+    def bands(
+        self, begin: int, end: int, begins: NDArray[np.int64], ends: NDArray[np.int64], on: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """For how much of frames [begin, end) each band is on."""
+        rows = np.array(self.rows)
+        overlaps = np.minimum(ends[rows], end) - np.maximum(begins[rows], begin)
+        shares: NDArray[np.float64] = np.maximum(overlaps, 0) @ on[rows] / (end - begin)
+        return shares
+
 
 def read_patterns(container: ContainerReader) -> PatternMap:
     """Find the patterns of a file. Raises what is wrong with the streams concerned; in salvage mode leaves out what is
@@ -83,9 +95,11 @@ def read_patterns(container: ContainerReader) -> PatternMap:
     begins, ends, delays = _spans(container, found, places, entries)
     superframe = c.superframe_length(container.header.samplerate)
     tolerance = round(_SAME_LAG * container.header.samplerate)
-    sounding = (np.nan_to_num(found["gains"]) != 0).any(axis=(1, 2)) & (begins < ends)
+    gains = np.nan_to_num(found["gains"])
+    on = gains.reshape(len(gains), gains.shape[1] * gains.shape[2]) != 0
+    sounding = on.any(axis=1) & (begins < ends)
     lines = _lines(begins, ends, delays, found["pattern"], sounding, _BRIDGED * superframe, tolerance)
-    uses = _find_uses(lines, superframe, container.header.segment_frames)
+    uses = _find_uses(lines, begins, ends, on, superframe, container.header.segment_frames)
     stretches, numbers = _stretches(uses, len(entries))
     patterns = _pattern_array(dictionary, entries, stretches, container.header)
     _count_uses(patterns, uses, numbers, container.header.samplerate)
@@ -166,41 +180,52 @@ class _Roots:
         for bucket in range(use.begin // self._bucket, (use.end - 1) // self._bucket + 1):
             self._known[bucket].append(use)
 
-    def pieces(self, begin: int, end: int) -> list[_Use]:
-        """Frames [begin, end) as stretches with roots: one that is its own root where too little of it is known."""
-        whole = [_Use(begin, end, begin, COPY)]
+    def pieces(self, begin: int, end: int, bands: NDArray[np.float64]) -> list[tuple[int, int, int]]:
+        """Frames [begin, end), of which `bands` are wanted, as stretches [begin, end) with roots: one that is its own
+        root where too little of it is known."""
         buckets = range(begin // self._bucket, (end - 1) // self._bucket + 1)
-        known = {use for bucket in buckets for use in self._known[bucket] if use.begin < end and begin < use.end}
-        found: list[_Use] = []
+        near = {id(use): use for bucket in buckets for use in self._known[bucket] if use.begin < end and begin < use.end}
+        wanted = _RESOLVED_BANDS * bands.sum()
+        known = [use for use in near.values() if np.minimum(use.bands, bands).sum() >= wanted]
+        found: list[tuple[int, int, int]] = []
         at, missing = begin, 0
         while at < end:
             here = [use for use in known if use.begin <= at + self._slack and use.end > at]
             if here:
                 use = max(here, key=lambda use: (min(use.end, end), use.end - use.begin, use.begin))
                 stop = end if use.end + self._slack >= end else use.end
-                found.append(_Use(at, stop, max(0, use.root + at - use.begin), COPY))
+                found.append((at, stop, max(0, use.root + at - use.begin)))
             else:
                 stop = min((use.begin for use in known if use.begin > at), default=end)
                 missing += stop - at
-                found.append(_Use(at, stop, at, COPY))
+                found.append((at, stop, at))
             at = stop
-        return found if missing <= (1 - _RESOLVED) * (end - begin) else whole
+        return found if missing <= (1 - _RESOLVED) * (end - begin) else [(begin, end, begin)]
 
 
-def _find_uses(lines: list[_Line], superframe: int, segment_frames: int) -> list[_Use]:
+def _find_uses(
+    lines: list[_Line],
+    begins: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    on: NDArray[np.bool_],
+    superframe: int,
+    segment_frames: int,
+) -> list[_Use]:
     """The uses that the lines consist of, with their roots; every line learns the numbers of its own."""
     uses: list[_Use] = []
     roots = _Roots(superframe, segment_frames)
     for line in lines:
         first = len(uses)
         if line.entry != COPY:
-            uses.append(_Use(line.begin, line.end, line.begin - line.delay, line.entry))
+            bands = line.bands(line.begin, line.end, begins, ends, on)
+            uses.append(_Use(line.begin, line.end, line.begin - line.delay, line.entry, bands))
         else:
             step = max(line.delay, 1)
             for begin in range(line.begin, line.end, step):
                 end = min(begin + step, line.end)
-                for piece in roots.pieces(begin - step, end - step):
-                    uses.append(_Use(piece.begin + step, piece.end + step, piece.root, COPY))
+                bands = line.bands(begin, end, begins, ends, on)
+                for low, high, root in roots.pieces(begin - step, end - step, bands):
+                    uses.append(_Use(low + step, high + step, root, COPY, bands))
                     roots.add(uses[-1])
         line.uses = list(range(first, len(uses)))
     return uses

@@ -76,13 +76,15 @@ def sound_sources(
         if stream.patterns[row] == COPY:
             found = SoundSource(row, begin, begin + length, int(stream.lags[row]), 0, _ENDLESS)
         else:
-            found = _placed(stream, row, entries, time, context.phase_bits)
+            found = _placed(stream, row, entries, time, context.phase_bits, c.superframe_length(context.samplerate))
         sources.append(found)
-    _check(sources, context)
+    _check(sources, entries, context)
     return sources
 
 
-def _placed(stream: OccurrenceStream, row: int, entries: list[Entry | None], time: int, phase_bits: int) -> SoundSource:
+def _placed(
+    stream: OccurrenceStream, row: int, entries: list[Entry | None], time: int, phase_bits: int, superframe: int
+) -> SoundSource:
     number, offset = int(stream.patterns[row]), int(stream.offsets[row])
     entry = entries[number]
     if entry is None:
@@ -94,14 +96,26 @@ def _placed(stream: OccurrenceStream, row: int, entries: list[Entry | None], tim
     if isinstance(entry.pattern, Excerpt):
         start = entry.pattern.start
         return SoundSource(row, begin, begin + length, delay - (start << phase_bits), start, start + entry.frames)
-    return SoundSource(row, begin, begin + length, delay, 0, entry.frames, number)
+    # The blocks beside it have windows that reach into it by half a superframe at most.
+    reach = superframe // 2
+    return SoundSource(row, begin - reach, begin + length + reach, delay, 0, entry.frames, number)
 
 
-def _check(sources: list[SoundSource], context: StreamContext) -> None:
+def _pattern(source: SoundSource, entries: list[Entry | None]) -> Pattern | None:
+    entry = None if source.entry is None else entries[source.entry]
+    return None if entry is None else entry.pattern
+
+
+def _check(sources: list[SoundSource], entries: list[Entry | None], context: StreamContext) -> None:
     least = c.least_lag(context.samplerate) << context.phase_bits
     if any(source.entry is None and source.delay < least for source in sources):
         raise FormatError("an occurrence repeats what is not yet decoded")
-    edges = sorted([(source.begin, 1) for source in sources] + [(source.end, -1) for source in sources])
+    patterns = [_pattern(source, entries) for source in sources]
+    cells = sum(pattern.levels.size for pattern in patterns if isinstance(pattern, Lattice))
+    if cells > c.MAX_PLACED_CELLS:
+        raise FormatError(f"the lattice patterns of a segment have more than {c.MAX_PLACED_CELLS} cells together")
+    sounding = [one for one, pattern in zip(sources, patterns, strict=True) if not isinstance(pattern, Lattice)]
+    edges = sorted([(source.begin, 1) for source in sounding] + [(source.end, -1) for source in sounding])
     if np.cumsum([step for _, step in edges]).max(initial=0) > c.MAX_SOUNDING:
         raise FormatError(f"more than {c.MAX_SOUNDING} occurrences sound at once")
 

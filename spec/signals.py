@@ -45,10 +45,12 @@ def _encoded(
     length = superframes * c.superframe_length(samplerate)
     header = Header(samplerate, source.channels, source.frames, layers=("spectrum",), segment_frames=length)
     target = io.BytesIO()
-    with ContainerWriter(target, header, tags) as writer:
+    coded = pipeline.encode(source, header, EncodeSettings(quality=quality, patterns="off"), 0)
+    with ContainerWriter(target, coded.header, tags) as writer:
         if note:
             writer.add_optional(b"note", note)
-        pipeline.encode(source, writer, EncodeSettings(quality=quality))
+        for segment in coded.segments:
+            writer.add_segment(segment)
     return target.getvalue()
 
 

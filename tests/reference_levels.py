@@ -16,11 +16,12 @@ Cells = list[list[int]]  # [channels][bands]
 @dataclass
 class Entry:
     """A dictionary entry: where an excerpt starts (None: another kind), its frames, the track of an explicit entry by
-    slot (None: a lattice)."""
+    slot, the cells of a lattice."""
 
     start: int | None
     frames: int
     track: dict[int, Cells] | None = None
+    lattice_cells: int = 0
 
 
 @dataclass
@@ -33,8 +34,14 @@ class Source:
     entry: Entry | None  # None: the file's own past
     gains: list[list[int | None]] = field(default_factory=list)
 
+    @property
+    def cells(self) -> int:
+        return self.entry.lattice_cells if self.entry else 0
 
-def sources(found: dict[str, list], entries: list[Entry], start: int, phase_bits: int) -> list[Source]:
+
+def sources(
+    found: dict[str, list], entries: list[Entry], start: int, phase_bits: int, superframe: int
+) -> list[Source]:
     """What `reference_streams.occurrences` found, in a segment that starts at frame `start`; section 7.2."""
     result = []
     for row, own_time in enumerate(found["times"]):
@@ -48,15 +55,19 @@ def sources(found: dict[str, list], entries: list[Entry], start: int, phase_bits
         a = entry.start or 0
         delay = time - (a + offset) * 2**phase_bits
         end = begin + (length or entry.frames - offset)
-        past = entry.start is not None
-        result.append(Source(begin, end, delay, a, a + entry.frames, None if past else entry, gains))
+        if entry.start is not None:
+            result.append(Source(begin, end, delay, a, a + entry.frames, None, gains))
+            continue
+        reach = superframe // 2
+        result.append(Source(begin - reach, end + reach, delay, 0, entry.frames, entry, gains))
     return result
 
 
 def allowed(found: list[Source], superframe: int, phase_bits: int) -> bool:
     late = [s for s in found if s.entry is None and s.delay < (2 * superframe + LEAST_MARGIN) * 2**phase_bits]
-    most = max((sum(s.begin <= other.begin < s.end for s in found) for other in found), default=0)
-    return not late and most <= 16
+    counted = [s for s in found if not s.cells]
+    most = max((sum(s.begin <= other.begin < s.end for s in counted) for other in counted), default=0)
+    return not late and most <= 16 and sum(s.cells for s in found) <= 4_194_304
 
 
 def dependencies(found: list[Source], superframe: int, phase_bits: int, index: int, length: int) -> set[int]:
@@ -96,6 +107,7 @@ class GroupTrack:
         self.sources: list[Source] = []
         self.stride, self.resolution, self.mid_side = 0, 1, False
         self.next = 0
+        self.q: list[Cells] = []  # of the next block, by slot
 
     def segment(
         self, found: list[Source], band_stride: int = 0, gain_resolution: int = 1, mid_side: bool = False
@@ -124,18 +136,19 @@ class GroupTrack:
             return NOTHING
         if source.entry is None:
             return self.rows[j][channel][band] + rise
-        track = source.entry.track
-        if track is None or j not in track:
-            return NOTHING
-        of_entry = track[j]
+        assert source.entry.track is not None, "lattices bring nothing"
+        of_entry = source.entry.track[j]
         return of_entry[self.channels[channel] % len(of_entry)][band] + rise
 
-    def block(self, depth: int, levels: list[list[int]] | None, bands: Bands | None) -> Cells | None:
-        """Take in a block with levels [channels][bands] (None: of a silent superframe); returns P."""
-        count = 16 >> depth
-        begin, end = self.next * self.slot, (self.next + count) * self.slot
-        sounding = [s for s in self.sources if s.begin < end and s.end > begin]
-        q = [
+    def covering(self, depth: int) -> list[Source]:
+        """The sources that cover the next block: section 9.5."""
+        begin, end = self.next * self.slot, (self.next + (16 >> depth)) * self.slot
+        return [s for s in self.sources if s.begin < end and s.end > begin and not s.cells]
+
+    def brings(self, depth: int, bands: Bands | None, alone: bool = False) -> Cells:
+        """P of the next block, [channels][bands]: what is known before its own levels. Without bands none."""
+        sounding = [] if alone else self.covering(depth)
+        self.q = [
             [
                 [
                     min(max([NOTHING, *(self.cell(s, slot, c, a) for s in sounding)]), LOUDEST)
@@ -143,24 +156,30 @@ class GroupTrack:
                 ]
                 for c in range(len(self.channels))
             ]
-            for slot in range(self.next, self.next + count)
+            for slot in range(self.next, self.next + (16 >> depth))
         ]
-        self.next += count
-        result: Cells | None = None
-        if bands is not None:
-            assert levels is not None
-            result = [[NOTHING] * bands.count for _ in self.channels]
-        for slot, row in zip(range(self.next - count, self.next), q, strict=True):
-            self.rows[slot] = [list(cells) for cells in row]
-        if result is None or bands is None or levels is None:
-            return None
-        for c in range(len(self.channels)):
-            for b in range(bands.count):
-                inside = [a for a, edge in enumerate(self.full[:-1]) if bands.units[b] <= edge < bands.units[b + 1]]
-                widths = [self.full[a + 1] - self.full[a] for a in inside]
-                over_time = [mean([row[c][a] for row in q], [1] * count) for a in inside]
-                result[c][b] = mean(over_time, widths)
-                for slot in range(self.next - count, self.next):
-                    for a in inside:
-                        self.rows[slot][c][a] = max(self.rows[slot][c][a], levels[c][b])
-        return result
+        return [[self.of_band(c, self.inside(bands, b)) for b in range(bands.count)] if bands else []
+                for c in range(len(self.channels))]  # fmt: skip
+
+    def inside(self, bands: Bands, b: int) -> list[int]:
+        """The full bands in a band."""
+        return [a for a, edge in enumerate(self.full[:-1]) if bands.units[b] <= edge < bands.units[b + 1]]
+
+    def of_band(self, c: int, inside: list[int]) -> int:
+        widths = [self.full[a + 1] - self.full[a] for a in inside]
+        return mean([mean([row[c][a] for row in self.q], [1] * len(self.q)) for a in inside], widths)
+
+    def takes(self, levels: list[list[int]], bands: Bands | None) -> None:
+        """The levels [channels][bands] of the block that `brings` was asked for."""
+        for row in self.q:
+            self.rows[self.next] = [list(cells) for cells in row]
+            for c in range(len(self.channels)):
+                for b in range(bands.count if bands else 0):
+                    for a in self.inside(bands, b):
+                        self.rows[self.next][c][a] = max(row[c][a], levels[c][b])
+            self.next += 1
+
+    def silent(self) -> None:
+        """A superframe of which nothing is coded."""
+        self.brings(0, None)
+        self.takes([], None)

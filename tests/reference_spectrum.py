@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from reference_coder import ReferenceDecoder, normalised
+from reference_streams import FLAGS, Context, unsigned, update_all
 
 TABLES = Path(__file__).parent.parent / "spec" / "tables" / "spectrum.npz"
 FINE = [*range(11), 12, 14, 16, 18, 20, 22, 25, 28, 32, 36, 41, 46, 52, 59, 67, 76, 87, 100, 115, 132, 152, 176, 216]
@@ -103,6 +104,10 @@ class GroupDecoder:
         self.depth_before = self.deepest = 0
         self.last: dict | None = None
         self.coded: list[tuple[Ints, int, int, int]] = []  # coefficients of a channel, bin, symbol, shift
+        self.alone = 0
+        self.left_flags = [Context(2048) for _ in range(24)]
+        self.left_heights = [Context() for _ in range(4)]
+        self.left_past = [[0] * self.layouts[0].count for _ in range(channels)]
 
     def superframe(self) -> list[dict]:
         if self.graded:
@@ -120,6 +125,12 @@ class GroupDecoder:
             memory.align(depth, self.layouts)
         self.static = [32 * (d == depth) for d in range(5)] + [16 * (self.depth_before - depth)]
         bands = self.layouts[depth]
+        nothing = [[-494] * bands.count for _ in range(self.channels)]
+        alone = predicted = False
+        if self.track and self.track.covering(depth):
+            alone = bool(self.decoder.symbol(normalised([[63, 1], [1, 1]][self.alone])))
+            self.alone, predicted = int(alone), not alone
+        brought = self.track.brings(depth, bands, alone) if self.track else nothing
         held = 0
         if self.last and self.last["depth"] == depth:
             held = self.decoder.symbol(row_of("hold.table", 2 * depth + self.last["held"]))
@@ -127,23 +138,31 @@ class GroupDecoder:
         if not held:
             if self.channels == 2:
                 self.decode_modes()
-            for channel in range(self.channels):
-                energies.append(self.decode_energies(channel, bands, energies))
-        steps = self.steps(bands, energies)
+            if predicted:
+                energies = self.decode_left_energies(bands, self.steps(bands, brought))
+            else:
+                for channel in range(self.channels):
+                    energies.append(self.decode_energies(channel, bands, energies))
+        own = [[-448 + 46 * (energy - 1) for energy in channel] for channel in energies]
+        if self.track:
+            self.track.takes(own, bands)
+        heard = [list(map(max, one, other)) for one, other in zip(own, brought, strict=True)]
+        steps = self.steps(bands, heard)
         coefficients = [[0] * bands.bins for _ in range(self.channels)]
         loud: Ints = []
         for channel, (memory, new) in enumerate(zip(self.memories, energies, strict=True)):
-            levels = [-448 + 46 * (energy - 1) for energy in new]
+            levels = own[channel]
             audible = [band for band in range(bands.count) if new[band] > 0]
             loud = self.decode_coefficients(
                 channel, bands, levels, steps[channel], audible, coefficients[channel], loud
             )
-            memory.energies = [[4 * energy for energy in new], memory.energies[0]]
+            known = [clip((level + 448) // 46 + 1, 0, 47) for level in heard[channel]] if predicted else new
+            memory.energies = [[4 * energy for energy in known], memory.energies[0]]
             memory.amplitudes = [loud[1:-1], memory.amplitudes[0]]
         self.depth_before = depth
         modes = list(self.modes) if self.channels == 2 else [0] * self.coarse_bands
         self.last = {"depth": depth, "held": held, "modes": modes, "energies": energies}
-        return self.last | {"coefficients": coefficients, "offset": self.offset}
+        return self.last | {"coefficients": coefficients, "offset": self.offset, "alone": alone}
 
     def decode_modes(self) -> None:
         modes = list(self.modes)
@@ -183,12 +202,48 @@ class GroupDecoder:
                 now[b] = energy
         return [now[b] for b in range(bands.count)]
 
-    def steps(self, bands: Bands, energies: list[Ints]) -> list[Ints]:
-        levels = [[-448 + 46 * (energy - 1) for energy in channel] for channel in energies]
-        if self.track:
-            depth = self.layouts.index(bands)
-            brought = self.track.block(depth, levels, bands)
-            levels = [list(map(max, one, other)) for one, other in zip(levels, brought, strict=True)]
+    def decode_left_energies(self, bands: Bands, steps: list[Ints]) -> list[Ints]:
+        """Section 9.7, predicted blocks; `steps` are those of the patterns alone."""
+        energies: list[Ints] = []
+        fine = self.layouts[0].units
+        for channel in range(self.channels):
+            past = self.left_past[channel]
+            contexts = []
+            for b in range(bands.count):
+                other = int(energies[0][b] > 0) if channel else 2
+                contexts.append(past[fine.index(bands.units[b])] + 2 * other)
+            on = [0] * bands.count
+            for first in (0, 1):
+                at = range(first, bands.count, 2)
+                used = []
+                for b in at:
+                    above = b + 1 if b + 1 < bands.count else b - 1
+                    used.append(self.left_flags[6 + 6 * (on[b - 1] + on[above]) + contexts[b] if first else contexts[b]])
+                bits = [self.decoder.symbol(FLAGS[min(context.average >> 7, 31)]) for context in used]
+                update_all(used, bits, 4096)
+                for b, bit in zip(at, bits, strict=True):
+                    on[b] = bit
+            for a, unit in enumerate(fine[:-1]):
+                past[a] = on[max(b for b in range(bands.count) if bands.units[b] <= unit)]
+            places = [b for b in range(bands.count) if on[b]]
+            heights: dict[int, int] = {}
+            for first in (0, 1):
+                at = range(first, len(places), 2)
+                context = self.left_heights[2 * first + channel]
+                values = unsigned(self.decoder, [context] * len(at), order=0) if at else []
+                for i, value in zip(at, values, strict=True):
+                    z = -(value + 1) // 2 if value % 2 else value // 2
+                    beside = heights.get(i + 1, heights[i - 1]) if first else 0
+                    heights[i] = z + ((heights[i - 1] + beside) >> 1 if first else 1)
+            row = [0] * bands.count
+            for i, b in enumerate(places):
+                row[b] = clip((steps[channel][b] + 448) // 46 + 1, 1, 47) + heights[i]
+                assert 1 <= row[b] <= 47, "malformed"
+            energies.append(row)
+        return energies
+
+    def steps(self, bands: Bands, levels: list[Ints]) -> list[Ints]:
+        """From the levels of all that is heard, [channels][bands]."""
         loudest = [max(channel[b] for channel in levels) for b in range(bands.count)]
         spreading, offset = arrays()[f"{bands.name}.spreading"], arrays()[f"{bands.name}.offset"]
         spread = [max(loudest[o] - spreading[b][o] for o in range(bands.count)) for b in range(bands.count)]
@@ -262,7 +317,7 @@ def spectrum(
         groups.append({"gain": gain, "coarse_bands": coarse_bands, "superframes": []})
         if not coarse_bands:
             for _ in range(count if track else 0):
-                track.block(0, None, None)
+                track.silent()
             continue
         group = GroupDecoder(decoder, min(2, channels - first), gain, coarse_bands, units, track)
         groups[-1]["superframes"] = [group.superframe() for _ in range(count)]

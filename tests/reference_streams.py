@@ -38,11 +38,11 @@ def update_all(contexts: list[Context], values: list[int], unit: int) -> None:
         context.update(unit, [v for v, other in zip(values, contexts, strict=True) if other is context])
 
 
-def unsigned(decoder: ReferenceDecoder, contexts: list[Context]) -> list[int]:
+def unsigned(decoder: ReferenceDecoder, contexts: list[Context], order: int = 3) -> list[int]:
     rows = [max([r for r in range(24) if MEANS[r] <= context.average], default=0) for context in contexts]
     symbols = [decoder.symbol(MAGNITUDES[row]) for row in rows]
     update_all(contexts, symbols, 256)
-    escaped = iter(decoder.golomb([3] * symbols.count(23)))
+    escaped = iter(decoder.golomb([order] * symbols.count(23)))
     return [23 + next(escaped) if symbol == 23 else symbol for symbol in symbols]
 
 

@@ -114,7 +114,7 @@ def test_accounts() -> None:
     decoder = SegmentDecoder(reader(chained()))
     for index in (7, 2, 8):
         accounts: dict = {}
-        assert_decoded(decoder.accounted(index, accounts), all_at_once()[index])
+        assert_decoded(decoder.accounted(index, accounts)[0], all_at_once()[index])
         assert accounts.keys() == all_at_once()[index].keys()
 
 

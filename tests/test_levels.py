@@ -128,14 +128,22 @@ class Case:
         if not coarse_bands:
             ours.skip()
             for _ in range(3):
-                reference.block(0, None, None)
+                reference.silent()
         geometry = layout.geometry(self.superframe, max(coarse_bands, 1))
         for depth in [0, 1, 2, 3, 4, 4, 4, 4, 3, 2, 1] if coarse_bands else []:
             bands = geometry.layouts[depth]
             residual = self.random.integers(SILENT, LOUDEST // 2, (self.sizes[group], bands.bands))
-            found = ours.block(depth, residual, bands)
             plain = Bands(depth, int(geometry.layouts[-1].edges[-1]))
-            brought = reference.block(depth, residual.tolist(), plain)
+            covered = ours.sounds(depth)
+            assert covered == bool(reference.covering(depth))
+            alone = bool(covered and self.random.random() < 0.3)
+            known = None if alone else ours.next(depth, bands)
+            assert (known is not None) == (covered and not alone)
+            found = ours.block(depth, residual, bands)
+            brought = reference.brings(depth, plain, alone)
+            if known is not None:
+                np.testing.assert_array_equal(known, brought)
+            reference.takes(residual.tolist(), plain)
             np.testing.assert_array_equal(found, np.maximum(residual, brought))
         rows = [reference.rows[ours.start + slot] for slot in range(3 * SLOTS)]
         np.testing.assert_array_equal(ours.track, rows)
@@ -172,7 +180,42 @@ def test_a_look_ahead_changes_nothing() -> None:
     past = {0: [np.random.default_rng(0).integers(SILENT, LOUDEST, (48, 1, full.fine_bands)).astype(np.int16)]}
     copy = LevelSource(start, start + 1024, 2500, 0, 1 << 62, np.zeros((1, full.fine_bands), np.int64))
     group = SegmentLevels(context, start, [copy], past, 3 * 1024).groups[0]
-    bands = full.layouts[0]
+    bands, nothing = full.layouts[0], np.full((1, full.fine_bands), SILENT)
     early = group.brought(0, 0, bands)
     assert early is not None and group.brought(16, 0, bands) is None
-    np.testing.assert_array_equal(group.block(0, np.full((1, bands.bands), SILENT), bands), early)
+    assert group.sounds(0)
+    np.testing.assert_array_equal(group.next(0, bands), early)
+    np.testing.assert_array_equal(group.block(0, nothing, bands), early)
+    assert not group.sounds(0) and group.next(0, bands) is None
+
+
+def test_a_block_left_alone_takes_nothing_in() -> None:
+    context, start = StreamContext(8_000, 1, 3 * 1024), 3 * 1024
+    full = layout.full_geometry(1024)
+    past = {0: [np.random.default_rng(0).integers(0, LOUDEST, (48, 1, full.fine_bands)).astype(np.int16)]}
+    copy = LevelSource(start, start + 1024, 2500, 0, 1 << 62, np.zeros((1, full.fine_bands), np.int64))
+    group = SegmentLevels(context, start, [copy], past, 3 * 1024).groups[0]
+    bands, nothing = full.layouts[1], np.full((1, full.layouts[1].bands), SILENT)
+    assert group.sounds(1)
+    np.testing.assert_array_equal(group.block(1, nothing, bands), nothing)
+    assert (group.track[:8] == SILENT).all()
+    assert group.sounds(1) and group.next(1, bands) is not None
+    assert (group.block(1, nothing, bands) > 0).all() and (group.track[8:16] >= 0).all()
+
+
+def test_writing_again_what_was_tried() -> None:
+    """An encoder that begins anew brings about the same track."""
+    case = Case(8_000, 1, 5)
+    levels = SegmentLevels(case.context, case.frames, case.sources(case.frames)[1], {0: [
+        case.random.integers(SILENT, LOUDEST, (48, 1, case.full.fine_bands)).astype(np.int16)]}, case.frames)  # fmt: skip
+    group, bands = levels.groups[0], case.full.layouts[0]
+    residual = case.random.integers(SILENT, LOUDEST // 2, (3, 1, bands.bands))
+    results, tracks = [], []
+    for _ in range(2):
+        for one in residual:
+            group.next(0, bands)
+            results.append(group.block(0, one, bands))
+        tracks.append(group.track.copy())
+        group.restart()
+    np.testing.assert_array_equal(results[:3], results[3:])
+    np.testing.assert_array_equal(*tracks)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evc import constants as c
 from evc.coder import FrequencyTable
 from evc.errors import FormatError
-from evc.streams.port import Port, Values
+from evc.streams.port import Port, SymbolPort, Values
 
 Contexts = NDArray[np.integer] | int
 
@@ -92,7 +92,7 @@ class Scales(_Averages):
     def __init__(self, contexts: int, initial: int | Values = c.SCALE_ONE) -> None:
         super().__init__(contexts, c.SCALE_ONE, initial)
 
-    def unsigned(self, port: Port, values: Values, at: Contexts, kind: str) -> Values:
+    def unsigned(self, port: SymbolPort, values: Values, at: Contexts, kind: str) -> Values:
         """Code integers from 0 to 2**31 - 1 under the contexts `at`."""
         limited = np.minimum(values, c.SCALE_ESCAPE)
         row = _ROW_OF_MEAN[self.average[at]]
@@ -121,7 +121,7 @@ class Flags(_Averages):
     def __init__(self, contexts: int) -> None:
         super().__init__(contexts, c.FLAG_ONE, c.FLAG_ONE // 2)
 
-    def code(self, port: Port, values: Values, at: Contexts, kind: str) -> Values:
+    def code(self, port: SymbolPort, values: Values, at: Contexts, kind: str) -> Values:
         """Code bits under the contexts `at`."""
         row = np.minimum(self.average[at] * c.FLAG_ROWS // c.FLAG_ONE, c.FLAG_ROWS - 1)
         bits = port.symbols(values, _FLAGS, row if isinstance(at, np.ndarray) else int(row), kind)

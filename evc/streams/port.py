@@ -17,19 +17,23 @@ from evc.constants import PIECE_BITS
 Values = NDArray[np.integer]
 
 
-class Port(Protocol):
-    """`kind` names what the symbols are for, in the report of bits."""
+class SymbolPort(Protocol):
+    """What adaptive integers need. `kind` names what the symbols are for, in the report of bits."""
+
+    def symbols(self, values: Values, table: FrequencyTable, rows: Values | int, kind: str) -> Values: ...
+
+    def golomb(self, values: Values, order: int, kind: str) -> Values: ...
+
+
+class Port(SymbolPort, Protocol):
+    """What the streams of few symbols need."""
 
     @property
     def writing(self) -> bool: ...
 
-    def symbols(self, values: Values, table: FrequencyTable, rows: Values | int, kind: str) -> Values: ...
-
     def uniform(self, values: Values, size: Values | int, kind: str) -> Values: ...
 
     def bits(self, values: Values, widths: Values | int, kind: str) -> Values: ...
-
-    def golomb(self, values: Values, order: int, kind: str) -> Values: ...
 
     def field(self, value: int, width: int, kind: str = "header") -> int:
         """One unsigned number of `width` bits."""

@@ -30,9 +30,14 @@ class LeftEnergies:
         self._scales = Scales(4)
         self._past = np.zeros((channels, fine_bands), np.int64)  # 1 where the block before had an energy
 
-    def code(self, port: _Port, energies: NDArray[np.int64], steps: NDArray[np.int64], bands: layout.BandLayout) -> None:
-        """Code `energies` [channels, bands], written into by a reading port. steps: log step sizes that what the patterns
-        bring would have, of the same shape. Raises DamagedError for an energy out of range."""
+    def code(
+        self, port: _Port, energies: NDArray[np.int64], steps: NDArray[np.int64], bands: layout.BandLayout
+    ) -> None:
+        """Code `energies` [channels, bands], written into by a reading port.
+
+        steps: log step sizes that what the patterns bring would have, of the same shape. Raises DamagedError for an
+        energy out of range.
+        """
         reference = np.clip((steps - c.ENERGY_FLOOR) // c.ENERGY_STEP + 1, 1, c.ENERGY_MAX)
         other = np.full(bands.bands, 2)
         for channel, row in enumerate(energies):
@@ -81,8 +86,6 @@ class LeftEnergies:
 
 class _Symbols:
     """The spectrum stream's port as adaptive integers see it."""
-
-    writing = True
 
     def __init__(self, port: _Port) -> None:
         self._port = port

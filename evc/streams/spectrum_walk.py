@@ -22,16 +22,15 @@ Positions = NDArray[np.int64]
 
 HALF_ENERGY = c.ENERGY_RESIDUALS // 2
 # The offset of a superframe, by that of the one before.
-_OFFSETS = FrequencyTable(
-    1 + (c.SAME_OFFSET_WEIGHT - 1) * np.eye(c.SPECTRUM_OFFSETS, dtype=np.int64)
-)
+_OFFSETS = FrequencyTable(1 + (c.SAME_OFFSET_WEIGHT - 1) * np.eye(c.SPECTRUM_OFFSETS, dtype=np.int64))
 
 
 @dataclass
 class Block:
     """One block of all channels of a group: stereo modes [coarse bands], energies [channels, bands] and signed
     quantised coefficients [channels, bins]. A `held` block has the modes and energies of the block before, whose
-    depth it shares. No pattern sounds in a block that is `alone`. The walk leaves the log step sizes in `steps` int64 [channels, bands]."""
+    depth it shares. No pattern sounds in a block that is `alone`. The walk leaves the log step sizes in `steps` int64
+    [channels, bands]."""
 
     depth: int
     modes: Integers

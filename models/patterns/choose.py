@@ -29,8 +29,8 @@ BAND_STRIDE = 2  # coarse bands in a band of gains
 UNCODED = 0.15  # power, in squared steps, of what is not worth coding: its noise is inherited from what is copied
 COPY_BITS = 16.0  # a copy of a recent lag: its time, lag and length ...
 NEW_LAG_BITS = 20.0  # ... and what a new lag costs more
-BAND_BITS = 1.0  # a band that is on
-GAIN_BITS = 1.5  # a gain other than 1
+BAND_BITS = 2.0  # a band that is on
+GAIN_BITS = 3.0  # a gain other than 1
 SEARCHED_GAINS = (0, -2, -4, 1)  # levels tried in the search for spans, in 1/DEFAULT_GAIN_RESOLUTION octave
 GAINS = np.arange(-12, 5)  # levels tried for a copy that is chosen
 LEAST_SAVED = 30.0  # bits that a copy has to save at all
@@ -120,6 +120,15 @@ class Chooser:
         predicted = self._signal(target - left / inverse, signal.shape) if copies else None
         return Choice(copies, predicted, self._by_superframe(plain), self._by_superframe(bits))
 
+    def noise(self, signal: Signal, decoded: Signal, gain: int) -> float:
+        """Mean power of the error of `decoded`, in the squared steps that `signal` has at a gain without patterns. Both
+        float32 [channels, samples], with one superframe of context on both sides."""
+        count = signal.shape[1] // self.superframe - 2
+        target = self._spectra(to_planes(signal), count)
+        error = self._spectra(to_planes(decoded - signal), count)
+        error *= self._inverse_steps(target, gain, np.zeros(count, np.int64))
+        return float(np.mean(self._energies(error, error) / self.widths))
+
     def _spectra(self, planes: Signal, count: int) -> Signal:
         return uniform_spectra(planes, self.superframe, count * self.superframe, self.size)
 
@@ -180,7 +189,8 @@ class Chooser:
         plain = self._plain_cost(own, heard)
         lags = list(candidates)
         products = {
-            lag: (self._energies(left, spectra), self._energies(spectra, spectra)) for lag, spectra in candidates.items()
+            lag: (self._energies(left, spectra), self._energies(spectra, spectra))
+            for lag, spectra in candidates.items()
         }
         count = left.shape[1] // PER_SUPERFRAME
         best = np.full((count, count + 1), -np.inf)  # bits saved by a copy from a to b

@@ -9,7 +9,7 @@ Signal = NDArray[np.float32]
 
 RATE_FACTOR = np.float32(6.0)  # bits of a coefficient: log2(1 + this * its power in squared steps) / 2
 CODED_NOISE = np.float32(0.25)  # power of the noise of coded coefficients, in squared steps
-NOISE_BITS = np.float32(4.0)  # what noise of one squared step more is worth
+NOISE_BITS = np.float32(8.0)  # what noise of one squared step more is worth
 STEP_EXPONENT = np.float32(0.72)  # of a squared step in the power that it follows
 FILLED = np.float32(1.5)  # power of the noise of a coefficient that is replaced by noise, by its own
 QUIET = np.float32(0.1)  # squared steps, below which it does not matter how quiet a coefficient is
@@ -31,8 +31,8 @@ def plain_cost(heard: Signal, widths: Signal) -> Signal:
 def cost(left: Signal, heard: Signal, brought: Signal, widths: Signal) -> Signal:
     """The same where patterns have `brought` sound to a band and something is `left`.
 
-    Steps should follow what is `heard`, and do follow what is brought or left if that is louder. All are energies in the
-    squared steps that they should have.
+    Steps should follow what is `heard`, and do follow what is brought or left if that is louder. All are energies in
+    the squared steps that they should have.
     """
     louder = np.maximum(left, brought) / np.maximum(heard, QUIET * widths)
     coded = CODED_NOISE * widths * np.maximum(louder, 1) ** STEP_EXPONENT

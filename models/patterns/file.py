@@ -15,13 +15,14 @@ from evc.models.patterns.reuse import Inheritance, importance, mean_noise, step_
 from evc.models.patterns.search import LagSearch
 from evc.models.progress import Progress, forward, stage
 from evc.models.residual.encoder import SegmentAnalyser
-from evc.models.residual.file import PlainCoder, word_bytes
+from evc.models.residual.file import word_bytes
 from evc.models.residual.rate import ACCEPTED, GainSearch, segment_gain
 from evc.segment import Segment
 
 SPAN_SEGMENTS = 64  # how far back copies reach: bounds the memory of encoder and decoder
 LEAST_SHARE = 0.01  # of a file's bits that patterns have to save, by estimate, to be worth a second pass ...
-SURE_SHARE = 0.1  # ... and to be kept without a look at the file without them
+SURE_SHARE = 0.4  # ... and to be kept without a look at the file without them
+NOISE_EXPONENT = 0.8  # of the noise, in what a file takes at equal noise
 CORRECTIONS = 2  # passes for a bitrate after the second
 RISE = 0.35  # of the gain's rise at which the mean noise would stay: where nothing repeats, the ear hears all of it
 LAYERS = (1, 1, 2, 2, 3, 3, 3, 3, 4, 4)  # copies that sound at once, by effort
@@ -58,8 +59,9 @@ class PatternEncoder:
         offsets, rise = self._reuse(segments)
         coded = self._pass(planned + rise, offsets, stage(progress, 2, 4))
         if share < SURE_SHARE:
-            plain = PlainCoder(self.analyser, self.header)
-            if word_bytes(plain.segments(planned, stage(progress, 3, 4))) <= word_bytes(one.segment for one in coded):
+            plain = self._plain(stage(progress, 3, 4))
+            coded = min(coded, plain, key=_burden)
+            if coded is plain:
                 return None
         return self._encoded(coded)
 
@@ -75,16 +77,15 @@ class PatternEncoder:
         search.probed(word_bytes(one.segment for one in segments))
         search = GainSearch(search.gain + rise, target)
         nearest: list[CodedSegment] = []
-        best, distance = 0.0, float("inf")
+        distance = float("inf")
         for number in range(1 + CORRECTIONS):
-            gain = search.gain
-            coded = self._pass(gain, offsets, stage(progress, 2 + number, passes))
+            coded = self._pass(search.gain, offsets, stage(progress, 2 + number, passes))
             search.probed(word_bytes(one.segment for one in coded))
             if abs(search.error()) < distance:
-                nearest, distance, best = coded, abs(search.error()), gain
+                nearest, distance = coded, abs(search.error())
             if distance <= ACCEPTED:
                 break
-        if share < SURE_SHARE and PlainCoder(self.analyser, self.header).sampled_gain(target) <= best - rise:
+        if share < SURE_SHARE and _burden(self._plain(None)) <= _burden(nearest):
             return None
         return self._encoded(nearest)
 
@@ -106,12 +107,15 @@ class PatternEncoder:
         share = 1 - sum(one.bits.sum() for one in segments) / max(plain, 1.0)
         return (segments, float(share)) if share >= LEAST_SHARE else None
 
-    def _pass(
-        self, gain: float, offsets: NDArray[np.int64], progress: Progress | None
-    ) -> list[CodedSegment]:
-        coder = SegmentCoder(
-            self.analyser, self.header, self.lags, offsets, LAYERS[self.effort], SPAN_SEGMENTS
-        )
+    def _plain(self, progress: Progress | None) -> list[CodedSegment]:
+        """The segments at the planned gain without any copy."""
+        lags, self.lags = self.lags, [[]] * self.analyser.superframes
+        coded = self._pass(float(self.analyser.gain), np.zeros(self.analyser.superframes, np.int64), progress)
+        self.lags = lags
+        return coded
+
+    def _pass(self, gain: float, offsets: NDArray[np.int64], progress: Progress | None) -> list[CodedSegment]:
+        coder = SegmentCoder(self.analyser, self.header, self.lags, offsets, LAYERS[self.effort], SPAN_SEGMENTS)
         coded = []
         for index in range(self.header.segments):
             coded.append(coder.code(index, segment_gain(gain, index)))
@@ -139,7 +143,12 @@ class PatternEncoder:
         for segment in segments:
             depths.append(1 + max((depths[other] for other in segment.dependencies), default=-1))
         spans = [segment.index - other for segment in segments for other in segment.dependencies]
-        header = replace(
-            self.header, reference_depth=max(depths, default=0), reference_span=max(spans, default=0)
-        )
+        header = replace(self.header, reference_depth=max(depths, default=0), reference_span=max(spans, default=0))
         return Encoded(header, segments)
+
+
+def _burden(coded: list[CodedSegment]) -> float:
+    """Log of the bytes that a file would take at some standard noise."""
+    size = sum(len(one.segment.write()) for one in coded)
+    noise = float(np.mean([one.noise for one in coded]))
+    return float(np.log(size) + NOISE_EXPONENT * np.log(max(noise, 1e-9)))

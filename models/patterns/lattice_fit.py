@@ -68,10 +68,10 @@ def refined(target: torch.Tensor, fit: Fit, what: set[str], steps: int, price: f
         if gates is not None:
             magnitudes = _with(fit, leaves).values.abs()
             value = value + price * (torch.sigmoid(gates) + magnitudes / scale).sum()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)
     found = current()
     return Fit(found.patterns.detach(), found.ids, found.corners.detach(), found.values.detach())
 

@@ -152,8 +152,8 @@ def quantise(
 
 
 def worth_coding(ratio: Spectra, starts: Positions) -> NDArray[np.float32]:
-    """By how much [..., bands] coding coefficients of |value| / step `ratio` [..., bins] lowers squared error + LAMBDA *
-    bits, about."""
+    """By how much [..., bands], about, coding coefficients of |value| / step `ratio` [..., bins] lowers squared error +
+    LAMBDA * bits."""
     nearest = np.floor(ratio + np.float32(0.5))
     bits = np.where(nearest > 0, BITS_OF_ONE + BITS_PER_OCTAVE * np.log2(np.maximum(nearest, 1)), 0)
     saved = nearest * (2 * ratio - nearest) - np.float32(LAMBDA) * bits.astype(np.float32)

@@ -1,0 +1,151 @@
+"""One channel group of a segment in closed loop: what copies bring is subtracted, what is left is quantised, and what
+the decoder then has goes to the timeline that later copies read."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants as c
+from evc.models.patterns.cost import cost, plain_cost
+from evc.models.patterns.sounding import Prediction, Sounding, predict
+from evc.models.patterns.timeline import Signal, Timeline
+from evc.models.residual import analysis
+from evc.models.residual.encoder import BlockSpectra, analyse_spectra
+from evc.models.residual.quantise import LAMBDA, GroupQuantiser, Quantiser, worth_coding
+from evc.models.residual.synthesis import BlockRun, coarse_of_band, residual_spectra
+from evc.streams import spectrum_layout as layout
+from evc.streams.levels import GroupLevels
+from evc.streams.spectrum import Group
+from evc.streams.spectrum_model import spectrum_model
+from evc.streams.spectrum_steps import step_logs
+
+ALONE_BITS = 6.0  # that patterns leave a block alone
+LEFT_OUT_BITS = 20.0  # what an energy, a flag and the contexts spoilt cost, in a predicted band
+
+
+class GroupCoder:
+    """Codes one channel group of one segment.
+
+    gain: log step in 1/64 octave; offsets int [superframes]: by how many quarters of an octave the steps of each are
+    finer; channels: of the group in the file; sounding: the copies; levels: what they bring.
+    """
+
+    def __init__(
+        self,
+        geometry: layout.Geometry,
+        gain: int,
+        offsets: NDArray[np.int64],
+        channels: slice,
+        timeline: Timeline,
+        sounding: list[Sounding],
+        levels: GroupLevels,
+    ) -> None:
+        self.geometry, self.gain, self.channels = geometry, gain, channels
+        self.size = geometry.superframe
+        self._offsets, self._timeline, self._sounding, self._levels = offsets, timeline, sounding, levels
+        self._first = 0
+
+    def code(self, whole: BlockRun, signal: Signal) -> Group:
+        """Code the superframes of `whole`. signal: float32 [channels, samples] with two superframes of context on both
+        sides, 16-bit units."""
+        self._first, count = whole.first, len(whole.partitions)
+        silent = not self._sounding and not signal[:, self.size : -self.size].any()
+        if silent and whole.partitions[0] == (0,):  # which the segment before relies on
+            self._timeline.put(BlockRun(self.size, whole.first, [(0,)] * count), {})
+            self._levels.skip()
+            return Group(0, 0)
+        graded = [int(offset) for offset in self._offsets] if self._offsets.any() else []
+        group = Group(self.gain, self.geometry.coarse_bands, [], graded)
+        quantiser = GroupQuantiser(
+            self.geometry, len(signal), self.gain, spectrum_model(), Quantiser(), bool(graded), self._levels
+        )
+        for start, end in self._runs(whole.first, count):
+            run = whole.part(start, end)
+            prediction = predict(run, self._sounding, self._timeline, self.channels)
+            self._quantise(run, prediction, signal, group, quantiser)
+            blocks = [block for superframe in group.superframes[start - whole.first :] for block in superframe]
+            spectra = residual_spectra(run, blocks, self.channels, prediction.predicted if prediction else None)
+            if prediction is not None:
+                for depth, brought in prediction.spectra.items():
+                    spectra[depth] += brought
+            self._timeline.put(run, spectra)
+        return group
+
+    def _runs(self, first: int, count: int) -> list[tuple[int, int]]:
+        """Superframes [first, end) that can be predicted together: nothing that they repeat is among themselves."""
+        size, runs, start = self.size, [], first
+        while start < first + count:
+            end = start + 1
+            while end < first + count and all(
+                reads is None or reads[1] <= start * size - size // 2
+                for reads in (one.reads(end, size) for one in self._sounding)
+            ):
+                end += 1
+            runs.append((start, end))
+            start = end
+        return runs
+
+    def _quantise(
+        self, run: BlockRun, prediction: Prediction | None, signal: Signal, group: Group, quantiser: GroupQuantiser
+    ) -> None:
+        """Decide about and quantise what is left of a run; the superframes are added to `group`."""
+        origin = (run.first - self._first + 2) * self.size
+        heard = analysis.transform(signal, origin, run.depths, self.size, run.before, run.after)
+        alone = np.zeros(len(run.depths), bool)
+        if prediction is None:
+            analysed = analyse_spectra(heard, heard, list(run.partitions), self.geometry, self.gain)
+        else:
+            alone = self._alone(run, heard, prediction)
+            prediction.leave(run, alone)
+            left = {depth: (numbers, found - prediction.spectra[depth]) for depth, (numbers, found) in heard.items()}
+            rows = {depth: {int(n): i for i, n in enumerate(numbers)} for depth, (numbers, _) in heard.items()}
+
+            def leave_out(number: int, depth: int, coded: Signal, amplitudes: Signal) -> None:
+                predicted = prediction.predicted[depth][rows[depth][number]]
+                self._leave_out(int(run.starts[number]), depth, predicted, coded, amplitudes)
+
+            analysed = analyse_spectra(left, heard, list(run.partitions), self.geometry, self.gain, leave_out)
+        flags = iter(alone)
+        for blocks, spectra in zip(analysed.blocks, analysed.spectra):
+            for block in blocks:
+                block.alone = bool(next(flags))
+            quantiser.superframe(blocks, spectra, int(self._offsets[len(group.superframes)]))
+            group.superframes.append(blocks)
+
+    def _leave_out(
+        self, start: int, depth: int, predicted: NDArray[np.bool_], coded: Signal, amplitudes: Signal
+    ) -> None:
+        """Set to 0 the amplitudes [channels, bands] of predicted bands whose rest `coded` [channels, bins] is not worth
+        its bits. start: first frame of the block in the file; predicted [coarse bands]."""
+        bands = self.geometry.layouts[depth]
+        mask = predicted[coarse_of_band(bands, depth)]
+        if not mask.any():
+            return
+        place = start - self._first * self.size
+        heard = layout.energy_log(analysis.energy_indices(amplitudes))
+        brought = self._levels.brought(place // (self.size >> (c.BLOCK_DEPTHS - 1)), depth, bands)
+        if brought is not None:
+            heard = np.maximum(heard, brought)
+        steps = step_logs(heard, self.gain - c.OFFSET_STEP * int(self._offsets[place // self.size]), depth)
+        ratio = np.abs(coded) * np.exp2(steps / -c.OCTAVE).astype(np.float32)[:, bands.band_of_bin]
+        worth = worth_coding(ratio, bands.edges[:-1])
+        amplitudes[:, mask] = np.where(worth > LAMBDA * LEFT_OUT_BITS, amplitudes, 0)[:, mask]
+
+    def _alone(self, run: BlockRun, heard: BlockSpectra, prediction: Prediction) -> NDArray[np.bool_]:
+        """The blocks [blocks of the run] that cost less without patterns."""
+        alone = np.zeros(len(run.depths), bool)
+        offsets = self._offsets[run.starts // self.size - self._first]
+        for depth, (numbers, spectra) in heard.items():
+            bands = self.geometry.layouts[depth]
+            widths = bands.widths.astype(np.float32)
+            brought = prediction.spectra[depth]
+            energies = [analysis.band_rms(each, bands) ** 2 * widths for each in (spectra, spectra - brought, brought)]
+            levels = layout.energy_log(analysis.energy_indices(np.sqrt(energies[0] / widths)))
+            steps = step_logs(levels.transpose(1, 0, 2), self.gain, depth).transpose(1, 0, 2)
+            steps -= c.OFFSET_STEP * offsets[numbers][:, None]
+            scale = np.exp2(steps / (-c.OCTAVE / 2)).astype(np.float32)
+            own, left, added = (energy * scale for energy in energies)
+            saved = plain_cost(own, widths) - cost(left, own, added, widths)
+            alone[numbers] = saved.sum(axis=(0, 2)) < -ALONE_BITS
+        return alone

@@ -1,0 +1,104 @@
+"""What an encoder may copy from: the decoded past, and what stands for it where it is not decoded yet."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants as c
+from evc.header import Header
+from evc.models.patterns.timeline import Signal, Timeline, delayed
+from evc.models.residual import analysis
+from evc.streams import spectrum_layout as layout
+from evc.streams.spectrum import channel_groups
+from evc.streams.spectrum_steps import step_logs
+
+MOST_NEEDED = 24  # segments that one leans on, directly or not: bounds the time that it takes to play from anywhere
+EXPECTED_NOISE = 0.3  # amplitude of uniform noise, in steps
+
+
+class Past:
+    """The decoded output of all channel groups, as far back as `span` segments, and which segments it takes to decode
+    each of them."""
+
+    def __init__(self, header: Header, superframes: int, span: int) -> None:
+        self.header, self.span = header, span
+        self.size = c.superframe_length(header.samplerate)
+        self.groups = channel_groups(header.channels)
+        self.timelines = [Timeline(self.size, part.stop - part.start, superframes) for part in self.groups]
+        self.closures: list[frozenset[int]] = []  # of each segment: all that it leans on, and itself
+
+    def coded(self, index: int, needed: set[int]) -> None:
+        """Segment `index`, which depends on those `needed`, is on the timelines; forget what is too old."""
+        self.closures.append(frozenset({index}).union(*(self.closures[other] for other in needed)))
+        for timeline in self.timelines:
+            timeline.drop_before((index - self.span) * self.header.segment_frames // self.size)
+
+    def candidates(self, votes: Counter[int], first: int, count: int) -> list[int]:
+        """Lags worth a try in superframes [first, first + count), a segment: those with most votes first, as long as
+        they reach no further back than is kept, and what has to be decoded for them all stays little."""
+        phase_bits, size, length = self.header.phase_bits, self.size, self.header.segment_frames
+        least = c.least_lag(self.header.samplerate) << phase_bits
+        most = (self.span - 1) * length << phase_bits
+        reach = 2 * size + c.INTERPOLATION_TAPS // 2
+        needed: frozenset[int] = frozenset()
+        found = []
+        for lag, _ in votes.most_common():
+            if not least <= lag <= most or lag >> phase_bits >= (first + count) * size:
+                continue
+            origin = first * size - (lag >> phase_bits)
+            others = range(max(origin - reach, 0) // length, -(-(origin + count * size + reach) // length))
+            closure = needed.union(*(self.closures[other] for other in others if other < len(self.closures)))
+            if len(closure) <= MOST_NEEDED:
+                needed = closure
+                found.append(lag)
+        return found
+
+    def earlier(self, signal: Signal, first: int, count: int, lag: int) -> Signal:
+        """The segment with a superframe of context on both sides, one lag earlier: as the decoder has it, or, where
+        that is not yet coded, as `signal` has it."""
+        origin = (first - 2) * self.size
+        complete = first * self.size - self.size // 2
+
+        def read(start: int, length: int) -> Signal:
+            done = min(max(complete - start, 0), length)
+            out = np.empty((len(signal), length), np.float32)
+            for timeline, channels in zip(self.timelines, self.groups, strict=True):
+                out[channels, :done] = timeline.fetch(start, done)
+            out[:, done:] = signal[:, start + done - origin : start + length - origin]
+            return out
+
+        return delayed(read, (first - 1) * self.size, (count + 2) * self.size, lag, self.header.phase_bits)
+
+    def beside(self, signal: Signal, first: int, count: int) -> tuple[Signal, Signal]:
+        """A segment that is coded, but for its last superframe, which is not complete yet: the original and what was
+        decoded, with one superframe of context on both sides that counts for nothing."""
+        start, frames = first * self.size, (count - 1) * self.size
+        original = signal[:, self.size : self.size + frames + 2 * self.size]
+        decoded = original.copy()
+        ready = slice(self.size // 2, self.size + frames + self.size // 2)
+        for timeline, channels in zip(self.timelines, self.groups, strict=True):
+            decoded[channels, ready] = timeline.fetch(start - self.size // 2, frames + self.size)
+        return original, decoded
+
+
+def with_noise(signal: Signal, geometry: layout.Geometry, gain: int, offsets: NDArray[np.int64], seed: int) -> Signal:
+    """A signal [channels, samples] with noise like that of coding it, but for the first and last superframe: what
+    stands for the decoded signal as long as there is none. offsets: of the steps of each superframe between those, in
+    quarters of an octave."""
+    depth, size = analysis.SPLITS, geometry.superframe
+    count = signal.shape[1] // size - 2
+    bands = geometry.layouts[depth]
+    spectra = analysis.uniform_spectra(signal, size, count * size, size >> depth)
+    levels = layout.energy_log(analysis.energy_indices(analysis.band_rms(spectra, bands)))
+    steps = step_logs(levels.transpose(1, 0, 2), gain, depth).transpose(1, 0, 2)
+    steps -= c.OFFSET_STEP * np.repeat(offsets, 1 << depth)[:, None]
+    scale = (EXPECTED_NOISE * np.exp2(steps / c.OCTAVE)).astype(np.float32)[..., bands.band_of_bin]
+    random = np.random.default_rng(seed)
+    noise = np.zeros(spectra.shape, np.float32)
+    noise[..., : bands.bins] = scale * random.uniform(-1, 1, scale.shape).astype(np.float32)
+    out = signal.copy()
+    out[:, size:-size] += analysis.uniform_signal(noise)
+    return out
