@@ -3,7 +3,7 @@
 A copy names no pattern. It says how long ago its sound was, and often lasts no longer than a superframe. Here copies
 become *uses* of *excerpts*:
 
-1. Copies of the same lag that follow each other make one line, whatever their layers and gains.
+1. Copies of the same lag that follow each other make one line, whatever their layers and gains (`evc.uses`).
 2. A line is cut into uses no longer than its lag, and each is followed back to where its sound was new: its root.
 3. Uses with nearly the same root share a pattern. So does a use whose root is part of a longer pattern, unless that
    part sounds more often than the whole.
@@ -15,8 +15,7 @@ patterns everywhere. Only the streams of occurrences are decoded, and those of d
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,11 +27,10 @@ from evc.layers import Place, occurrence_array, pattern_array
 from evc.reader import ContainerReader
 from evc.streams.dictionary import Excerpt, Explicit, Lattice, Pattern
 from evc.streams.occurrences import COPY
+from evc.uses import Line, Use, find_lines, find_uses
 
 _BRIDGED = 4  # superframes without a copy that do not end a line
 _SAME_LAG = 1e-3  # s: lags that differ by no more are the same
-_RESOLVED = 0.9  # of a source that has to be copied itself to be followed further back
-_RESOLVED_BANDS = 0.75  # of the bands that are copied from there, likewise
 _SAME_STRETCH = 0.75  # what two stretches have in common, of what they cover together, to be the same
 _PART = 0.9  # of a stretch that lies in a longer one whose part it is
 
@@ -54,39 +52,6 @@ class PatternMap:
     places: list[Place]
 
 
-@dataclass(frozen=True, eq=False)
-class _Use:
-    """Frames [begin, end) of the track sound as their source does from frame `root` on: a dictionary entry, or (COPY)
-    the track itself. `bands`: float [planes * bands], for how much of the time each is on."""
-
-    begin: int
-    end: int
-    root: int
-    entry: int
-    bands: NDArray[np.float64]
-
-
-@dataclass
-class _Line:
-    """Occurrences, by row, with one delay, in frames, that follow each other from `begin` to `end`."""
-
-    begin: int
-    end: int
-    delay: int
-    entry: int
-    rows: list[int]
-    uses: list[int] = field(default_factory=list)
-
-    def bands(
-        self, begin: int, end: int, begins: NDArray[np.int64], ends: NDArray[np.int64], on: NDArray[np.bool_]
-    ) -> NDArray[np.float64]:
-        """For how much of frames [begin, end) each band is on."""
-        rows = np.array(self.rows)
-        overlaps = np.minimum(ends[rows], end) - np.maximum(begins[rows], begin)
-        shares: NDArray[np.float64] = np.maximum(overlaps, 0) @ on[rows] / (end - begin)
-        return shares
-
-
 def read_patterns(container: ContainerReader) -> PatternMap:
     """Find the patterns of a file. Raises what is wrong with the streams concerned; in salvage mode leaves out what is
     lost."""
@@ -98,8 +63,8 @@ def read_patterns(container: ContainerReader) -> PatternMap:
     gains = np.nan_to_num(found["gains"])
     on = gains.reshape(len(gains), gains.shape[1] * gains.shape[2]) != 0
     sounding = on.any(axis=1) & (begins < ends)
-    lines = _lines(begins, ends, delays, found["pattern"], sounding, _BRIDGED * superframe, tolerance)
-    uses = _find_uses(lines, begins, ends, on, superframe, container.header.segment_frames)
+    lines = find_lines(begins, ends, delays, found["pattern"], sounding, _BRIDGED * superframe, tolerance)
+    uses = find_uses(lines, begins, ends, on, superframe, container.header.segment_frames)
     stretches, numbers = _stretches(uses, len(entries))
     patterns = _pattern_array(dictionary, entries, stretches, container.header)
     _count_uses(patterns, uses, numbers, container.header.samplerate)
@@ -139,99 +104,7 @@ def _spans(
     return np.maximum(begins, lags), ends, delays
 
 
-def _lines(
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    delays: NDArray[np.int64],
-    entries: NDArray[np.int32],
-    sounding: NDArray[np.bool_],
-    bridged: int,
-    tolerance: int,
-) -> list[_Line]:
-    """Join occurrences [rows] of the same entry whose delays differ by `tolerance` at most and between which there are
-    at most `bridged` frames; of all that are sounding."""
-    lines: list[_Line] = []
-    recent: list[_Line] = []
-    order = np.flatnonzero(sounding)
-    order = order[np.argsort(begins[order], kind="stable")]
-    columns = (column.tolist() for column in (order, begins[order], ends[order], delays[order], entries[order]))
-    for row, begin, end, delay, entry in zip(*columns, strict=True):
-        recent = [line for line in recent if line.end + bridged >= begin]
-        fitting = [line for line in recent if line.entry == entry and abs(line.delay - delay) <= tolerance]
-        if fitting:
-            line = min(fitting, key=lambda line: abs(line.delay - delay))
-            line.end = max(line.end, end)
-            line.rows.append(row)
-        else:
-            line = _Line(begin, end, delay, entry, [row])
-            lines.append(line)
-            recent.append(line)
-    return lines
-
-
-class _Roots:
-    """What is known of the track so far: stretches that sound as earlier ones do."""
-
-    def __init__(self, slack: int, bucket: int) -> None:
-        self._slack, self._bucket = slack, bucket
-        self._known: dict[int, list[_Use]] = defaultdict(list)
-
-    def add(self, use: _Use) -> None:
-        for bucket in range(use.begin // self._bucket, (use.end - 1) // self._bucket + 1):
-            self._known[bucket].append(use)
-
-    def pieces(self, begin: int, end: int, bands: NDArray[np.float64]) -> list[tuple[int, int, int]]:
-        """Frames [begin, end), of which `bands` are wanted, as stretches [begin, end) with roots: one that is its own
-        root where too little of it is known."""
-        buckets = range(begin // self._bucket, (end - 1) // self._bucket + 1)
-        near = {id(use): use for bucket in buckets for use in self._known[bucket] if use.begin < end and begin < use.end}
-        wanted = _RESOLVED_BANDS * bands.sum()
-        known = [use for use in near.values() if np.minimum(use.bands, bands).sum() >= wanted]
-        found: list[tuple[int, int, int]] = []
-        at, missing = begin, 0
-        while at < end:
-            here = [use for use in known if use.begin <= at + self._slack and use.end > at]
-            if here:
-                use = max(here, key=lambda use: (min(use.end, end), use.end - use.begin, use.begin))
-                stop = end if use.end + self._slack >= end else use.end
-                found.append((at, stop, max(0, use.root + at - use.begin)))
-            else:
-                stop = min((use.begin for use in known if use.begin > at), default=end)
-                missing += stop - at
-                found.append((at, stop, at))
-            at = stop
-        return found if missing <= (1 - _RESOLVED) * (end - begin) else [(begin, end, begin)]
-
-
-def _find_uses(
-    lines: list[_Line],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    on: NDArray[np.bool_],
-    superframe: int,
-    segment_frames: int,
-) -> list[_Use]:
-    """The uses that the lines consist of, with their roots; every line learns the numbers of its own."""
-    uses: list[_Use] = []
-    roots = _Roots(superframe, segment_frames)
-    for line in lines:
-        first = len(uses)
-        if line.entry != COPY:
-            bands = line.bands(line.begin, line.end, begins, ends, on)
-            uses.append(_Use(line.begin, line.end, line.begin - line.delay, line.entry, bands))
-        else:
-            step = max(line.delay, 1)
-            for begin in range(line.begin, line.end, step):
-                end = min(begin + step, line.end)
-                bands = line.bands(begin, end, begins, ends, on)
-                for low, high, root in roots.pieces(begin - step, end - step, bands):
-                    uses.append(_Use(low + step, high + step, root, COPY, bands))
-                    roots.add(uses[-1])
-        line.uses = list(range(first, len(uses)))
-    return uses
-
-
-def _stretches(uses: list[_Use], entries: int) -> tuple[NDArray[np.int64], list[int]]:
+def _stretches(uses: list[Use], entries: int) -> tuple[NDArray[np.int64], list[int]]:
     """First and last frame, the latter not included, of the stretches of the track that copies use [stretches, 2],
     those with the most sound first; and the number of every use's pattern, dictionary entries coming first."""
     copies = [i for i, use in enumerate(uses) if use.entry == COPY]
@@ -303,7 +176,7 @@ def _pattern_array(
     return array
 
 
-def _count_uses(patterns: NDArray[Any], uses: list[_Use], numbers: list[int], samplerate: int) -> None:
+def _count_uses(patterns: NDArray[Any], uses: list[Use], numbers: list[int], samplerate: int) -> None:
     if uses:
         lengths = [use.end - use.begin for use in uses]
         patterns["uses"] = np.bincount(numbers, minlength=len(patterns))
@@ -311,7 +184,7 @@ def _count_uses(patterns: NDArray[Any], uses: list[_Use], numbers: list[int], sa
 
 
 def _use_array(
-    uses: list[_Use], numbers: list[int], patterns: NDArray[Any], samplerate: int
+    uses: list[Use], numbers: list[int], patterns: NDArray[Any], samplerate: int
 ) -> NDArray[Any]:
     array = np.zeros(len(uses), _USE_FIELDS)
     for row, use, number in zip(array, uses, numbers, strict=True):
@@ -325,8 +198,8 @@ def _use_array(
 def _occurrence_array(
     found: NDArray[Any],
     begins: NDArray[np.int64],
-    lines: list[_Line],
-    uses: list[_Use],
+    lines: list[Line],
+    uses: list[Use],
     order: list[int],
     sorted_uses: NDArray[Any],
 ) -> NDArray[Any]:

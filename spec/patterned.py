@@ -15,7 +15,7 @@ from evc.segment import Dictionary, Segment, StreamData
 from evc.sources import decode_entry, level_sources, needed_segments, sound_sources
 from evc.streams import StreamContext
 from evc.streams import spectrum_layout as layout
-from evc.streams.dictionary import DictionaryStream, Excerpt, Explicit, Pattern
+from evc.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice, Pattern
 from evc.streams.gains import OFF
 from evc.streams.levels import SegmentLevels, Track
 from evc.streams.occurrences import COPY, OccurrenceStream
@@ -33,17 +33,37 @@ def coded(kind: int, stream: Any, context: StreamContext) -> StreamData:
 
 
 def copies() -> bytes:
-    """A pair: copies by whole and by fractional lags, in part, turned over, in mid and side, and of copies."""
+    """A pair: copies by whole and by fractional lags, in part, turned over, in mid and side, and of copies. Blocks that
+    they leave alone, and energies of what they leave over, held ones among them."""
     header = Header(
         8000, 2, 12_000, layers=("patterns", "spectrum"), segment_frames=4096, reference_depth=2, reference_span=2
     )
     random = np.random.default_rng(6)
-    first, second = tones(random, 2, 4, 28), tones(random, 2, 4, 18)
+    first, second = tones(random, 2, 4, 28), _left_over(random, tones(random, 2, 4, 18), LEFT_KINDS)
     common: dict[str, Any] = {"band_stride": 3, "mid_side": True, "polarity": True}
     middle = _copied(random, [0, 900, 2600], [2100 * 32, 2500 * 32 + 13, 2064 * 32], [1500, 2000, 9000], common)
     last = _copied(random, [10, 10], [4096 * 32, 5000 * 32 + 31], [2000, 4096], common)
     middle.inverted[1] = 1
     return pattern_file(header, [], [(None, first), (middle, second), (last, SpectrumStream([Group(0, 0)]))])
+
+
+# Of the blocks of four superframes of `tones`, in order of time.
+LEFT_KINDS = [[""], ["", "alone", "alone", "", "held"], ["alone", "held"], ["alone", "alone held", "", ""]]
+
+
+def _left_over(random: np.random.Generator, stream: SpectrumStream, kinds: list[list[str]]) -> SpectrumStream:
+    """The stream of a group, of which little is left in some bands; blocks are alone or held as `kinds` tells."""
+    frames = stream.groups[0].superframes
+    last: Block | None = None
+    for blocks, names in zip(frames, kinds, strict=True):
+        for number, (block, name) in enumerate(zip(blocks, names, strict=True)):
+            block.energies[random.random(block.energies.shape) < 0.4] = 0
+            if last is not None and "held" in name:
+                block = replace(block, modes=last.modes, energies=last.energies, held=True)
+            band_of_bin = layout.geometry(1024, len(block.modes)).layouts[block.depth].band_of_bin
+            block.coefficients[(block.energies == 0)[:, band_of_bin]] = 0
+            blocks[number] = last = replace(block, alone="alone" in name)
+    return stream
 
 
 def _copied(
@@ -83,6 +103,36 @@ def placements() -> bytes:
         occurrences = OccurrenceStream(*columns, *rest, band_stride=8, gain_resolution=8, spans=True)
         segments.append((occurrences, spectrum))
     return pattern_file(header, patterns, segments)
+
+
+def lattices() -> bytes:
+    """Lattices, placed beside a copy and without one: they bring no levels, but a block that is alone lacks them."""
+    header = Header(
+        8000, 1, 7000, layers=("patterns", "spectrum"), segment_frames=4096, reference_depth=1, reference_span=1
+    )
+    random = np.random.default_rng(9)
+    levels = random.integers(100, 118, (9, 30)) * (random.random((9, 30)) < 0.5)
+    phases = random.integers(-8, 8, levels.shape) % 256 * (levels > 0)
+    lattice = Lattice(7, 5, 4, 8, levels, phases, (1000, 60_000, 333))
+    first = tones(random, 1, 4, 26)
+    second = _left_over(random, tones(random, 1, 3, 18), [["alone"], ["", "alone", "held", "", "held"], ["", ""]])
+    plain: dict[str, Any] = {"band_stride": 8, "lattice": True, "rotation_bits": 4}
+    alone = _in_part(random, [(700 * 32, 0, 0, 0), (1500 * 32 + 5, 0, 3 * 32 + 9, 5)], plain)
+    beside = _in_part(random, [(0, 0, 2**20 + 1, 15), (3, COPY, 4000, 1800)], plain)
+    return pattern_file(header, [lattice], [(alone, first), (beside, second)])
+
+
+def _in_part(
+    random: np.random.Generator, rows: list[tuple[int, int, int, int]], settings: dict[str, Any]
+) -> OccurrenceStream:
+    """In one channel: rows of time, pattern, and shift and rotation, of a copy lag and length in frames."""
+    times, patterns, third, fourth = np.array(rows, np.int64).T
+    copied = patterns == COPY
+    gains = random.integers(-3, 1, (len(rows), 1, 2))
+    return OccurrenceStream(
+        times, patterns, np.where(copied, third * 32, 0), 0 * times, np.where(copied, fourth, 0), 0 * times,
+        np.where(copied, 0, third), np.where(copied, 0, fourth), gains, **settings,
+    )  # fmt: skip
 
 
 def _explicit(stream: SpectrumStream, channels: int, frames: int) -> Explicit:

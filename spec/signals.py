@@ -16,7 +16,7 @@ from evc.models import pipeline, sequencer
 from evc.segment import Dictionary, Segment
 from evc.settings import EncodeSettings
 from evc.source import ArraySource
-from evc.spec.patterned import coded, copies, graded, placements
+from evc.spec.patterned import coded, copies, graded, lattices, placements
 from evc.streams import StreamContext
 from evc.streams import spectrum_layout as layout
 from evc.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice
@@ -232,7 +232,12 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "empty": ("no frames at all", _empty),
     "syntax": ("integers that no encoder would choose, all block sizes and modes; no sound to compare", _syntax),
     "graded": ("superframes with finer steps than others", graded),
-    "copies": ("copies of the past by whole and fractional lags, gains by band, mid and side, polarity", copies),
+    "copies": (
+        "copies of the past by whole and fractional lags, gains by band, mid and side, polarity; blocks that are alone, "
+        "held, both",
+        copies,
+    ),
     "placements": ("explicit waveforms and an excerpt, placed; a plane of gains per channel", placements),
+    "lattices": ("lattices, shifted and turned, beside copies and without", lattices),
     "layers": ("dictionary, occurrences, events, noise, latents, dependent segments; no sound to compare", _layers),
 }

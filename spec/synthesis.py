@@ -128,6 +128,8 @@ def _parts(
                 for sounding in soundings.get(index, [])
                 if start < sounding.source.end and sounding.source.begin < start + size
             ]
+            if block is not None and block.alone:  # section 9.5
+                here = []
             parts.append(_Part(start, size, block, here))
             start += size
     return parts
@@ -160,16 +162,37 @@ def _waveform(header: Header, entry: Entry | None, shift: float, rotation: float
     """An entry that is no excerpt, [channels, frames] in 16-bit units."""
     assert entry is not None
     if isinstance(entry.pattern, Lattice):
-        from evc.models.patterns.lattice import render_placement
-
-        audio = render_placement(entry.pattern, header.samplerate, shift, rotation)
-        return 2.0**15 * audio.astype(np.float64)[None]
+        return 2.0**15 * _lattice(entry.pattern, shift, rotation)[None]
     assert isinstance(entry.pattern, Explicit) and entry.spectrum is not None
     superframe = c.superframe_length(header.samplerate)
     own = replace(header, channels=entry.pattern.channels, frames=entry.frames, segment_frames=superframe)
     groups = entry.spectrum.groups
     spectra = {i: SpectrumStream([_superframe(group, i) for group in groups]) for i in range(own.segments)}
     return 2.0**15 * synthesise(own, spectra)
+
+
+def _lattice(pattern: Lattice, shift: float, rotation: float) -> Signal:
+    """Section 7.3: the waveform of a lattice, [frames]."""
+    size, hop, (columns, bins) = 1 << pattern.fft_log2, 1 << pattern.hop_log2, pattern.levels.shape
+    column, bin = np.indices((columns, bins))
+    turns = pattern.phases / 2**pattern.phase_bits + rotation
+    if pattern.carrier is not None:
+        turns += (pattern.carrier[0] + pattern.carrier[1] * column + pattern.carrier[2] * bin) / 2**16
+    cells = np.where(pattern.levels > 0, 2.0 ** ((pattern.levels - 128) / pattern.resolution), 0)
+    cells = cells * np.exp(2j * np.pi * turns)
+    whole = int(np.floor(shift))
+    grid = np.zeros((columns, size // 2), complex)
+    for y in range(bins):
+        grid[:, (whole + y) % (size // 2)] += (1 - shift + whole) * cells[:, y]
+        grid[:, (whole + y + 1) % (size // 2)] += (shift - whole) * cells[:, y]
+    grid[:, 0] /= 2
+    k, t = np.arange(size // 2)[:, None], np.arange(size)
+    waves = np.exp(2j * np.pi * (k * (t - size // 2) % size) / size)
+    window = np.sin(np.pi * (t + 0.5) / size)
+    out = np.zeros((columns - 1) * hop + size)
+    for number, row in enumerate(grid):
+        out[number * hop : number * hop + size] += 2 * hop / size * window * (row @ waves).real
+    return out
 
 
 def _superframe(group: Group, number: int) -> Group:

@@ -59,7 +59,7 @@ def spectrum_integers(stream: SpectrumStream) -> NDArray[np.int32]:
         for number, blocks in enumerate(group.superframes):
             values += [[group.offsets[number] if group.offsets else 0, len(blocks)]]
             for block in blocks:
-                values += [[block.depth, int(block.held)]]
+                values += [[block.depth, int(block.held) + 2 * int(block.alone)]]
                 values += [block.modes] if len(block.energies) == 2 else []
                 values += [*block.energies, *block.coefficients]
     return np.concatenate([np.asarray(part, "<i4") for part in values])

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evc import constants as c
-from evc.models.patterns.explicit import find_patterns
 from evc.models.patterns.separate import add_placements, separate_loop, separate_loops
 
 RATE = 44_100
@@ -146,34 +145,3 @@ def test_silence_and_the_outside_of_the_signal() -> None:
 def test_needs_stretches(starts: list[float], length: int) -> None:
     with pytest.raises(ValueError):
         separate_loop(np.zeros((2, 100), np.float32), starts, length)
-
-
-def test_proposes_the_hit_that_never_sounds_alone() -> None:
-    hit = drums(3 * RATE, 7)[:, : RATE // 4]
-    random = np.random.default_rng(8)
-    starts = np.rint(np.cumsum(random.uniform(0.35, 0.5, 10)) * RATE * UNIT) / UNIT
-    frames = int(starts[-1]) + RATE
-    above = melody(frames, 9) / 2
-    signal = placed(frames, hit, starts, np.ones(10)) + above
-    proposals = find_patterns(signal, np.zeros_like(signal), RATE, GAIN)
-    assert proposals
-    best = proposals[0]
-    assert best.saved > 0 and len(best.placements) >= 8
-    lags = np.array([place for place, _ in best.placements])[:, None] / UNIT - starts
-    shift = np.median(lags[np.arange(len(lags)), np.abs(lags).argmin(axis=1)])
-    assert np.abs(lags - shift).min(axis=1).max() < 0.1
-    taken = signal.copy()
-    places, gains = zip(*best.placements)
-    add_placements(taken, best.waveform, np.array(places), -np.array(gains))
-    assert np.square(taken - above).sum() < 0.2 * np.square(signal - above).sum()
-
-
-def test_proposes_nothing_where_nothing_repeats_or_copies_say_it_all() -> None:
-    signal = melody(2 * RATE, 10)
-    nothing = np.zeros_like(signal)
-    assert find_patterns(signal, nothing, RATE, GAIN) == []
-    assert find_patterns(nothing, nothing, RATE, GAIN) == []
-    assert find_patterns(signal[:, :1000], nothing[:, :1000], RATE, GAIN) == []
-    loop = drums(RATE // 2)
-    repeated = placed(3 * RATE, loop, np.arange(5) * RATE / 2, np.ones(5))
-    assert find_patterns(repeated, repeated, RATE, GAIN) == []

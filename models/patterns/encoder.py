@@ -3,7 +3,6 @@ later copies repeat."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +26,8 @@ from evc.streams import StreamContext
 from evc.streams.levels import GroupLevels, SegmentLevels, Track
 from evc.streams.occurrences import COPY, OccurrenceStream
 from evc.streams.spectrum import Group, SpectrumStream
+
+MOSTLY = 0.5  # of a superframe's bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,7 @@ class SegmentCoder:
             groups.append(group)
         self.tracks[index] = levels.tracks
         self.tracks.pop(index - self.past.span - 1, None)
-        self.past.coded(index, needed)
+        self.past.coded(index, needed, _mostly_copied(choice.copies, first))
         self.known |= {copy.lag for copy in choice.copies}
         for group_levels in levels.groups:
             group_levels.restart()
@@ -106,8 +107,7 @@ class SegmentCoder:
         return CodedSegment(segment, choice.copies, choice.plain_bits, choice.bits, noise)
 
     def _choose(self, signal: Signal, first: int, count: int, gain: int) -> Choice:
-        votes = Counter(lag for superframe in self.lags[first : first + count] for lag in superframe)
-        candidates = self.past.candidates(votes, first, count)
+        candidates = self.past.candidates(self.lags[first : first + count], first)
         expected = signal
         if candidates:
             around = np.pad(self.offsets, (1, 2), "edge")[first : first + count + 2]
@@ -197,3 +197,13 @@ class SegmentCoder:
         stream.write(encoder, context)
         coded = encoder.finish()
         return StreamData(kind, coded.words, coded.symbols, coded.checksum)
+
+
+def _mostly_copied(copies: list[Copy], first: int) -> dict[int, int]:
+    """The lags of the superframes of which a single copy saves most bits; `first` is the segment's first superframe."""
+    return {
+        first + number: copy.lag
+        for copy in copies
+        for number, share in zip(range(copy.first, copy.end), copy.shares, strict=True)
+        if share > MOSTLY
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from evc.streams.spectrum import channel_groups
 from evc.streams.spectrum_steps import step_logs
 
 MOST_NEEDED = 24  # segments that one leans on, directly or not: bounds the time that it takes to play from anywhere
+MOST_LAGS = 24  # that are tried in a segment
+MOST_GENERATIONS = 16  # of copies of copies that are followed back
 EXPECTED_NOISE = 0.3  # amplitude of uniform noise, in steps
 
 
@@ -29,23 +32,31 @@ class Past:
         self.groups = channel_groups(header.channels)
         self.timelines = [Timeline(self.size, part.stop - part.start, superframes) for part in self.groups]
         self.closures: list[frozenset[int]] = []  # of each segment: all that it leans on, and itself
+        self._copied: dict[int, int] = {}  # the lag of superframes that are copied for the most part
 
-    def coded(self, index: int, needed: set[int]) -> None:
-        """Segment `index`, which depends on those `needed`, is on the timelines; forget what is too old."""
+    def coded(self, index: int, needed: set[int], copied: Mapping[int, int]) -> None:
+        """Segment `index`, which depends on those `needed`, is on the timelines; forget what is too old. copied: lags
+        of its superframes that are copied for the most part."""
+        self._copied.update(copied)
         self.closures.append(frozenset({index}).union(*(self.closures[other] for other in needed)))
         for timeline in self.timelines:
             timeline.drop_before((index - self.span) * self.header.segment_frames // self.size)
 
-    def candidates(self, votes: Counter[int], first: int, count: int) -> list[int]:
-        """Lags worth a try in superframes [first, first + count), a segment: those with most votes first, as long as
-        they reach no further back than is kept, and what has to be decoded for them all stays little."""
+    def candidates(self, lags: Sequence[Sequence[int]], first: int) -> list[int]:
+        """Lags worth a try in a segment, from those found for each of its superframes from number `first` on: those
+        found most often first, as long as they reach no further back than is kept, and what has to be decoded for them
+        all stays little."""
+        count = len(lags)
+        votes: Counter[int] = Counter()
+        for number, some in enumerate(lags, first):
+            votes.update({lag for found in some for lag in (found, self._to_origin(number, found))})
         phase_bits, size, length = self.header.phase_bits, self.size, self.header.segment_frames
         least = c.least_lag(self.header.samplerate) << phase_bits
         most = (self.span - 1) * length << phase_bits
         reach = 2 * size + c.INTERPOLATION_TAPS // 2
         needed: frozenset[int] = frozenset()
         found = []
-        for lag, _ in votes.most_common():
+        for lag, _ in sorted(votes.most_common(), key=lambda vote: (-vote[1], -vote[0])):
             if not least <= lag <= most or lag >> phase_bits >= (first + count) * size:
                 continue
             origin = first * size - (lag >> phase_bits)
@@ -54,7 +65,20 @@ class Past:
             if len(closure) <= MOST_NEEDED:
                 needed = closure
                 found.append(lag)
+            if len(found) == MOST_LAGS:
+                break
         return found
+
+    def _to_origin(self, number: int, lag: int) -> int:
+        """The lag from superframe `number` to where what it finds one lag earlier was copied from in its turn. Less
+        noise has gathered there, and less has to be decoded."""
+        one = self.size << self.header.phase_bits
+        for _ in range(MOST_GENERATIONS):
+            further = self._copied.get(round(number - lag / one))
+            if further is None or (lag + further) >> self.header.phase_bits >= number * self.size:
+                break
+            lag += further
+        return lag
 
     def earlier(self, signal: Signal, first: int, count: int, lag: int) -> Signal:
         """The segment with a superframe of context on both sides, one lag earlier: as the decoder has it, or, where
