@@ -32,7 +32,7 @@ _BLOCK_FRAMES = 1 << 16
 @dataclass(frozen=True)
 class FileInfo:
     """What the metadata of a file tells: `bytes` of the whole file, `duration` in seconds, `kbps` in
-    kbit/s, the rest as in `EvcFile`; `networks` are ids."""
+    kbit/s, `patterns` in the dictionary, the rest as in `EvcFile`; `networks` are ids."""
 
     bytes: int
     format_version: str

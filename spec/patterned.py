@@ -115,10 +115,10 @@ def lattices() -> bytes:
     phases = random.integers(-8, 8, levels.shape) % 256 * (levels > 0)
     lattice = Lattice(7, 5, 4, 8, levels, phases, (1000, 60_000, 333))
     first = tones(random, 1, 4, 26)
-    second = _left_over(random, tones(random, 1, 3, 18), [["alone"], ["", "alone", "held", "", "held"], ["", ""]])
+    second = _left_over(random, tones(random, 1, 3, 18), [["alone"], ["", "alone", "", "alone", "held"], ["", "held"]])
     plain: dict[str, Any] = {"band_stride": 8, "lattice": True, "rotation_bits": 4}
     alone = _in_part(random, [(700 * 32, 0, 0, 0), (1500 * 32 + 5, 0, 3 * 32 + 9, 5)], plain)
-    beside = _in_part(random, [(0, 0, 2**20 + 1, 15), (3, COPY, 4000, 1800)], plain)
+    beside = _in_part(random, [(0, 0, 2**20 + 1, 15), (2200 * 32, 0, 0, 1), (3, COPY, 4000, 1800)], plain)
     return pattern_file(header, [lattice], [(alone, first), (beside, second)])
 
 

@@ -131,7 +131,7 @@ def reference_entry(pattern: Any, samplerate: int) -> Entry:
     return Entry(None, pattern.frames, track)
 
 
-@pytest.mark.parametrize("name", ["copies", "placements"])
+@pytest.mark.parametrize("name", ["copies", "placements", "lattices"])
 def test_a_file_with_patterns(name: str) -> None:
     """Dependencies, occurrences, the steps that follow from the levels they bring, and so all integers."""
     container = ContainerReader(io.BytesIO((FOLDER / f"{name}.evc").read_bytes()))

@@ -131,7 +131,7 @@ def test_occurrences_add_up() -> None:
 VECTORS = Path(__file__).parent.parent / "spec" / "vectors"
 
 
-@pytest.mark.parametrize("name", ["copies", "placements"])
+@pytest.mark.parametrize("name", ["copies", "placements", "lattices"])
 def test_a_file_is_rendered_in_parts(name: str) -> None:
     with evc.open(VECTORS / f"{name}.evc") as file:
         everything = file.read(always_2d=True)
