@@ -27,7 +27,6 @@ LEAST = c.least_lag(RATE)
 COARSE = layout.most_coarse_bands(RATE)
 PARTITIONS = [(0,), (1, 1), (1, 2, 2), (3, 3, 2, 1), (4,) * 16]
 COPIES, SPECTRUM = c.STREAM_OCCURRENCES, c.STREAM_SPECTRUM
-COPIES, SPECTRUM = c.STREAM_OCCURRENCES, c.STREAM_SPECTRUM
 
 
 class DecodedSegments:
@@ -65,8 +64,11 @@ def occurrence_stream(rows: Sequence[Mapping[str, Any]], samplerate: int, **sett
     return OccurrenceStream(**columns, gains=np.stack([row.get("gains", unity) for row in rows]), **settings)
 
 
-def random_spectrum(superframes: int, channels: int, seed: int, zeros: float = 0.5) -> SpectrumStream:
-    """Anything that a spectrum stream may hold: blocks, modes and coefficients at random, a share of them 0."""
+def random_spectrum(
+    superframes: int, channels: int, seed: int, zeros: float = 0.5, alone: float = 0.0
+) -> SpectrumStream:
+    """Anything that a spectrum stream may hold: blocks, modes and coefficients at random, a share of them 0; a share of
+    the blocks are alone."""
     random = np.random.default_rng(seed)
 
     def block(depth: int, count: int) -> Block:
@@ -79,6 +81,8 @@ def random_spectrum(superframes: int, channels: int, seed: int, zeros: float = 0
     for part in channel_groups(channels):
         partitions = [PARTITIONS[random.integers(len(PARTITIONS))] for _ in range(superframes)]
         frames = [[block(depth, part.stop - part.start) for depth in depths] for depths in partitions]
+        for one in (block for blocks in frames for block in blocks):
+            one.alone = bool(alone and random.random() < alone)
         groups.append(with_steps(Group(100, COARSE, frames)))
     return SpectrumStream(groups)
 
@@ -86,17 +90,19 @@ def random_spectrum(superframes: int, channels: int, seed: int, zeros: float = 0
 def a_file(
     segments: int, channels: int, rows: dict[int, list[dict[str, Any]]], silent: tuple[int, ...] = (), **options: Any
 ) -> DecodedSegments:
-    """Random spectra, none in `silent` segments; copies and placements by segment. `options`: entries, those of the
-    occurrence streams and of the header."""
+    """Random spectra, none in `silent` segments; copies and placements by segment. `options`: entries, the share of
+    blocks that are alone, those of the occurrence streams and of the header."""
     frames = options.pop("frames", segments * SEGMENT)
     entries = options.pop("entries", ())
-    span = options.pop("span", segments)
+    span, alone = options.pop("span", segments), options.pop("alone", 0.0)
     layers = ("patterns", "spectrum")
     header = Header(RATE, channels, frames, "PCM_16", layers, SEGMENT, reference_depth=8, reference_span=span)
     streams: dict[int, dict[int, Any]] = {}
     for index in range(header.segments):
         superframes = -(-header.segment_span(index)[1] // N)
-        streams[index] = {} if index in silent else {SPECTRUM: random_spectrum(superframes, channels, index)}
+        streams[index] = {}
+        if index not in silent:
+            streams[index] = {SPECTRUM: random_spectrum(superframes, channels, index, alone=alone)}
         if rows.get(index):
             streams[index][COPIES] = occurrence_stream(rows[index], RATE, **options)
     return DecodedSegments(header, streams, entries)

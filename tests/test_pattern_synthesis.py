@@ -33,12 +33,12 @@ from evc.models.patterns.sounding import predict, soundings
 from evc.models.patterns.timeline import Timeline, delayed
 from evc.models.residual.analysis import transform
 from evc.models.residual.synthesis import BlockRun, residual_spectra
-from evc.sources import Entry, sound_sources
+from evc.sources import Entry, decode_entry, sound_sources
 from evc.spec.synthesis import synthesise
 from evc.streams import StreamContext
 from evc.streams import spectrum_layout as layout
 from evc.streams.bands import band_count
-from evc.streams.dictionary import Excerpt, Explicit
+from evc.streams.dictionary import Excerpt, Explicit, Lattice
 from evc.streams.gains import OFF
 from evc.streams.occurrences import OccurrenceStream
 from evc.streams.spectrum import SpectrumStream
@@ -89,26 +89,40 @@ def test_copies_are_as_specified(
             for start in sorted(data.draw(st.lists(st.integers(0, SEGMENT // 2), max_size=3)))
         ]
     options = {"band_stride": stride, "mid_side": mid_side and planes == 2, "polarity": True}
+    options["alone"] = data.draw(st.sampled_from([0.0, 0.4]))
     assert agrees(a_file(3, channels, rows, silent=(1,), frames=3 * SEGMENT - 700, **options))
 
 
 @settings(max_examples=6)
 @given(st.data(), st.sampled_from([(1, 1), (2, 1), (2, 2)]))
 def test_placements_are_as_specified(data: st.DataObject, channels: tuple[int, int]) -> None:
-    """Waveforms with their own ends, at any phase, whole and in part, and excerpts of the file."""
+    """Waveforms with their own ends, at any phase, whole and in part, excerpts of the file, and lattices, moved."""
     count, own = channels
     frames = data.draw(st.integers(1, 3 * N))
     spectrum = random_spectrum(-(-frames // N), own, 77)
     explicit = Entry(Explicit(own, frames, CodedStream(b"", 0, 0)), frames, spectrum)
     excerpt = Entry(Excerpt(data.draw(st.integers(0, SEGMENT)), 2 * N + 5), 2 * N + 5)
-    rows = {}
-    for index, entry in ((1, 0), (2, 1)):
-        time = data.draw(st.integers(0, 2 * N * ONE)) + (LEAST * ONE if entry else 0)
-        most = explicit.frames if entry == 0 else excerpt.frames
-        offset = data.draw(st.integers(0, most - 1))
+    entries = [explicit, excerpt, random_lattice(data.draw(st.integers(0, 99)))]
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for index, entry in ((1, 0), (1, 2), (2, 1), (2, 2)):
+        time = data.draw(st.integers(0, 2 * N * ONE)) + (LEAST * ONE if entry == 1 else 0)
+        offset = data.draw(st.integers(0, entries[entry].frames - 1))
         length = data.draw(st.integers(0, 2 * N))
-        rows[index] = [{"times": time, "patterns": entry, "offsets": offset, "lengths": length}]
-    assert agrees(a_file(3, count, rows, silent=(1,), entries=[explicit, excerpt], spans=True))
+        row = {"times": time, "patterns": entry, "offsets": offset, "lengths": length}
+        if entry == 2:
+            row |= {"shifts": data.draw(st.integers(-70 * ONE, 70 * ONE)), "rotations": data.draw(st.integers(0, 15))}
+        rows.setdefault(index, []).append(row)
+    rows = {index: sorted(found, key=lambda row: row["times"]) for index, found in rows.items()}
+    options = {"spans": True, "lattice": True, "rotation_bits": 4, "alone": data.draw(st.sampled_from([0.0, 0.4]))}
+    assert agrees(a_file(3, count, rows, silent=(1,), entries=entries, **options))
+
+
+def random_lattice(seed: int) -> Entry:
+    random = np.random.default_rng(seed)
+    levels = random.integers(90, 115, (20, 40)) * (random.random((20, 40)) < 0.3)
+    carrier = tuple(map(int, random.integers(0, 1 << 16, 3))) if seed % 2 else None
+    pattern = Lattice(7, 5, 4, 5, levels, random.integers(0, 32, levels.shape) * (levels > 0), carrier)
+    return decode_entry(pattern, StreamContext(RATE, 1, SEGMENT))
 
 
 # What copies have to be
@@ -241,6 +255,27 @@ def test_what_is_predicted_is_not_filled_with_noise() -> None:
         coded = np.stack([blocks[number].coefficients for number in run.numbers(depth)], axis=1)
         np.testing.assert_array_equal(spectra != 0, (coded != 0) | ~on & (filled[depth] != 0))
         np.testing.assert_array_equal(spectra[spectra != 0], filled[depth][spectra != 0])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_blocks_that_are_alone_hear_nothing(channels: int) -> None:
+    """Neither copies nor lattices, and their noise is filled in as without them."""
+    rows = {1: [a_copy(0, LEAST, SEGMENT), {"times": 40, "patterns": 0}]}
+    file = a_file(2, channels, rows, entries=[random_lattice(1)], alone=1.0)
+    np.testing.assert_array_equal(whole(file), whole(a_file(2, channels, {}, alone=1.0)))
+    file = a_file(2, channels, rows, entries=[random_lattice(1)])
+    assert not np.array_equal(whole(file), whole(a_file(2, channels, {})))
+
+
+def test_one_block_alone_changes_no_other() -> None:
+    """What surrounds it overlaps by half a superframe at most."""
+    rows = {1: [a_copy(0, SEGMENT, SEGMENT)]}
+    file, other = a_file(2, 1, rows), a_file(2, 1, rows)
+    (group,) = other.streams[1][SPECTRUM].groups
+    for block in group.superframes[1]:
+        block.alone = True
+    differs = np.flatnonzero((whole(file) != whole(other))[0])
+    assert differs.min() >= SEGMENT + N // 2 and differs.max() < SEGMENT + 2 * N + N // 2
 
 
 # The timeline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,16 @@ import evc
 from evc import constants as c
 from evc.coder import SymbolDecoder, SymbolEncoder
 from evc.decoding import SegmentDecoder, stream_context
+from evc.header import Header
 from evc.models import sequencer
 from evc.reader import ContainerReader
+from evc.spec.patterned import pattern_file
 from evc.spec.vectors import FOLDER
 from evc.streams import StreamContext
 from evc.streams import spectrum_layout as layout
 from evc.streams.dictionary import Excerpt, Lattice
+from evc.streams.gains import OFF
+from evc.streams.occurrences import COPY, OccurrenceStream
 from evc.streams.spectrum import Group, SpectrumStream
 from evc.streams.spectrum_walk import Block
 
@@ -66,8 +71,11 @@ def test_a_file_of_the_encoder(channels: int, quality: float) -> None:
     assert (decoder.symbols, decoder.checksum) == (stream.symbols, stream.checksum)
 
 
-def random_group(samplerate: int, channels: int, frames: int, coarse_bands: int, gain: int, seed: int) -> Group:
-    """Blocks of all sizes, all stereo modes, energies that jump, coefficients with escapes and low bits."""
+def random_group(
+    samplerate: int, channels: int, frames: int, coarse_bands: int, gain: int, seed: int, alone: float = 0.0
+) -> Group:
+    """Blocks of all sizes, all stereo modes, energies that jump, coefficients with escapes and low bits. `alone`: the
+    share of blocks that copies leave alone."""
     random = np.random.default_rng(seed)
     superframe = c.superframe_length(samplerate)
     geometry = layout.geometry(superframe, coarse_bands)
@@ -88,6 +96,7 @@ def random_group(samplerate: int, channels: int, frames: int, coarse_bands: int,
             if last is not None and last.depth == depth and random.random() < 0.5:
                 block = replace(block, modes=last.modes, energies=last.energies, held=True)
                 block.coefficients[(block.energies == 0)[:, bands.band_of_bin]] = 0
+            block.alone = bool(random.random() < alone)
             blocks.append(block)
             last = block
         superframes.append(blocks)
@@ -133,8 +142,48 @@ def reference_entry(pattern: Any, samplerate: int) -> Entry:
 
 @pytest.mark.parametrize("name", ["copies", "placements", "lattices"])
 def test_a_file_with_patterns(name: str) -> None:
+    compare_file((FOLDER / f"{name}.evc").read_bytes())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_copies(seed: int) -> None:
+    """Energies, gains and lags without sense; blocks alone, held, both and neither, in groups that copies cover."""
+    random = np.random.default_rng(seed)
+    channels, frames = (1, 2, 3, 3)[seed], 3 * 1024
+    header = Header(8000, channels, 2 * frames, layers=("patterns", "spectrum"), segment_frames=frames,
+                    reference_depth=1, reference_span=1)  # fmt: skip
+    segments: list[tuple[OccurrenceStream | None, SpectrumStream | None]] = []
+    for index in range(2):
+        sizes = [min(2, channels - first) for first in range(0, channels, 2)]
+        bands = [int(random.integers(1, 15)) for _ in sizes]
+        groups = [random_group(8000, size, frames, coarse, -300 + 400 * index, seed + 10 * number, 0.3 * index)
+                  for number, (size, coarse) in enumerate(zip(sizes, bands, strict=True))]  # fmt: skip
+        segments.append((None, SpectrumStream(groups)))
+    nothing = np.zeros(4, np.int64)
+    gains = random.integers(-20, 20, (4, channels if seed % 2 else 1, gain_bands(8000, 2)))
+    gains[random.random(gains.shape) < 0.3] = OFF
+    copies = OccurrenceStream(
+        np.sort(random.integers(0, 2000 * 32, 4)), nothing + COPY, random.integers(2064 * 32, 4000 * 32, 4), nothing,
+        random.integers(1, 1200, 4), nothing, nothing, nothing, gains, band_stride=2, mid_side=channels == 2,
+    )  # fmt: skip
+    segments[1] = copies, segments[1][1]
+    compare_file(pattern_file(header, [], segments))
+
+
+def test_the_vector_of_copies_has_every_kind_of_block() -> None:
+    """Predicted and held, alone, alone and held, held behind an alone one."""
+    container = ContainerReader(io.BytesIO((FOLDER / "copies.evc").read_bytes()))
+    (group,) = SegmentDecoder(container).decode([1])[1][2].groups
+    blocks = [block for frame in group.superframes for block in frame]
+    kinds = {(block.alone, block.held) for block in blocks}
+    assert kinds == {(False, False), (False, True), (True, False), (True, True)}
+    assert any(one.alone and not other.alone and other.held for one, other in pairwise(blocks))
+    assert all((block.energies == 0).any() and block.energies.any() for block in blocks)
+
+
+def compare_file(data: bytes) -> None:
     """Dependencies, occurrences, the steps that follow from the levels they bring, and so all integers."""
-    container = ContainerReader(io.BytesIO((FOLDER / f"{name}.evc").read_bytes()))
+    container = ContainerReader(io.BytesIO(data))
     header, decoder = container.header, SegmentDecoder(container)
     expected = decoder.decode(range(container.segments))
     superframe, bits = c.superframe_length(header.samplerate), header.phase_bits

@@ -95,6 +95,16 @@ def test_as_many_as_may_sound() -> None:
     assert len(sound_sources(copies(times, [10_000 * 32] * 480, [16] * 480), [], CONTEXT, START)) == 480
 
 
+def test_lattices_are_counted_by_their_cells() -> None:
+    levels = np.zeros((1024, 1024), np.int64)
+    entries = [*ENTRIES, decode_entry(Lattice(12, 6, 4, 3, levels, levels), CONTEXT)]
+    assert len(sound_sources(stream([0] * 4, [3] * 4), entries, CONTEXT, START)) == 4
+    with pytest.raises(FormatError, match="cells together"):
+        sound_sources(stream([0] * 5, [3] * 5), entries, CONTEXT, START)
+    small = [*ENTRIES, decode_entry(Lattice(12, 6, 4, 3, levels[:3, :5], levels[:3, :5]), CONTEXT)]
+    assert len(sound_sources(stream([0] * 40, [3] * 40), small, CONTEXT, START)) == 40
+
+
 def test_dependencies_by_hand() -> None:
     length = 4 * N
 
@@ -115,27 +125,30 @@ def test_dependencies_by_hand() -> None:
 @given(st.data())
 def test_the_reference_agrees(data: st.DataObject) -> None:
     bits, index, length = data.draw(st.sampled_from([0, 5, 16])), data.draw(st.integers(0, 9)), 3 * N
-    context = StreamContext(8_000, 1, length, bits, 2)
+    context = StreamContext(8_000, 1, length, bits, 4)
+    levels = np.zeros((1000, 1000), np.int64)
+    lattice = decode_entry(Lattice(12, 2, 4, 3, levels, levels), context)
     count = data.draw(st.integers(1, 12))
 
     def column(low: int, high: int) -> list[int]:
         return data.draw(st.lists(st.integers(low, high), min_size=count, max_size=count))
 
     times = sorted(column(0, (length << bits) - 1))
-    patterns = column(-1, 1)
+    patterns = [(-1, 0, 1, 3)[p] for p in column(0, 3)]
     lags = [lag * (p < 0) for lag, p in zip(column((LEAST - 2) << bits, 12 * length << bits), patterns, strict=True)]
     offsets = [offset * (p >= 0) for offset, p in zip(column(0, 699), patterns, strict=True)]
     lengths = [n + (p < 0) for n, p in zip(column(0, 5000), patterns, strict=True)]
     occurrences = stream(times, patterns, lags, offsets, lengths)
     names = ("times", "patterns", "lags", "offsets", "lengths", "gains")
     plain = {name: getattr(occurrences, name).tolist() for name in names}
-    entries = [reference_levels.Entry(500, 900), reference_levels.Entry(None, 700)]
+    entries = [reference_levels.Entry(500, 900), *(reference_levels.Entry(None, 700) for _ in range(2))]
+    entries.append(reference_levels.Entry(None, 999 * 4 + 4096, lattice_cells=1_000_000))
     expected = reference_levels.sources(plain, entries, index * length, bits, N)
     if not reference_levels.allowed(expected, N, bits):
         with pytest.raises(FormatError):
-            sound_sources(occurrences, ENTRIES, context, index * length)
+            sound_sources(occurrences, [*ENTRIES, lattice], context, index * length)
         return
-    found = sound_sources(occurrences, ENTRIES, context, index * length)
+    found = sound_sources(occurrences, [*ENTRIES, lattice], context, index * length)
     for ours, other in zip(found, expected, strict=True):
         assert (ours.begin, ours.end, ours.delay, ours.first) == (other.begin, other.end, other.delay, other.first)
         assert other.last in (None, ours.last) and (ours.entry is None) == (other.entry is None)

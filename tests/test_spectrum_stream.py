@@ -14,6 +14,7 @@ from evc.errors import DamagedError, EvcError
 from evc.streams import StreamContext
 from evc.streams import spectrum_contexts as contexts
 from evc.streams import spectrum_layout as layout
+from evc.streams.levels import LOUDEST, SILENT, LevelSource, SegmentLevels
 from evc.streams.spectrum import Group, SpectrumStream, channel_groups
 from evc.streams.spectrum_model import IntegerNetwork, spectrum_model
 from evc.streams.spectrum_steps import step_logs
@@ -76,7 +77,7 @@ def random_stream(
                 frames[-1].append(last)
         groups.append(Group(gain, bands, frames))
         if random.random() < 0.5:
-            groups[-1].offsets = [1, *random.choice([0, 1, 1, c.SPECTRUM_OFFSETS - 1], len(frames) - 1).tolist()]
+            groups[-1].offsets = random.choice([0, 1, 1, c.SPECTRUM_OFFSETS - 1], len(frames)).tolist()
     return SpectrumStream(groups)
 
 
@@ -91,17 +92,6 @@ def streams(draw: st.DrawFn) -> tuple[SpectrumStream, StreamContext]:
     share = draw(st.sampled_from([0.0, 0.4, 0.8, 1.0]))
     largest = draw(st.sampled_from([0, 1, 15, 17, 1000, 1 << 20, c.MAX_MAGNITUDE]))
     return random_stream(context, draw(st.integers(0, 999)), share, largest, gain, narrow=True), context
-
-
-class Plain(SpectrumStream):
-    """One without offsets where all are 0, as a writer leaves them."""
-
-    @classmethod
-    def read(cls, decoder: SymbolDecoder, context: StreamContext) -> SpectrumStream:
-        stream = super().read(decoder, context)
-        for group in stream.groups:
-            group.offsets = group.offsets if any(group.offsets) else []
-        return stream
 
 
 def small_stream(channels: int = 2, seed: int = 0, gain: int = ZERO_GAIN) -> tuple[SpectrumStream, StreamContext]:
@@ -191,7 +181,7 @@ def test_two_streams_of_the_same_numbers_have_the_same_words() -> None:
 @given(words, st.integers(0, 20_000), st.sampled_from(RATES[:4]), st.integers(1, 3))
 @settings(max_examples=60)
 def test_any_words_are_harmless(data: bytes, symbols: int, rate: int, channels: int) -> None:
-    assert_harmless(Plain, data, symbols, StreamContext(rate, channels, 5000))
+    assert_harmless(SpectrumStream, data, symbols, StreamContext(rate, channels, 5000))
 
 
 @given(st.integers(0, 1 << 20), st.sampled_from([-c.SPECTRUM_GAIN_OFFSET, ZERO_GAIN, c.SPECTRUM_GAIN_OFFSET - 1]))
@@ -200,7 +190,7 @@ def test_changed_words_are_harmless(position: int, gain: int) -> None:
     """Also with the finest and the coarsest steps, whose low bits and contexts are the largest."""
     stream, context = small_stream(gain=gain)
     coding = coded(stream, context)
-    assert_harmless(Plain, flipped(coding.words, position), coding.symbols, context)
+    assert_harmless(SpectrumStream, flipped(coding.words, position), coding.symbols, context)
 
 
 @given(st.integers(1, 60), st.integers(0, 99))
@@ -233,6 +223,100 @@ def test_offsets_make_steps_finer() -> None:
     stream.write(encoder, context)
     symbols, bits = encoder.account["offsets"]
     assert symbols == 48 and bits < 15
+
+
+# Where patterns sound
+
+
+COVERED = 2_500  # frames of a segment under a copy
+
+
+class Heard(SpectrumStream):
+    """A stream whose first COVERED frames have a copy of something under them."""
+
+    def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
+        super().write(encoder, heard(context))
+
+    @classmethod
+    def read(cls, decoder: SymbolDecoder, context: StreamContext) -> SpectrumStream:
+        return super().read(decoder, heard(context))
+
+
+def heard(context: StreamContext) -> StreamContext:
+    full = layout.full_geometry(c.superframe_length(context.samplerate))
+    random, start = np.random.default_rng(context.channels), 3 * 1024
+    sizes = [part.stop - part.start for part in channel_groups(context.channels)]
+    past = {0: [random.integers(SILENT, LOUDEST, (48, size, full.fine_bands)).astype(np.int16) for size in sizes]}
+    rises = random.integers(-100, 100, (len(sizes), full.fine_bands))
+    copy = LevelSource(start, start + COVERED, 3 * 1024, 0, 1 << 62, rises)
+    return context.with_levels(SegmentLevels(context, start, [copy], past, start))
+
+
+def heard_stream(channels: int, seed: int) -> tuple[Heard, StreamContext]:
+    stream, context = small_stream(channels, seed)
+    random = np.random.default_rng(seed)
+    for group in stream.groups:
+        for number, blocks in enumerate(group.superframes):
+            start = 1024 * number
+            for block in blocks:
+                block.alone = bool(start < COVERED and random.random() < 0.3)
+                start += 1024 >> block.depth
+    return Heard(stream.groups), context
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 4), st.integers(0, 9999))
+def test_round_trip_beside_patterns(channels: int, seed: int) -> None:
+    assert_round_trip(*heard_stream(channels, seed))
+
+
+@given(words, st.integers(0, 20_000), st.integers(1, 3))
+@settings(max_examples=60)
+def test_any_words_are_harmless_beside_patterns(data: bytes, symbols: int, channels: int) -> None:
+    assert_harmless(Heard, data, symbols, StreamContext(8_000, channels, 3 * 1024))
+
+
+@given(st.integers(0, 1 << 20), st.integers(0, 99))
+@settings(max_examples=60)
+def test_changed_words_are_harmless_beside_patterns(position: int, seed: int) -> None:
+    stream, context = heard_stream(2, seed)
+    coding = coded(stream, context)
+    assert_harmless(Heard, flipped(coding.words, position), coding.symbols, context)
+
+
+def test_which_blocks_tell_that_they_are_alone() -> None:
+    """Those under the copy, and no others; it costs little where it changes rarely."""
+    for alone in (False, True):
+        stream, context = heard_stream(1, 0)
+        covered = 0
+        (group,) = stream.groups
+        for number, blocks in enumerate(group.superframes):
+            start = 1024 * number
+            for block in blocks:
+                covered += start < COVERED
+                block.alone = alone and start < COVERED
+                start += 1024 >> block.depth
+        encoder = SymbolEncoder(account=True)
+        stream.write(encoder, context)
+        symbols, bits = encoder.account["alone"]
+        assert symbols == covered > 3
+        assert bits == pytest.approx(6 + covered - 1 if alone else covered * np.log2(64 / 63), abs=0.01)
+        assert_round_trip(stream, context)
+
+
+def test_steps_of_predicted_blocks_are_those_of_all_that_is_heard() -> None:
+    stream, context = heard_stream(2, 1)
+    coded(stream, context)
+    (group,) = heard(context).levels.groups
+    gains = [group_.gain for group_ in stream.groups]
+    for number, blocks in enumerate(stream.groups[0].superframes):
+        offset = stream.groups[0].offsets[number] if stream.groups[0].offsets else 0
+        for block in blocks:
+            bands = layout.geometry(1024, stream.groups[0].coarse_bands).layouts[block.depth]
+            if group.sounds(block.depth) and not block.alone:
+                group.next(block.depth, bands)
+            levels = group.block(block.depth, layout.energy_log(block.energies), bands)
+            np.testing.assert_array_equal(block.steps, step_logs(levels, gains[0] - 16 * offset, block.depth))
 
 
 # Networks and contexts

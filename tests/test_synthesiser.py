@@ -40,7 +40,7 @@ def chained(segments: int = 8, span: int = 8) -> DecodedSegments:
             a_copy(int(start), lag, int(random.integers(N, SEGMENT)), gains=np.array([[-2]]))
             for start, lag in zip(starts, lags)
         ]
-    return a_file(segments, 2, rows, span=span, frames=segments * SEGMENT - 300)
+    return a_file(segments, 2, rows, span=span, frames=segments * SEGMENT - 300, alone=0.2)
 
 
 @pytest.fixture(scope="module")

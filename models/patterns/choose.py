@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc import constants as c
-from evc.models.patterns.cost import cost, plain_cost, rate
+from evc.models.patterns.cost import UNCODED, cost, plain_cost, rate
 from evc.models.residual.analysis import LOG_FLOOR, uniform_signal, uniform_spectra
 from evc.streams import spectrum_layout as layout
 from evc.streams.bands import band_edges
@@ -26,7 +26,6 @@ Signal = NDArray[np.float32]
 DEPTH = 1  # of the blocks that choices are made on
 PER_SUPERFRAME = 1 << DEPTH
 BAND_STRIDE = 2  # coarse bands in a band of gains
-UNCODED = 0.15  # power, in squared steps, of what is not worth coding: its noise is inherited from what is copied
 COPY_BITS = 16.0  # a copy of a recent lag: its time, lag and length ...
 NEW_LAG_BITS = 20.0  # ... and what a new lag costs more
 BAND_BITS = 2.0  # a band that is on
@@ -208,10 +207,11 @@ class Chooser:
             better = value > best[starts, ends]
             best[starts[better], ends[better]] = value[better]
             which[starts[better], ends[better]] = number
-        return [
+        found = [
             self._copy(first, end, lags[which[first, end]], own, heard, full, products)
             for first, end in _best_spans(best)
         ]
+        return [copy for copy in found if (copy.levels != OFF).any()]
 
     def _saved(self, own: Signal, heard: Signal, plain: Signal, cross: Signal, power: Signal) -> Signal:
         """Bits saved [gains, planes, superframes, bands] by copies at each of SEARCHED_GAINS."""
@@ -244,7 +244,7 @@ class Chooser:
         on = np.take_along_axis(total, best[None], 0)[0] > 0
         levels = np.where(on, GAINS[best], OFF)
         gain = gains[best, 0, 0, 0][:, self.gain_band][:, None]
-        left = own - 2 * gain * cross + gain * gain * power - np.float32(UNCODED) * self.widths
+        left = own - 2 * gain * cross + gain * gain * power - UNCODED * self.widths
         kept = np.where(on[:, None], self._bits(own) - self._bits(left), 0)
         return Copy(first, end, lag, levels, np.clip(self._by_superframe(kept) / np.maximum(full[first:end], 1), 0, 1))
 

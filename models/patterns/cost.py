@@ -12,6 +12,9 @@ CODED_NOISE = np.float32(0.25)  # power of the noise of coded coefficients, in s
 NOISE_BITS = np.float32(8.0)  # what noise of one squared step more is worth
 STEP_EXPONENT = np.float32(0.72)  # of a squared step in the power that it follows
 FILLED = np.float32(1.5)  # power of the noise of a coefficient that is replaced by noise, by its own
+FAINT = np.float32(0.25)  # of what is heard: what is brought does not fill a band
+ENERGY_BITS = np.float32(0.8)  # of a band energy
+UNCODED = np.float32(0.15)  # power, in squared steps, of what is not worth coding
 QUIET = np.float32(0.1)  # squared steps, below which it does not matter how quiet a coefficient is
 
 
@@ -24,7 +27,7 @@ def rate(left: Signal, widths: Signal) -> Signal:
 def plain_cost(heard: Signal, widths: Signal) -> Signal:
     """The same without patterns, for energies `heard`, with what the noise is worth."""
     noise = np.minimum(FILLED * np.maximum(heard, 0), CODED_NOISE * widths)
-    total: Signal = rate(heard, widths) + NOISE_BITS * noise
+    total: Signal = rate(heard, widths) + NOISE_BITS * noise + ENERGY_BITS
     return total
 
 
@@ -36,5 +39,9 @@ def cost(left: Signal, heard: Signal, brought: Signal, widths: Signal) -> Signal
     """
     louder = np.maximum(left, brought) / np.maximum(heard, QUIET * widths)
     coded = CODED_NOISE * widths * np.maximum(louder, 1) ** STEP_EXPONENT
-    total: Signal = rate(left, widths) + NOISE_BITS * np.minimum(np.maximum(left, 0), coded)
+    # Where next to nothing is brought, its place would be filled with noise as well.
+    faint = brought < FAINT * heard
+    filled = np.where(faint, FILLED, np.float32(1)) * np.maximum(left, 0)
+    energies = np.where(faint | (left > UNCODED * widths), ENERGY_BITS, np.float32(0))
+    total: Signal = rate(left, widths) + NOISE_BITS * np.minimum(filled, coded) + energies
     return total
