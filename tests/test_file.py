@@ -201,7 +201,8 @@ def test_files_may_be_read_in_several_threads(folder, whole):
 
 
 def streams_file(parts, layers, patterns=()):
-    """A file of two segments whose streams are `parts`: [(kind, stream), ...] for each segment."""
+    """A file of segments whose streams are `parts`: [(kind, stream), ...] for each segment, which depends on all those
+    before it."""
     from evc.coder import SymbolEncoder
     from evc.decoding import stream_context
     from evc.header import Header
@@ -210,7 +211,8 @@ def streams_file(parts, layers, patterns=()):
     from evc.streams import StreamContext
     from evc.writer import ContainerWriter
 
-    header = Header(8000, 1, 2 * 1024, layers=layers, segment_frames=1024)
+    frames = len(parts) * 1024
+    header = Header(8000, 1, frames, layers=layers, segment_frames=1024, reference_depth=9, reference_span=9)
 
     def coded(kind, stream, context):
         encoder = SymbolEncoder()
@@ -223,13 +225,13 @@ def streams_file(parts, layers, patterns=()):
         if patterns:
             from evc.streams.dictionary import DictionaryStream
 
-            context = StreamContext(8000, 1, 2 * 1024, header.phase_bits, len(patterns))
+            context = StreamContext(8000, 1, frames, header.phase_bits, len(patterns))
             stream = coded(c.STREAM_DICTIONARY, DictionaryStream(list(patterns)), context)
             writer.add_dictionary(Dictionary(0, len(patterns), (stream,)))
         context = StreamContext(8000, 1, 1024, header.phase_bits, len(patterns))
         for index, streams in enumerate(parts):
             data = tuple(coded(kind, stream, context) for kind, stream in streams)
-            writer.add_segment(Segment(index, (), data))
+            writer.add_segment(Segment(index, tuple(range(index)), data))
     assert stream_context(ContainerReader(target), 0) == context
     return target
 
@@ -274,12 +276,12 @@ def test_patterns_and_occurrences_form_arrays():
         shifts=zero, rotations=zero, gains=np.zeros((2, 1, count), np.int64),
     )  # fmt: skip
     patterns = (Excerpt(100, 200), Excerpt(500, 50))
-    target = streams_file([[], [(c.STREAM_OCCURRENCES, stream)]], ("patterns",), patterns)
+    target = streams_file([[], [], [], [(c.STREAM_OCCURRENCES, stream)]], ("patterns",), patterns)
     with evc.open(target) as file:
         assert file.patterns["kind"].tolist() == ["excerpt", "excerpt"]
         assert file.patterns["start"].tolist() == [100 / 8000, 500 / 8000]
         assert file.occurrences["pattern"].tolist() == [1, 0]
-        assert file.occurrences["frame"].tolist() == [1024, 1124]
+        assert file.occurrences["frame"].tolist() == [3 * 1024, 3 * 1024 + 100]
         assert {layer.name for layer in file.stats().layers} == {"patterns", "dictionary"}
     assert evc.info(target).patterns == 2
 

@@ -23,7 +23,7 @@ SPAN_SEGMENTS = 64  # how far back copies reach: bounds the memory of encoder an
 LEAST_SHARE = 0.01  # of a file's bits that patterns have to save, by estimate, to be worth a second pass ...
 SURE_SHARE = 0.4  # ... and to be kept without a look at the file without them
 NOISE_EXPONENT = 0.8  # of the noise, in what a file takes at equal noise
-CORRECTIONS = 2  # passes for a bitrate after the second
+CORRECTIONS = 5  # passes for a bitrate after the second, at most
 RISE = 0.35  # of the gain's rise at which the mean noise would stay: where nothing repeats, the ear hears all of it
 LAYERS = (1, 1, 2, 2, 3, 3, 3, 3, 4, 4)  # copies that sound at once, by effort
 

@@ -1,0 +1,125 @@
+"""The pattern layer's encoder as a whole: what it saves, what it must not lose, and input that is hard on it."""
+
+import io
+
+import numpy as np
+import pytest
+
+import evc
+from evc.models.patterns.encoder import SegmentCoder
+from evc.models.residual.encoder import SegmentAnalyser
+
+RATE = 16_000
+
+
+def loop(seconds: float, seed: int = 1) -> np.ndarray:
+    """Hits of decaying noise and tones, [frames]."""
+    random = np.random.default_rng(seed)
+    out = np.zeros(int(seconds * RATE))
+    for start in np.arange(0, len(out) - 3000, 2000):
+        t = np.arange(3000) / RATE
+        tone = np.sin(2 * np.pi * random.uniform(100, 3000) * t) + 0.5 * random.normal(size=3000)
+        out[start : start + 3000] += 0.2 * tone * np.exp(-t / random.uniform(0.01, 0.08))
+    return out
+
+
+def error(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((one - other) ** 2)))
+
+
+def decoded(data: bytes) -> np.ndarray:
+    return evc.decode(data)[0]
+
+
+def test_a_loop_costs_little_more_than_once() -> None:
+    audio = np.tile(loop(2.0), 6)
+    plain = evc.encode(audio, RATE, quality=5, patterns="off")
+    data = evc.encode(audio, RATE, quality=5)
+    assert len(data) < 0.5 * len(plain)
+    assert error(decoded(data), audio) < 1.1 * error(decoded(plain), audio)
+    with evc.open(io.BytesIO(data)) as file:
+        assert file.layers == ("patterns", "spectrum")
+        assert len(file.occurrences) and len(file.patterns)
+        file.verify(synthesis=True)
+
+
+def test_a_loop_at_a_fractional_tempo() -> None:
+    """Every repeat lies 0.37 frames later on the grid than the one before."""
+    source = loop(2.0)
+    spectrum = np.fft.rfft(source)
+    period = len(source) + 0.37
+    audio = np.zeros(int(6 * period) + 1)
+    for k in range(6):
+        start = int(k * period)
+        shift = np.exp(-2j * np.pi * np.fft.rfftfreq(len(source)) * (k * period - start))
+        audio[start : start + len(source)] += np.fft.irfft(spectrum * shift, len(source))
+    sizes = {patterns: len(evc.encode(audio, RATE, quality=5, patterns=patterns)) for patterns in ("auto", "off")}
+    assert sizes["auto"] < 0.6 * sizes["off"]
+
+
+def test_stereo_and_several_channels() -> None:
+    mono = np.tile(loop(2.0), 4)
+    for pans in ((1.0, 0.4), (1.0, 0.2, 0.7)):
+        audio = mono[:, None] * np.array(pans)
+        plain = evc.encode(audio, RATE, quality=4, patterns="off")
+        data = evc.encode(audio, RATE, quality=4)
+        assert len(data) < 0.8 * len(plain)
+        assert decoded(data).shape == audio.shape
+
+
+def test_the_encoder_knows_what_the_decoder_will_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    coders: list[SegmentCoder] = []
+    start = SegmentCoder.__init__
+
+    def remember(self: SegmentCoder, analyser: SegmentAnalyser, *rest: object) -> None:
+        coders.append(self)
+        start(self, analyser, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SegmentCoder, "__init__", remember)
+    audio = np.tile(loop(1.5), 6)
+    data = evc.encode(audio, RATE, quality=5)
+    own = coders[1].past.timelines[0].fetch(0, len(audio))[0] / 32768  # of the second pass
+    np.testing.assert_allclose(decoded(data), own, atol=1e-5)
+
+
+@pytest.mark.parametrize("effort", [0, 9])
+def test_efforts(effort: int) -> None:
+    audio = np.tile(loop(2.0), 3)
+    data = evc.encode(audio, RATE, quality=3, effort=effort)
+    assert len(data) < len(evc.encode(audio, RATE, quality=3, patterns="off"))
+    assert decoded(data).shape == audio.shape
+
+
+def test_the_same_bytes_twice() -> None:
+    audio = np.tile(loop(2.0), 3)
+    assert evc.encode(audio, RATE) == evc.encode(audio, RATE)
+
+
+def test_a_bitrate_is_met() -> None:
+    audio = np.tile(loop(2.0), 6) + 0.01 * np.random.default_rng(1).normal(size=12 * RATE)
+    for bitrate in (12.0, 24.0):
+        data = evc.encode(audio, RATE, bitrate=bitrate)
+        assert 8 * len(data) / 12 / 1000 == pytest.approx(bitrate, rel=0.02)
+
+
+NOISE = np.random.default_rng(2).normal(size=6 * RATE) * 0.1
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [
+        np.zeros(6 * RATE),
+        np.full(6 * RATE, 0.5),
+        NOISE,
+        0.5 * np.sin(2 * np.pi * 440.3 * np.arange(6 * RATE) / RATE),
+        (np.arange(6 * RATE) % 1600 == 0).astype(float),
+        loop(5.0),
+        loop(0.05),
+        np.zeros(0),
+    ],
+    ids=["silence", "constant", "noise", "tone", "clicks", "no repetition", "short", "empty"],
+)
+def test_hard_input_does_not_grow_the_file(audio: np.ndarray) -> None:
+    data = evc.encode(audio, RATE, quality=4)
+    assert len(data) <= 1.005 * len(evc.encode(audio, RATE, quality=4, patterns="off")) + 8
+    assert len(decoded(data)) == len(audio)
