@@ -157,7 +157,7 @@ def _saved(
         first = index * file.header.segment_frames // size
         part = slice(first, first + bits.shape[1])
         as_is[part], estimated[part] = bits
-        actual[part] = spent.get(index, 0)
+        actual[part] = spent[index][: bits.shape[1]] if index in spent else 0
     covered = [_covered(int(use["frame"]), int(use["frames"]), size) for use in file.uses]
     sounding = np.zeros(len(actual))
     for first, parts in covered:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from evc.header import Header
 from evc.models.patterns.file import Encoded, PatternEncoder
-from evc.models.progress import Progress
+from evc.models.progress import Progress, stage
 from evc.models.residual.encoder import SegmentAnalyser
 from evc.models.residual.file import PlainCoder
 from evc.models.residual.rate import coded_bandwidth, payload_target, planned_gain
@@ -33,9 +33,13 @@ def encode(
     target = payload_target(settings, header, header_bytes)
     if settings.patterns != "off":
         patterns = PatternEncoder(analyser, header, settings.effort)
-        found = patterns.at_quality(progress) if target is None else patterns.to_target(target, progress)
+        begun = stage(progress, 0, 2)  # the rest is for coding without, should patterns not pay
+        found = patterns.at_quality(begun) if target is None else patterns.to_target(target, begun)
         if found is not None:
+            if progress is not None:
+                progress(header.known_frames, header.known_frames)
             return found
+        progress = stage(progress, 1, 2)
     coder = PlainCoder(analyser, header)
     if target is None:
         return Encoded(header, coder.segments(gain, progress))

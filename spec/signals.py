@@ -233,8 +233,8 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "syntax": ("integers that no encoder would choose, all block sizes and modes; no sound to compare", _syntax),
     "graded": ("superframes with finer steps than others", graded),
     "copies": (
-        "copies of the past by whole and fractional lags, gains by band, mid and side, polarity; blocks that are alone, "
-        "held, both",
+        "copies of the past by whole and fractional lags, gains by band, mid and side, polarity; "
+        "blocks that are alone, held, both",
         copies,
     ),
     "placements": ("explicit waveforms and an excerpt, placed; a plane of gains per channel", placements),

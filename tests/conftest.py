@@ -31,7 +31,7 @@ def track() -> np.ndarray:
 @pytest.fixture(scope="session")
 def encoded(track) -> bytes:
     """The track at the default quality, with tags."""
-    return evc.encode(track, RATE, tags={"title": "Grid", "artist": ["A", "B"]})
+    return evc.encode(track, RATE, patterns="off", tags={"title": "Grid", "artist": ["A", "B"]})
 
 
 @pytest.fixture(scope="session")

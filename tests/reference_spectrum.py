@@ -218,7 +218,8 @@ class GroupDecoder:
                 used = []
                 for b in at:
                     above = b + 1 if b + 1 < bands.count else b - 1
-                    used.append(self.left_flags[6 + 6 * (on[b - 1] + on[above]) + contexts[b] if first else contexts[b]])
+                    group = 6 + 6 * (on[b - 1] + on[above]) if first else 0
+                    used.append(self.left_flags[group + contexts[b]])
                 bits = [self.decoder.symbol(FLAGS[min(context.average >> 7, 31)]) for context in used]
                 update_all(used, bits, 4096)
                 for b, bit in zip(at, bits, strict=True):

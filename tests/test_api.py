@@ -134,10 +134,22 @@ def test_more_quality_costs_more(track):
 def test_encoding_is_reproducible_and_tells_its_progress(track, encoded):
     seen = []
     again = evc.encode(
-        track, RATE, tags={"title": "Grid", "artist": ["A", "B"]}, progress=lambda *now: seen.append(now)
+        track,
+        RATE,
+        patterns="off",
+        tags={"title": "Grid", "artist": ["A", "B"]},
+        progress=lambda *now: seen.append(now),
     )
     assert again == encoded
     assert seen[-1] == (10, 10) and seen == sorted(seen)
+
+
+@pytest.mark.parametrize("repeated", [1, 4])
+def test_progress_ends_whether_patterns_pay_or_not(repeated):
+    seen = []
+    noise = np.random.default_rng(1).normal(size=8000 * 8 // repeated)
+    evc.encode(0.1 * np.tile(noise, repeated), 8000, quality=2, progress=lambda *now: seen.append(now))
+    assert seen[-1] == (8, 8) and seen == sorted(seen)
 
 
 def test_info_reads_metadata(folder, encoded):

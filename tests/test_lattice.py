@@ -195,8 +195,6 @@ def test_other_files_are_no_lattices(encoded):
 
 
 def test_what_does_not_fit_a_file():
-    with pytest.raises(InputError, match="at once"):
-        model([0] * 17, [0] * 17).write(io.BytesIO(), 8000)
     with pytest.raises(InputError, match="segment length"):
         model([0], [0], columns=2**14).write(io.BytesIO(), 8000)
 

@@ -206,8 +206,8 @@ def test_a_block_left_alone_takes_nothing_in() -> None:
 def test_writing_again_what_was_tried() -> None:
     """An encoder that begins anew brings about the same track."""
     case = Case(8_000, 1, 5)
-    levels = SegmentLevels(case.context, case.frames, case.sources(case.frames)[1], {0: [
-        case.random.integers(SILENT, LOUDEST, (48, 1, case.full.fine_bands)).astype(np.int16)]}, case.frames)  # fmt: skip
+    past = {0: [case.random.integers(SILENT, LOUDEST, (48, 1, case.full.fine_bands)).astype(np.int16)]}
+    levels = SegmentLevels(case.context, case.frames, case.sources(case.frames)[1], past, case.frames)
     group, bands = levels.groups[0], case.full.layouts[0]
     residual = case.random.integers(SILENT, LOUDEST // 2, (3, 1, bands.bands))
     results, tracks = [], []

@@ -80,7 +80,7 @@ class EventStream:
         self.pan_steps = port.field(self.pan_steps, c.PAN_STEPS_BITS)
         self.code_bits = _code_layout(port, self.code_bits)
         if not port.writing:
-            port.reserve(len(self.times) * (2 + (self.pan_steps > 0)))
+            port.reserve(len(self.times) * (1 + (self.pan_steps > 0)))
             self.amplitudes, self.pans = np.zeros((2, len(self.times)), np.int64)
             self.codes = np.zeros((len(self.times), len(self.code_bits)), np.int64)
         self.amplitudes = _code_walk(port, self.amplitudes, c.MAX_AMPLITUDE_LEVEL, "amplitude")
