@@ -21,8 +21,9 @@ from evc.segment import Segment
 
 SPAN_SEGMENTS = 64  # how far back copies reach: bounds the memory of encoder and decoder
 LEAST_SHARE = 0.01  # of a file's bits that patterns have to save, by estimate, to be worth a second pass ...
-SURE_SHARE = 0.4  # ... and to be kept without a look at the file without them
+SURE_SHARE = 0.6  # ... and to be kept without a look at the file without them
 NOISE_EXPONENT = 0.8  # of the noise, in what a file takes at equal noise
+LEAST_GAIN = 0.03  # of that, by logarithm, since the noise is measured roughly
 CORRECTIONS = 5  # passes for a bitrate after the second, at most
 RISE = 0.35  # of the gain's rise at which the mean noise would stay: where nothing repeats, the ear hears all of it
 LAYERS = (1, 1, 2, 2, 3, 3, 3, 3, 4, 4)  # copies that sound at once, by effort
@@ -60,8 +61,7 @@ class PatternEncoder:
         coded = self._pass(planned + rise, offsets, stage(progress, 2, 4))
         if share < SURE_SHARE:
             plain = self._plain(stage(progress, 3, 4))
-            coded = min(coded, plain, key=_burden)
-            if coded is plain:
+            if _burden(coded) > _burden(plain) - LEAST_GAIN or _size(coded) >= _size(plain):
                 return None
         return self._encoded(coded)
 
@@ -85,7 +85,7 @@ class PatternEncoder:
                 nearest, distance = coded, abs(search.error())
             if distance <= ACCEPTED:
                 break
-        if share < SURE_SHARE and _burden(self._plain(None)) <= _burden(nearest):
+        if share < SURE_SHARE and _burden(nearest) > _burden(self._plain(None)) - LEAST_GAIN:
             return None
         return self._encoded(nearest)
 
@@ -149,6 +149,10 @@ class PatternEncoder:
 
 def _burden(coded: list[CodedSegment]) -> float:
     """Log of the bytes that a file would take at some standard noise."""
-    size = sum(len(one.segment.write()) for one in coded)
     noise = float(np.mean([one.noise for one in coded]))
-    return float(np.log(size) + NOISE_EXPONENT * np.log(max(noise, 1e-9)))
+    return float(np.log(_size(coded)) + NOISE_EXPONENT * np.log(max(noise, 1e-9)))
+
+
+def _size(coded: list[CodedSegment]) -> int:
+    """Bytes of all segments."""
+    return sum(len(one.segment.write()) for one in coded)
