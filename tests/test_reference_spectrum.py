@@ -22,6 +22,7 @@ from evc.header import Header
 from evc.models import sequencer
 from evc.reader import ContainerReader
 from evc.spec.patterned import pattern_file
+from evc.spec.synthesis import synthesise
 from evc.spec.vectors import FOLDER
 from evc.streams import StreamContext
 from evc.streams import spectrum_layout as layout
@@ -168,6 +169,21 @@ def test_any_copies(seed: int) -> None:
     )  # fmt: skip
     segments[1] = copies, segments[1][1]
     compare_file(pattern_file(header, [], segments))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_loop_of_the_encoder(channels: int) -> None:
+    """Integers by the reference, and samples in double precision within the tolerance of section 11.2 for depth 0."""
+    once = sequencer.track(10.0, 8000)[-6_000:, :channels]
+    data = evc.encode(np.tile(once, (4, 1)), 8000, quality=4)
+    compare_file(data)
+    container = ContainerReader(io.BytesIO(data))
+    decoded = SegmentDecoder(container).decode(range(container.segments))
+    blocks = [block for streams in decoded.values() for blocks in streams[2].groups[0].superframes for block in blocks]
+    assert len(decoded[0][0].times) and any(block.held for block in blocks)
+    wanted = synthesise(container.header, {i: s[2] for i, s in decoded.items()}, {i: s[0] for i, s in decoded.items()})
+    found = evc.decode(data)[0].reshape(-1, channels).T
+    assert np.abs(found - wanted).max() <= 2**-17
 
 
 def test_the_vector_of_copies_has_every_kind_of_block() -> None:
