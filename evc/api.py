@@ -92,6 +92,8 @@ def encode(
     quality: float | None = None,
     patterns: str = "auto",
     effort: int = DEFAULT_EFFORT,
+    preset: str = "auto",
+    device: str = "auto",
     tags: Mapping[str, str | list[str]] | None = None,
     subtype: str = "PCM_16",
     progress: Progress | None = None,
@@ -100,15 +102,17 @@ def encode(
 
     Floats have full scale at ±1; uint8, int16 and int32 at the ends of their range. `bitrate` in kbit/s, or
     `quality` from 0 to 10 (default 6) at a bitrate that varies. With `patterns` "auto" what repeats is coded
-    once where that saves bits, and `effort`, 0 to 9, is spent on finding it; "off" saves the time. `subtype`
-    is what decoding to a sound file restores. `progress` is called with seconds of audio done and in all.
-    Raises InputError for audio or arguments that cannot be encoded.
+    once where that saves bits, and `effort`, 0 to 9, is spent on finding it; "off" saves the time. The `preset`
+    "events", which a bitrate below 6 selects, describes one or two channels as a list of events and noise, at 0.4 to
+    6 kbit/s (default 2.5); other files have no events. `device` is "auto", "cpu" or "cuda": where networks run, if any
+    are used. `subtype` is what decoding to a sound file restores. `progress` is called with seconds of audio done and
+    in all. Raises InputError for audio or arguments that cannot be encoded.
     """
     from evc.source import ArraySource
 
     target = io.BytesIO()
     source = ArraySource(audio, samplerate, subtype, dict(tags or {}))
-    _encode(source, target, EncodeSettings(bitrate, quality, patterns=patterns, effort=effort), progress)
+    _encode(source, target, EncodeSettings(bitrate, quality, device, patterns, effort, preset), progress)
     return target.getvalue()
 
 
@@ -126,6 +130,7 @@ def encode_file(
     quality: float | None = None,
     patterns: str = "auto",
     effort: int = DEFAULT_EFFORT,
+    preset: str = "auto",
     tags: Mapping[str, str | list[str]] | None = None,
     device: str = "auto",
     overwrite: bool = True,
@@ -134,13 +139,12 @@ def encode_file(
 ) -> FileInfo:
     """Encode a sound file, by path or from a binary file (pipes included), in bounded memory.
 
-    The source's tags are carried over; `tags` are added to them. `device` is "auto", "cpu" or "cuda": where
-    networks run, if any are used. With `verify` the result is decoded and checked before it appears.
-    `target` appears only when complete. Otherwise as `encode`.
+    The source's tags are carried over; `tags` are added to them. With `verify` the result is decoded and checked
+    before it appears. `target` appears only when complete. Otherwise as `encode`.
     """
     from evc.source import FileSource
 
-    settings = EncodeSettings(bitrate, quality, device, patterns, effort)
+    settings = EncodeSettings(bitrate, quality, device, patterns, effort, preset)
     with ExitStack() as stack:
         audio = stack.enter_context(FileSource(source))
         audio.tags.update(tags or {})

@@ -72,6 +72,19 @@ class FrequencyTable:
         return self._weights.take(rows, axis=0)
 
 
+def _normalised_row(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`_normalised` for one row [symbols], sooner."""
+    symbols = len(weights)
+    cumulative = weights.cumsum(dtype=np.int64)
+    if not cumulative[-1]:
+        cumulative = np.arange(1, symbols + 1)
+    cumulative *= _TOTAL - symbols
+    cumulative //= cumulative[-1] // (_TOTAL - symbols)
+    spread = cumulative.astype(np.float64)
+    spread[1:] -= spread[:-1].copy()
+    return spread
+
+
 def _normalised(weights: NDArray[np.int64]) -> NDArray[np.int64]:
     """Scale each row so that it sums to 2**24 - symbols; the coder adds one to every weight."""
     symbols = weights.shape[1]
@@ -151,6 +164,15 @@ class SymbolEncoder:
             raise ValueError("a symbol lies outside its table") from error
         self._ledger.passed(values)
         self._ledger.charge(kind, len(values), lambda: float(table.bits[rows, values].sum()))
+
+    def encode_weighted(self, symbol: int, weights: NDArray[np.int64], kind: str = "") -> None:
+        """Code one symbol under weights [symbols] as in a row of a table, made for it alone."""
+        if not 0 <= symbol < len(weights):
+            raise ValueError("a symbol lies outside its weights")
+        model, values = _normalised_row(weights), np.array([symbol], np.int32)
+        self._coder.encode(values, _CATEGORICAL, model[None])
+        self._ledger.passed(values)
+        self._ledger.charge(kind, 1, lambda: constants.CODER_PRECISION - math.log2(model[symbol] + 1))
 
     def encode_uniform(self, values: ArrayLike, size: Integers | int, kind: str = "") -> None:
         """Code `values` [n], each in [0, size), size from 1 to 2**16: one for all or one each."""
@@ -243,6 +265,15 @@ class SymbolDecoder:
         self._ledger.passed(symbols)
         self._ledger.charge(kind, n, lambda: float(table.bits[rows, symbols].sum()))
         return symbols
+
+    def decode_weighted(self, weights: NDArray[np.int64], kind: str = "") -> int:
+        """One symbol under weights [symbols]."""
+        self.require(1)
+        model = _normalised_row(weights)
+        symbols = self._guarded(_CATEGORICAL, model[None])
+        self._ledger.passed(symbols)
+        self._ledger.charge(kind, 1, lambda: constants.CODER_PRECISION - math.log2(model[symbols[0]] + 1))
+        return int(symbols[0])
 
     def decode_uniform(
         self, size: Integers | int, count: int | None = None, kind: str = ""

@@ -19,8 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from evc import constants
 from evc.decoding import SegmentDecoder
 from evc.errors import EvcError, InputError
+from evc.event_files import read_events
+from evc.events import EventList
 from evc.header import Header
-from evc.layers import chosen_places, event_array
+from evc.layers import chosen_places
 from evc.patterns import PatternMap, read_patterns
 from evc.playback import Player
 from evc.reader import ContainerReader
@@ -169,10 +171,9 @@ class EvcFile:
     # --- What is in it ------------------------------------------------------------------------
 
     @property
-    def events(self) -> NDArray[Any]:
-        """Every event of the file: structured [events], with the fields of `EventStream.as_array`. Needs no
-        network."""
-        return event_array(self.container)
+    def events(self) -> EventList:
+        """Every event of the file. Its vectors need the file's network to be installed, all else needs none."""
+        return self._events
 
     @property
     def patterns(self) -> NDArray[Any]:
@@ -210,6 +211,10 @@ class EvcFile:
         -1.
         """
         return self._patterns.occurrences
+
+    @cached_property
+    def _events(self) -> EventList:
+        return read_events(self.container)
 
     @cached_property
     def _patterns(self) -> PatternMap:
@@ -281,19 +286,29 @@ class EvcFile:
         return self._blocks(blocksize, overlap, end, dtype, always_2d)
 
     def render(
-        self, layers: Iterable[str] | None = None, occurrences: ArrayLike | None = None
+        self,
+        layers: Iterable[str] | None = None,
+        occurrences: ArrayLike | None = None,
+        events: EventList | ArrayLike | None = None,
     ) -> NDArray[np.float32]:
         """The whole file as it sounds with only some of its layers, by name, and only some occurrences: indices into
         `occurrences`, or a mask over them (None: all). float32 [frames, channels].
 
+        With `events`, unless layers are named, nothing but events sounds: those of the file that indices into `events`
+        or a mask over them choose, or those of another `EventList`.
+
         Parts add up to the whole: what an occurrence repeats of the file is as it is there, whatever is left out here.
-        Raises InputError for layers that the file does not have and occurrences that are not there.
+        Raises InputError for layers that the file does not have, and for occurrences and events that are not there.
         """
         names = self.layers if layers is None else tuple(layers)
         if unknown := [name for name in names if name not in self.layers]:
             raise InputError(f"the file has no layer {', '.join(unknown)}; it has: {', '.join(self.layers)}")
         rows = None if occurrences is None else chosen_places(self._patterns.places, occurrences)
-        return np.ascontiguousarray(Player(self._decoder, names, rows).audio(0, self.frames).T)
+        if events is not None:
+            names = ("events",) if layers is None else names
+            events = events if isinstance(events, EventList) else self.events[events]
+        player = Player(self._decoder, names, rows, events)
+        return np.ascontiguousarray(player.audio(0, self.frames).T)
 
     def pattern_audio(self, pattern: int) -> NDArray[np.float32]:
         """The sound of a pattern, by its index into `patterns`: float32 [frames, channels]. An excerpt is cut from the

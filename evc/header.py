@@ -15,7 +15,7 @@ from evc.errors import FormatError, InputError, UnsupportedError
 
 Tags = dict[str, str | list[str]]
 
-_DIGEST_BYTES = 8
+NETWORK_DIGEST_BYTES = 8
 _TAGS_WINDOW_BYTES = 1 << 23
 _TAGS_LEVEL = 19
 _SUBTYPE_CODES = {name: code for code, name in c.SUBTYPES.items()}
@@ -32,8 +32,8 @@ class NetworkReference:
         printable = self.id.isascii() and self.id.isprintable() and " " not in self.id
         if not printable or not 1 <= len(self.id) <= 255:
             raise InputError(f"network id {self.id!r} is not 1 to 255 printable ASCII characters")
-        if len(self.digest) != _DIGEST_BYTES:
-            raise InputError(f"network {self.id} needs {_DIGEST_BYTES} bytes of its SHA-256")
+        if len(self.digest) != NETWORK_DIGEST_BYTES:
+            raise InputError(f"network {self.id} needs {NETWORK_DIGEST_BYTES} bytes of its SHA-256")
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _read_networks(reader: ByteReader) -> tuple[NetworkReference, ...]:
     networks = []
     for _ in range(min(count, c.MAX_NETWORKS)):
         name = reader.take(reader.unsigned(1)).decode("ascii", "replace")
-        networks.append(NetworkReference(name, reader.take(_DIGEST_BYTES)))
+        networks.append(NetworkReference(name, reader.take(NETWORK_DIGEST_BYTES)))
     if count > c.MAX_NETWORKS:
         raise FormatError(f"header names {count} networks; {c.MAX_NETWORKS} are allowed")
     return tuple(networks)

@@ -1,5 +1,5 @@
-"""Events, occurrences and patterns of a whole file as structured arrays; their fields are described by the
-`as_array` of each stream's class. Needs no network, and decodes nothing but the streams concerned."""
+"""Occurrences and patterns of a whole file as structured arrays; their fields are described by the `as_array` of each
+stream's class. Decodes nothing but the streams concerned."""
 
 from __future__ import annotations
 
@@ -21,22 +21,13 @@ from evc.streams.occurrences import OccurrenceStream
 Place = tuple[int, int]  # segment, and row of its stream
 
 
-def event_array(container: ContainerReader) -> NDArray[Any]:
-    """All events, ordered by time; empty where the layer is absent. In salvage mode those of damaged segments are
-    missing."""
-    return _timed_array(container, constants.STREAM_EVENTS)[0]
-
-
 def occurrence_array(container: ContainerReader) -> tuple[NDArray[Any], list[Place], list[OccurrenceStream]]:
-    """All occurrences likewise, where each is, and the stream that it is in."""
-    return _timed_array(container, constants.STREAM_OCCURRENCES)
-
-
-def _timed_array(container: ContainerReader, kind: int) -> tuple[NDArray[Any], list[Place], list[Any]]:
-    parts = [_empty(container, kind)]
+    """All occurrences, ordered by time, where each is, and the stream that it is in; empty where the layer is absent.
+    In salvage mode those of damaged segments are missing."""
+    parts = [_empty(container, constants.STREAM_OCCURRENCES)]
     places: list[Place] = []
     streams = []
-    for index, stream in _timed_streams(container, kind):
+    for index, stream in _occurrence_streams(container):
         start = container.header.segment_span(index)[0]
         parts.append(stream.as_array(stream_context(container, index), start))
         places += [(index, row) for row in range(len(parts[-1]))]
@@ -46,8 +37,9 @@ def _timed_array(container: ContainerReader, kind: int) -> tuple[NDArray[Any], l
     return array[order], [places[i] for i in order], [streams[i] for i in order]
 
 
-def _timed_streams(container: ContainerReader, kind: int) -> Iterator[tuple[int, Any]]:
-    """(segment, its stream of one kind) where there is one; in salvage mode without damaged ones."""
+def _occurrence_streams(container: ContainerReader) -> Iterator[tuple[int, Any]]:
+    """(segment, its occurrences) where there are some; in salvage mode without damaged ones."""
+    kind = constants.STREAM_OCCURRENCES
     present = constants.LAYERS[kind] in container.header.layers
     for index in range(container.segments if present else 0):
         try:

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from evc import constants
 from evc.decoding import WORKERS, DecodedStreams, SegmentDecoder, decode_segment
-from evc.errors import UnsupportedError
 from evc.header import Header
+from evc.networks import check
 from evc.sources import Entry
 from evc.streams.occurrences import OccurrenceStream
 
 if TYPE_CHECKING:
+    from evc.events import EventList
     from evc.models.synthesis import Synthesiser
 
 _AHEAD = 2 * WORKERS  # segments rendered together
@@ -24,16 +25,17 @@ _AHEAD = 2 * WORKERS  # segments rendered together
 
 class Player:
     """Renders spans of a file, with all that is in it or only some `layers` and `occurrences`, the latter as (segment,
-    row of its stream). Holds the audio of a few segments, and of those that copies reach back to, however long the
-    file is."""
+    row of its stream), and with `events` in place of its own. Holds the audio of a few segments, and of those that
+    copies reach back to, however long the file is."""
 
     def __init__(
         self,
         decoder: SegmentDecoder,
         layers: Collection[str] | None = None,
         occurrences: Collection[tuple[int, int]] | None = None,
+        events: EventList | None = None,
     ) -> None:
-        self._decoder, self._layers, self._occurrences = decoder, layers, occurrences
+        self._decoder, self._layers, self._occurrences, self._events = decoder, layers, occurrences, events
 
     def close(self) -> None:
         self._decoder.close()
@@ -44,9 +46,9 @@ class Player:
         from evc.models.synthesis import Choice, Synthesiser
 
         segments, choice = _Segments(self._decoder), None
-        if self._layers is not None or self._occurrences is not None:
+        if self._layers is not None or self._occurrences is not None or self._events is not None:
             layers = segments.header.layers if self._layers is None else self._layers
-            choice = Choice(layers, self._occurrences)
+            choice = Choice(layers, self._occurrences, self._events)
         return Synthesiser(segments, choice, self._map)
 
     def audio(self, start: int, frames: int) -> NDArray[np.float32]:
@@ -72,10 +74,8 @@ class Player:
         return self._decoder.threads.map(function, items) if len(items) > 1 else map(function, items)
 
     def _check_networks(self) -> None:
-        header = self._decoder.container.header
-        if header.networks:
-            names = ", ".join(network.id for network in header.networks)
-            raise UnsupportedError(f"the file needs networks that are not installed: {names}")
+        if networks := self._decoder.container.header.networks:
+            check(networks)
 
 
 class _Segments:

@@ -23,7 +23,8 @@ from evc.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice
 from evc.streams.events import EventStream
 from evc.streams.gains import OFF
 from evc.streams.latent import LatentStream
-from evc.streams.noise import NoiseStream
+from evc.streams.noise import NoisePlane, NoiseStream, hops
+from evc.streams.noise_changes import COLOUR, plane_kinds
 from evc.streams.occurrences import COPY, OccurrenceStream
 from evc.streams.spectrum import Group, SpectrumStream
 from evc.streams.spectrum_walk import Block
@@ -168,7 +169,8 @@ def _layers() -> bytes:
         writer.add_segment(Segment(0, ()))
         writer.add_segment(Segment(1, ()))
         writer.add_segment(Segment(2, (0, 1), found))
-        writer.add_segment(Segment(3, (2,)))
+        others = coded(c.STREAM_EVENTS, _other_events(), context)
+        writer.add_segment(Segment(3, (2,), (others,)))
     return target.getvalue()
 
 
@@ -196,20 +198,53 @@ def _occurrences(context: StreamContext) -> OccurrenceStream:
 
 
 def _events() -> EventStream:
+    partials = [3, 0, 8, 0, 0, 0, 1]
+    first = [69 * 64 + 5, 7, 0, 15, 4, 11, *partials, 0, 0, 0]
     return EventStream(
-        times=np.array([5, 8000, 16_000, 65_000]), amplitudes=np.array([-3, -4, -3, 5]),
-        pans=np.array([0, -7, 7, 1]), codes=np.array([[1, 200, 3], [1, 200, 3], [1, 200, 4], [0, 9, 1000]]),
-        code_bits=(4, 8, 10), pan_steps=7,
+        times=np.array([5, 8000, 8000, 16_000, 65_000]), amplitudes=np.array([-3, -40, -4, -3, 5]),
+        pans=np.array([0, -3, 3, -3, 1]),
+        codes=np.array([first, [76 * 64, *first[1:]], [*first[:1], 9, *first[2:]], [0] * 16,
+                        [8191, 31, 7, 15, 7, 31, *[8] * 7, 7, 63, 7]]),
+        pan_steps=3,
     )  # fmt: skip
 
 
-def _noise(context: StreamContext) -> NoiseStream:
-    stream = NoiseStream(band_stride=3, hop_shift=2, hold_log2=1)
-    shape = stream.shape(context, stream.hop_shift, stream.band_stride)
-    levels = np.random.default_rng(4).integers(0, 40, shape)
-    levels[1:, 1::2] = levels[1:, 0::2]
-    stream.levels = levels
-    return stream
+def _other_events() -> EventStream:
+    """Vectors of other parts than the usual ones."""
+    return EventStream(
+        times=np.array([0, 1, 31_999]), amplitudes=np.array([0, 100, -923]), pans=np.array([-3, 3, 0]),
+        codes=np.array([[4000, 1, 200, 0], [4010, 1, 200, 0], [4001, 4, 9, 0]]),
+        sizes=(8192, 5, 256, 1), amplitude_step=1, pan_steps=3,
+    )  # fmt: skip
+
+
+def _hiss() -> bytes:
+    """Noise with and without colours, and a segment without noise."""
+    frames, samplerate, length = 15_000, 8000, 4096
+    header = Header(samplerate, 2, frames, layers=("noise",), segment_frames=length)
+    target = io.BytesIO()
+    with ContainerWriter(target, header) as writer:
+        for index in range(4):
+            context = StreamContext(samplerate, 2, min(length, frames - index * length))
+            noise = _noise(context, 14, index, colour=index % 2)
+            streams = () if index == 2 else (coded(c.STREAM_NOISE, noise, context),)
+            writer.add_segment(Segment(index, (), streams))
+    return target.getvalue()
+
+
+def _noise(context: StreamContext, loudest: int = 40, seed: int = 4, colour: int = 1) -> NoiseStream:
+    """Planes of random levels: stretches joined or not, held or not."""
+    random = np.random.default_rng(seed)
+    strides = 3, 15, 0, colour
+    planes = []
+    for stride, kind in zip(strides, plane_kinds(context.channels), strict=True):
+        lengths = np.array([1, 7, 7, 20] if stride or kind.row < COLOUR.row else [], np.int64)
+        lengths[-1:] += hops(context) - lengths.sum()
+        least, most = max(kind.least, -loudest), min(kind.most, loudest)
+        starts, ends = random.integers(least, most + 1, (2, len(lengths), kind.bands(context.samplerate, stride)))
+        starts[2:3], ends[1:2] = ends[1:2], starts[1:2]
+        planes.append(NoisePlane(lengths, starts, ends, stride))
+    return NoiseStream(planes, 23)
 
 
 def _latents() -> LatentStream:
@@ -239,5 +274,6 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     ),
     "placements": ("explicit waveforms and an excerpt, placed; a plane of gains per channel", placements),
     "lattices": ("lattices, shifted and turned, beside copies and without", lattices),
+    "hiss": ("noise of levels, balances, angles and colours that change; a segment without", _hiss),
     "layers": ("dictionary, occurrences, events, noise, latents, dependent segments; no sound to compare", _layers),
 }

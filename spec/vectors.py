@@ -29,9 +29,12 @@ from evc.errors import EvcError
 from evc.reader import ContainerReader
 from evc.segment import StreamData
 from evc.spec.listing import listing
+from evc.spec.noise import noise_signal
 from evc.spec.signals import FILES
 from evc.spec.synthesis import synthesise
 from evc.streams import StreamContext, stream_class
+from evc.streams.event_tables import tables as event_tables
+from evc.streams.noise_changes import tables as noise_tables
 from evc.streams.spectrum import SpectrumStream
 from evc.streams.spectrum_tables import tables
 
@@ -43,10 +46,10 @@ PCM_STEP = 2.0**-23  # of the samples in the FLAC files
 SHOWN_INTEGERS = 1500  # spectra of so many integers are written out, longer ones only as a digest
 
 
-def tables_digest() -> str:
-    """SHA-256 of the frozen tables as section 9.12 defines it, in hexadecimal."""
+def tables_digest(arrays: Mapping[str, NDArray[np.integer]]) -> str:
+    """SHA-256 of frozen tables as section 9.12 defines it, in hexadecimal."""
     digest = hashlib.sha256()
-    for name, array in sorted(tables().items()):
+    for name, array in sorted(arrays.items()):
         digest.update(name.encode() + array.astype("<i4").tobytes())
     return digest.hexdigest()
 
@@ -137,13 +140,15 @@ def reference_samples(data: bytes) -> NDArray[np.int32] | None:
     """The samples of section 11.2 in steps of 24 bits, [frames, channels]; None if the file makes no sound that they
     can hold."""
     container = ContainerReader(io.BytesIO(data))
-    if not container.header.known_frames or set(container.header.layers) - {"patterns", "spectrum"}:
+    if not container.header.known_frames or set(container.header.layers) - {"patterns", "spectrum", "noise"}:
         return None
-    spectra, occurrences = (
+    spectra, occurrences, noise = (
         {index: streams[kind] for index, streams in _decoded(container).items() if kind in streams}
-        for kind in (c.STREAM_SPECTRUM, c.STREAM_OCCURRENCES)
+        for kind in (c.STREAM_SPECTRUM, c.STREAM_OCCURRENCES, c.STREAM_NOISE)
     )
     audio = synthesise(container.header, spectra, occurrences, decode_entries(container))
+    if noise:
+        audio = audio + noise_signal(container.header, noise)
     if np.abs(audio).max() >= 1:
         return None
     return np.rint(audio.T / PCM_STEP).astype(np.int32)
@@ -203,7 +208,11 @@ def quoted() -> dict[Path, str]:
     rows = [f"| `{name}` | {sizes[name]} | {about} |" for name, (about, _) in FILES.items()]
     readme, text = FOLDER / "README.md", SPEC / "evc-1.md"
     table = "\n".join(["| file | bytes | what it holds |", "|---|---|---|", *rows])
-    parts = {"tables": f"    {tables_digest()}", "listing": listing((FOLDER / "mono.evc").read_bytes())}
+    frozen: list[tuple[str, Mapping[str, NDArray[np.integer]]]] = [
+        ("tables", tables()), ("event tables", event_tables()), ("noise tables", noise_tables()),
+    ]  # fmt: skip
+    parts = {name: f"    {tables_digest(arrays)}" for name, arrays in frozen}
+    parts |= {"listing": listing((FOLDER / "mono.evc").read_bytes())}
     return {readme: _quote(readme, {"files": table}), text: _quote(text, parts)}
 
 

@@ -97,42 +97,97 @@ def times(decoder: ReferenceDecoder, frames: int, phase_bits: int) -> list[int]:
     return result
 
 
-def walk(decoder: ReferenceDecoder, count: int) -> list[int]:
-    context, value, result = Context(1024), 0, []
-    for _ in range(count):
-        value += signed(decoder, [context])[0]
-        result.append(value)
-    return result
+SIZES = [32, 8, 16, 8, 32, 9, 9, 9, 9, 9, 9, 9, 8, 64, 8]
 
 
-def events(decoder: ReferenceDecoder, frames: int, phase_bits: int) -> dict[str, list]:
-    found = {"times": times(decoder, frames, phase_bits)}
-    count = len(found["times"])
-    field(decoder, 6)
-    pan_steps, stages = field(decoder, 7), field(decoder, 6)
-    bits = [field(decoder, 4) for _ in range(stages)]
-    found["amplitudes"] = walk(decoder, count)
-    found["pans"] = walk(decoder, count) if pan_steps else [0] * count
-    if not stages:
-        return found | {"codes": [[]] * count}
-    shared, place, own = Context(2048), Context(), Context()
-    recent: list[int] = []
-    sources = []
+class Mixed:
+    """Section 7.1: a symbol under rows of tables and histograms."""
+
+    def __init__(self, decoder: ReferenceDecoder, size: int, rates: list[int], spread: bool = False) -> None:
+        self.decoder, self.size, self.rates, self.spread = decoder, size, rates, spread
+        self.histograms: dict[tuple[int, int], list[int]] = {}
+
+    def symbol(self, rows: list[list[int]], contexts: list[int]) -> int:
+        if self.size == 1:
+            return 0
+        own = [self.histograms.setdefault((h, x), [0] * self.size) for h, x in enumerate(contexts)]
+        symbol = self.decoder.symbol(normalised([sum(column) for column in zip(*rows, *own, strict=True)]))
+        for histogram, rate in zip(own, self.rates, strict=False):
+            histogram[symbol] += rate
+            for other in (symbol - 1, symbol + 1) if self.spread else ():
+                if 0 <= other < self.size:
+                    histogram[other] += rate // 2
+        return symbol
+
+
+def distance_class(distance: int) -> int:
+    bits = distance.bit_length()
+    return distance if distance < 4 else 2 * (bits - 2) + (distance >> (bits - 2))
+
+
+def events(decoder: ReferenceDecoder, frames: int, phase_bits: int, tables: dict) -> dict[str, list]:
+    """`tables`: the arrays of spec/tables/events.npz as lists."""
+    count = decoder.golomb([3])[0]
+    found: dict[str, list] = {"times": [], "amplitudes": [], "pans": [], "codes": []}
+    if not count:
+        return found
+    step, pan_steps = 1 + field(decoder, 6), field(decoder, 7)
+    usual = field(decoder, 1)
+    sizes = SIZES if usual else [1 + field(decoder, 8) for _ in range(field(decoder, 5))]
+    top, levels = field(decoder, 14) - 4096, 1 + field(decoder, 10)
+    grid = field(decoder, 5)
+    cells = -(-(frames << phase_bits) // (1 << grid))
+    rates = tables["rates"]
+    time, note, tuning = Mixed(decoder, 76, rates[0]), Mixed(decoder, 129, rates[1]), Mixed(decoder, 64, rates[2], True)
+    amplitude, pan = Mixed(decoder, levels, rates[3], True), Mixed(decoder, 2 * pan_steps + 1, rates[4], True)
+    parts = [Mixed(decoder, size, rates[5 + i] if usual else rates[20]) for i, size in enumerate(sizes)]
+    cell, same = 0, 1
+    last: dict | None = None
+    slots: dict[int, dict] = {}
     for i in range(count):
-        source, depth = i, 0
-        if recent and flag(decoder, shared):
-            at = unsigned(decoder, [place])[0]
-            depth = stages - unsigned(decoder, [own])[0]
-            source = recent[at]
-            if depth == stages:
-                recent.pop(at)
-        recent = [i, *recent][:16]
-        sources.append((source, depth))
-    new = iter(decoder.bits([b for _, depth in sources for b in bits[depth:]]))
-    codes: list[list[int]] = []
-    for source, depth in sources:
-        codes.append((codes[source][:depth] if depth else []) + [next(new) for _ in bits[depth:]])
-    return found | {"codes": codes}
+        k = time.symbol([tables["time"][distance_class((cells - 1 - cell) // (count - i))]], [0, same])
+        distance = k
+        if k >= 4:
+            b = k // 2 - 1
+            distance = ((2 + k % 2) << b) + field(decoder, min(b, 16))
+            distance += field(decoder, b - 16) << 16 if b > 16 else 0
+        cell, same = cell + distance, int(distance == 0)
+        rows = [tables["note"]]
+        if last:
+            rows.append(tables["interval"][same][128 - last["s"] : 257 - last["s"]])
+        new = {"s": note.symbol(rows, [0, last["s"] if last else 129])}
+        near = slots.get(new["s"])
+        others = [(0, last["x"] if last else 0)] + ([(1, near["x"])] if near else [])
+        rows = [
+            [tables["rise"][j][min(127, max(-127, x - other)) + 127] for x in range(levels)] for j, other in others
+        ]
+        new["x"] = amplitude.symbol(rows, [0, new["s"] // 12, new["s"]])
+        places = [event["p"] if event else 2 * pan_steps + 1 for event in (last, near)]
+        rows = [[32] * (2 * pan_steps + 1)]
+        if pan_steps == 3:
+            rows = [tables["pan"][j][place] for j, place in enumerate(places)]
+        new["p"] = pan.symbol(rows, [0, places[1], new["s"] // 12])
+        new["v"] = vector = []
+        for s, size in enumerate(sizes):
+            beside, before = near["v"][s] if near else size, vector[-1] if vector else 0
+            if usual and 5 <= s <= 11:
+                before = 2 * vector[4] + int(s == 5 or vector[-1] > 0)
+            rows = [[32] * size]
+            if usual:
+                names = ("near", beside), ("octave", new["s"] // 12), ("before", before)
+                rows = [tables[f"part{s + 1}.{name}"][y] for name, y in names]
+            vector.append(parts[s].symbol(rows, [0, beside, before]))
+        u = min(6, max(0, (32 - new["s"] // 4 - min(2 * vector[2], 3 * vector[3] + 11)) // 3)) if usual else 7
+        rows = [tables["tuning"][u]]
+        if near:
+            rows.append(tables["fine"][63 - near["f"] : 127 - near["f"]])
+        new["f"] = tuning.symbol(rows, [0, u, new["s"]])
+        last = slots[new["s"]] = new
+        found["times"].append(cell << grid)
+        found["amplitudes"].append(top - new["x"])
+        found["pans"].append(new["p"] - pan_steps)
+        found["codes"].append([64 * new["s"] + new["f"] - 32, *vector])
+    return found | {"amplitude_step": step, "sizes": [8192, *sizes]}
 
 
 def surface(decoder: ReferenceDecoder, planes: int, columns: int, cells: int, hold: int) -> list:
@@ -169,6 +224,74 @@ def surface(decoder: ReferenceDecoder, planes: int, columns: int, cells: int, ho
             last[plane] = row
             levels[plane].append(row)
             first_change = first_change or changes
+    return levels
+
+
+def noise(decoder: ReferenceDecoder, hops: int, kinds: list[int], bands_of, tables: dict) -> tuple[int, list]:
+    """Section 8.1: the step, and per plane (stride, lengths, starts, ends). `bands_of` gives the number of bands of a
+    kind and stride, `tables` the arrays of spec/tables/noise.npz."""
+    step = 1 + field(decoder, 6)
+    return step, [noise_plane(decoder, hops, kind, bands_of, tables) for kind in kinds]
+
+
+def noise_plane(decoder: ReferenceDecoder, hops: int, kind: int, bands_of, tables: dict) -> tuple:
+    stride = field(decoder, 4)
+    bands = bands_of(kind, stride)
+    scales, signs = (
+        [settled(int(average)) for average in tables[name][kind]] for name in ("scales", "signs")
+    )
+    coder, flags = NumberCoder(decoder), [Context(2048) for _ in range(3)]
+    limits = [(0, 255), (-127, 127), (0, 8), (0, 7)][kind]
+    lengths: list[int] = []
+    starts: list[list[int]] = []
+    ends: list[list[int]] = []
+    while bands and sum(lengths) < hops:
+        left = hops - sum(lengths)
+        lengths.append(coder.step() or left)
+        joined = bool(starts) and flag(decoder, flags[0])
+        if joined:
+            start = ends[-1]
+        else:
+            before = ends[-1] if ends else [0] * bands
+            start = changes(decoder, before, 1 if ends else 0, limits, scales, signs)
+        held = flag(decoder, flags[1 + joined])
+        end = start if held else changes(decoder, start, 2, limits, scales, signs)
+        starts.append(start)
+        ends.append(end)
+    return stride, lengths, starts, ends
+
+
+def settled(average: int) -> Context:
+    context = Context(average)
+    context.updates = 14
+    return context
+
+
+def changes(decoder, before: list[int], w: int, limits: tuple[int, int], scales: list, signs: list) -> list[int]:
+    bands = len(before)
+    levels, change = [0] * bands, [0] * bands
+    for p in range(4):
+        d = 8 >> p
+        call = [j for j in range(bands) if (j % 8 == 0 if p == 0 else j % (2 * d) == d)]
+        if not call:
+            continue
+        around, size, sign = {}, {}, {}
+        for j in call:
+            low = change[j - d] if p else 0
+            high = (change[j + d] if j + d < bands else low) if p else 0
+            around[j], size[j] = (low + high + 1) >> 1, (abs(low) + abs(high) + 1) >> 1
+            sign[j] = 3 if (low + high) % 2 else (around[j] > 0) + 2 * (around[j] < 0)
+        magnitudes = unsigned(decoder, [scales[16 * w + 4 * p + min(size[j], 3)] for j in call])
+        some = [j for j, magnitude in zip(call, magnitudes, strict=True) if magnitude]
+        contexts = [signs[4 * w + sign[j]] for j in some]
+        bits = [decoder.symbol(FLAGS[min(context.average >> 7, 31)]) for context in contexts]
+        if bits:
+            update_all(contexts, bits, 4096)
+        negative = {j for j, bit in zip(some, bits, strict=True) if bit}
+        for j, magnitude in zip(call, magnitudes, strict=True):
+            guess = min(limits[1], max(limits[0], before[j] + around[j]))
+            levels[j] = guess + (-magnitude if j in negative else magnitude)
+            change[j] = levels[j] - before[j]
     return levels
 
 

@@ -95,6 +95,21 @@ def test_the_reference_decoder_agrees_bit_for_bit(calls: list[tuple]) -> None:
     assert (reference.symbols, reference.checksum) == (coded.symbols, coded.checksum)
 
 
+@given(st.lists(st.lists(st.sampled_from([0, 1, 7, 300, 2**24]), min_size=2, max_size=70), max_size=20), st.randoms())
+def test_weights_for_one_symbol_are_those_of_a_row(rows: list[list[int]], random) -> None:
+    values = [random.randrange(len(row)) for row in rows]
+    one, other = SymbolEncoder(account=True), SymbolEncoder(account=True)
+    for value, row in zip(values, rows, strict=True):
+        one.encode_weighted(value, np.array(row), "kind")
+        other.encode([value], FrequencyTable(row), 0, "kind")
+    coded = one.finish()
+    assert coded == other.finish()
+    assert one.account.get("kind", (0, 0)) == pytest.approx(other.account.get("kind", (0, 0)), rel=1e-5, abs=1e-5)
+    decoder = decoder_of(coded)
+    assert [decoder.decode_weighted(np.array(row)) for row in rows] == values
+    decoder.finish()
+
+
 def test_the_reference_decoder_follows_carries_through_many_words() -> None:
     """Improbable symbols next to certain ones drive the coder through its delayed carries."""
     random = np.random.default_rng(1)
@@ -202,6 +217,8 @@ def test_account_stays_empty_unless_asked_for() -> None:
         lambda e: e.encode([2], FrequencyTable([[1, 1]]), 0),
         lambda e: e.encode([-1], FrequencyTable([[1, 1]]), 0),
         lambda e: e.encode([0, 0], FrequencyTable([[1, 1]]), np.zeros(1, np.int64)),
+        lambda e: e.encode_weighted(2, np.array([1, 1])),
+        lambda e: e.encode_weighted(-1, np.array([1, 1])),
         lambda e: e.encode_uniform([4], 4),
         lambda e: e.encode_uniform([-1], 4),
         lambda e: e.encode_uniform([1], np.array([1])),

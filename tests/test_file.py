@@ -125,9 +125,9 @@ def test_only_the_segments_needed_are_read(encoded, whole):
 
 
 def test_layers_that_are_absent_are_empty(file):
-    for array in (file.events, file.occurrences, file.patterns):
+    assert len(file.events) == 0 and file.events.vectors.shape == (0, 32)
+    for array in (file.occurrences, file.patterns):
         assert len(array) == 0 and array.dtype.names
-    assert {"time", "amplitude"} <= set(file.events.dtype.names)
 
 
 def test_stats_account_for_every_bit(file, encoded):
@@ -236,25 +236,24 @@ def streams_file(parts, layers, patterns=()):
     return target
 
 
-def test_events_of_all_segments_form_one_array():
+def test_events_of_all_segments_form_one_list():
     from evc.streams.events import EventStream
 
-    first = EventStream(
-        times=np.array([32, 48]), amplitudes=np.array([-3, 0]), pans=np.zeros(2, np.int64),
-        codes=np.array([[1, 2], [3, 0]]), code_bits=(2, 2),
-    )  # fmt: skip
-    second = EventStream(
-        times=np.array([64]), amplitudes=np.array([1]), pans=np.zeros(1, np.int64),
-        codes=np.array([[5]]), code_bits=(3,),
-    )  # fmt: skip
+    pitches = np.array([[4000, *[0] * 15], [4100, *[0] * 15]])
+    first = EventStream(np.array([32, 48]), np.array([-40, 0]), np.array([4, -8]), pitches, pan_steps=8)
+    second = EventStream(np.array([64]), np.array([1]), np.zeros(1, np.int64), np.array([[77, 2]]), (8192, 3))
     target = streams_file([[(c.STREAM_EVENTS, first)], [(c.STREAM_EVENTS, second)]], ("events",))
     with evc.open(target) as file:
         assert file.layers == ("events",)
         events = file.events
-        assert events["frame"].tolist() == [1, 1, 1024 + 2]
-        assert events["phase"][1] == pytest.approx(-1)
-        assert events["time"].tolist() == [1 / 8000, 1.5 / 8000, 1026 / 8000]
-        assert events["codes"].tolist() == [[1, 2], [3, 0], [5, -1]]
+        assert events.times.tolist() == [1 / 8000, 1.5 / 8000, 1026 / 8000]
+        assert events.phases[1] == pytest.approx(-1)
+        assert events.amplitudes == pytest.approx([1e-3, 1, 10 ** (1.5 / 20)])
+        assert events.pans.tolist() == [0.5, -1, 0]
+        assert events.codes.tolist() == [*pitches.tolist(), [77, 2, *[-1] * 14]]
+        assert events.notes == pytest.approx([62.5, 64.0625, 77 / 64])
+        with pytest.raises(UnsupportedError, match="names no network"):
+            events.vectors  # noqa: B018
         assert [layer.name for layer in file.stats().layers] == ["events"]
         file.verify()
 

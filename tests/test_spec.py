@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from evc import constants as c
+from evc.models.overlay import LONGEST_EVENT
+from evc.streams.event_coding import SEMITONES
+from evc.streams.event_tables import tables as event_tables
 from evc.streams.levels import LOUDEST, SILENT, SLOTS
 from evc.streams.spectrum_contexts import LOG_MAGNITUDE
 from evc.streams.spectrum_tables import tables
@@ -93,6 +96,43 @@ def numbers(values: object) -> str:
 )
 def test_a_number_of_the_spectrum(quote: str) -> None:
     assert quote in WORDS
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        f"n, at most {c.PLACED_PER_SUPERFRAME} · ceil(frames / superframe)",
+        f"a pitch, from 0 to {c.PITCHES - 1} in 1/{c.PITCHES_PER_SEMITONE} semitone",
+        "| m_s | " + " | ".join(map(str, (*c.EVENT_PARTS[:5], "9 each", *c.EVENT_PARTS[12:]))) + " |",
+        f"the greatest level, at most {c.MAX_AMPLITUDE_LEVEL} |",
+        f"A mixed symbol k of size {c.DISTANCE_CLASSES}, the class of the distance",
+        f"a mixed symbol h of size {SEMITONES}, under the row `note`",
+        f"otherwise under {c.UNKNOWN_WEIGHT} for every symbol",
+        f"a mixed symbol f of size {c.PITCHES_PER_SEMITONE}, spread",
+        f"Let u = clip((32 − h / 4 − min(2 · v_{c.DECAY + 1}, 3 · v_{c.LENGTH + 1} + 11)) / 3, 0, {c.FINENESSES - 1})",
+        f"for s = {c.FIRST_PARTIAL + 1} … {c.FIRST_PARTIAL + c.PARTIALS}, it is 2 · v_{c.FIRST_PARTIAL}, plus 1",
+        f"If P = {event_tables()['pan'].shape[-1] // 2}, under row y′",
+        f"from {LONGEST_EVENT} s behind its time on",
+    ],
+)
+def test_a_number_of_the_events(quote: str) -> None:
+    assert quote in WORDS
+
+
+def test_the_arrays_of_the_event_tables() -> None:
+    rows = dict(line.strip("| ").split(" | ")[:2] for line in SPEC.splitlines() if line.startswith("| `"))
+    sizes = (1, *c.EVENT_PARTS)
+    for name, array in event_tables().items():
+        kind, _, part = name.partition(".")
+        if not part:
+            assert rows[f"`{name}`"] == str(list(array.shape)), name
+            continue
+        s = int(kind.removeprefix("part"))
+        row = rows[f"`part`*s*`.{part}`"].replace("m_(s−1)", str(sizes[s - 1])).replace("m_s", str(sizes[s]))
+        row = row.replace(f"{sizes[s]} + 1", str(sizes[s] + 1))
+        shapes = re.findall(r"\[\d+, \d+\]", row)
+        choice = 0 if len(shapes) == 1 or s == 1 else 1 if 6 <= s <= 12 else 2
+        assert shapes[choice] == str(list(array.shape)), name
 
 
 def test_the_arrays_of_the_tables() -> None:

@@ -54,12 +54,28 @@ def _rows_of_means() -> NDArray[np.int64]:
 _ROW_OF_MEAN = _rows_of_means()
 
 
-class _Averages:
-    """Running averages of non-negative integers, one per context; `one` is the unit."""
+def magnitude_bits(averages: Values, magnitudes: Values) -> NDArray[np.float64]:
+    """Bits of magnitudes [n] under contexts of such averages [contexts], in 1/256: [contexts, n]. Not the sign."""
+    rows = _ROW_OF_MEAN[np.asarray(averages)]
+    beyond = np.maximum(magnitudes - c.SCALE_ESCAPE, 0) + (1 << c.ESCAPE_ORDER)
+    escape = 2 * np.frexp(beyond.astype(np.float64))[1] - 1 - c.ESCAPE_ORDER
+    bits = _MAGNITUDES.bits[rows][:, np.minimum(magnitudes, c.SCALE_ESCAPE)].astype(np.float64)
+    return bits + np.where(magnitudes >= c.SCALE_ESCAPE, escape, 0)
 
-    def __init__(self, contexts: int, one: int, initial: int | Values) -> None:
+
+def flag_bits(averages: Values) -> NDArray[np.float64]:
+    """Bits of 0 and of 1 under contexts of such averages [contexts], in 1/4096: [contexts, 2]."""
+    bits = _FLAGS.bits[np.minimum(np.asarray(averages) * c.FLAG_ROWS // c.FLAG_ONE, c.FLAG_ROWS - 1)]
+    return bits.astype(np.float64)
+
+
+class _Averages:
+    """Running averages of non-negative integers, one per context; `one` is the unit. `updates`: how many each has
+    behind it, as it were."""
+
+    def __init__(self, contexts: int, one: int, initial: int | Values, updates: int) -> None:
         self.average = np.full(contexts, initial, np.int64)
-        self._updates = np.zeros(contexts, np.int64)
+        self._updates = np.full(contexts, updates, np.int64)
         self._one = one
 
     def update(self, at: Contexts, values: Values) -> None:
@@ -89,8 +105,8 @@ _SHIFTS = np.array([min(c.SLOWEST_SHIFT, (n + 2).bit_length() - 1) for n in rang
 class Scales(_Averages):
     """Contexts of integers: each follows the average magnitude. `initial` in 1/256."""
 
-    def __init__(self, contexts: int, initial: int | Values = c.SCALE_ONE) -> None:
-        super().__init__(contexts, c.SCALE_ONE, initial)
+    def __init__(self, contexts: int, initial: int | Values = c.SCALE_ONE, updates: int = 0) -> None:
+        super().__init__(contexts, c.SCALE_ONE, initial, updates)
 
     def unsigned(self, port: SymbolPort, values: Values, at: Contexts, kind: str) -> Values:
         """Code integers from 0 to 2**31 - 1 under the contexts `at`."""
@@ -116,10 +132,10 @@ class Scales(_Averages):
 
 
 class Flags(_Averages):
-    """Contexts of single bits: each follows the share of ones."""
+    """Contexts of single bits: each follows the share of ones. `initial` in 1/4096."""
 
-    def __init__(self, contexts: int) -> None:
-        super().__init__(contexts, c.FLAG_ONE, c.FLAG_ONE // 2)
+    def __init__(self, contexts: int, initial: int | Values = c.FLAG_ONE // 2, updates: int = 0) -> None:
+        super().__init__(contexts, c.FLAG_ONE, initial, updates)
 
     def code(self, port: SymbolPort, values: Values, at: Contexts, kind: str) -> Values:
         """Code bits under the contexts `at`."""

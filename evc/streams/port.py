@@ -31,6 +31,9 @@ class Port(SymbolPort, Protocol):
     @property
     def writing(self) -> bool: ...
 
+    def weighted(self, value: int, weights: NDArray[np.int64], kind: str) -> int:
+        """One symbol under weights [symbols] made for it alone."""
+
     def uniform(self, values: Values, size: Values | int, kind: str) -> Values: ...
 
     def bits(self, values: Values, widths: Values | int, kind: str) -> Values: ...
@@ -56,6 +59,10 @@ class WritePort:
     def symbols(self, values: Values, table: FrequencyTable, rows: Values | int, kind: str) -> Values:
         self._encoder.encode(values, table, rows, kind)
         return values
+
+    def weighted(self, value: int, weights: NDArray[np.int64], kind: str) -> int:
+        self._encoder.encode_weighted(value, weights, kind)
+        return value
 
     def uniform(self, values: Values, size: Values | int, kind: str) -> Values:
         self._encoder.encode_uniform(values, size, kind)
@@ -94,6 +101,9 @@ class ReadPort:
 
     def symbols(self, values: Values, table: FrequencyTable, rows: Values | int, kind: str) -> Values:
         return self._decoder.decode(table, rows, len(values), kind)
+
+    def weighted(self, value: int, weights: NDArray[np.int64], kind: str) -> int:
+        return self._decoder.decode_weighted(weights, kind)
 
     def uniform(self, values: Values, size: Values | int, kind: str) -> Values:
         return self._decoder.decode_uniform(size, len(values), kind)
