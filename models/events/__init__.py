@@ -1,0 +1,1 @@
+"""Neural events: the generator that turns an event's vector into sound, its encoder and its training."""

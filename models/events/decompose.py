@@ -1,0 +1,168 @@
+"""Decomposition: audio to a list of events, one after the other, until the next no longer pays its bits.
+
+Long signals pass through a window of eight seconds. Events are taken where they begin in its first half; what they
+leave and their tails are written back, and the window moves on by that half. The last one is searched to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evc.events import PART_INDEX, PARTS, CodedEvents
+from evc.header import Header
+from evc.models.device import one_thread, torch_device
+from evc.models.events.atoms import Atoms
+from evc.models.events.fitting import BASE_BITS, PAN_STEPS, EventFitter, FittedEvent
+from evc.models.events.moments import QUICK, Moments
+from evc.models.events.onsets import onset_times
+from evc.models.events.picking import Picker
+from evc.models.events.reading import AnalysisReader
+from evc.models.events.refine import refined
+from evc.models.events.shapes import ShapeFitter
+from evc.models.events.weighting import Weighting
+from evc.models.progress import Progress
+from evc.networks import EVENTS_NETWORK, find, installed_network
+from evc.source import AudioSource
+
+Floats = NDArray[np.float64]
+
+HALF = 4.0  # s: events are taken from the first half of a window of twice this length
+BEFORE = 2.0  # s before a window that the proposer hears
+ROUND = 48  # peaks fitted against the same residual
+ROUNDS = 200  # at most; a window of silence takes one
+STALLED = 0.15  # of a round's peaks: when no more become events, the others are noise
+PEAK_SHARE = 0.5  # of an event's least weighted energy that a windowed tone must take away to be tried
+GRID_SECONDS = 0.0015  # starts are on a grid of a power of two of frames, no coarser than this
+REFINED_SHARE = 0.5  # of its least weighted energy that an event may keep when it moves
+FULL_SEARCH = 6  # the highest effort without refinement; each above it is one more pass
+DENSITY = 50.0  # events per second to look for, as many as some 2 kbit/s hold
+# Weighted energy per bit that an event takes away at least, for a source of loudness 1 and 20 events per second, and
+# how it falls with the density. Measured; how many there are then is up to the music.
+LEAST = 8.5e-4
+LEAST_SLOPE = -1.2
+
+
+def time_grid(samplerate: int) -> int:
+    """Distance of possible starts, in frames of the file: the largest power of two below 1.5 ms."""
+    return 1 << max(0, int(np.log2(GRID_SECONDS * samplerate)))
+
+
+class WindowDecomposer:
+    """Takes events from residuals [channels, frames] at `rate` Hz, in place.
+
+    grid: distance of possible starts in s. refinements: passes of second thoughts over each window.
+    least: weighted energy per bit that an event has to take away.
+    """
+
+    def __init__(self, atoms: Atoms, rate: float, grid: float, refinements: int = 0, device: str = "cpu") -> None:
+        self._atoms, self._rate, self._grid, self._device = atoms, rate, grid, device
+        self._refinements = refinements
+        self._shapes = ShapeFitter(atoms, rate, device)
+
+    def stream(self, blocks: Iterable[Floats], least: float) -> Iterator[tuple[int, list[FittedEvent]]]:
+        """Events of a signal that comes in blocks [channels, frames]: for each window its first frame and the events,
+        whose starts are relative to it. Whatever follows a window's end changes nothing in it."""
+        before = np.zeros((0, 0))
+        for first, last, residual, original in windows(blocks, self._hop()):
+            end = residual.shape[1] / self._rate if last else self._hop() / self._rate
+            heard = original if first == 0 else np.concatenate([before, original], axis=1)
+            before = original[:, max(0, self._hop() - int(BEFORE * self._rate)) : self._hop()]
+            if least > 0:
+                times = self._onsets(heard) - (heard.shape[1] - original.shape[1]) / self._rate
+                yield first, self.take(residual, Weighting(original, self._rate), Moments(times), end, least)
+
+    def _onsets(self, heard: Floats) -> Floats:
+        return onset_times(heard, self._rate, device=self._device)
+
+    def _hop(self) -> int:
+        """Frames by which the window moves on: a multiple of the grid of starts."""
+        return int(HALF / self._grid) * round(self._grid * self._rate)
+
+    def take(
+        self, residual: Floats, weighting: Weighting, moments: Moments, end: float, least: float
+    ) -> list[FittedEvent]:
+        """Events that begin before `end` s, in the order in which they were found; they are subtracted."""
+        picker = Picker(self._rate, weighting, self._device)
+        fitter = EventFitter(self._atoms, self._rate, self._grid, weighting, moments)
+        taken: list[FittedEvent] = []
+        for _ in range(ROUNDS):
+            tensor = torch.as_tensor(residual, dtype=torch.float32, device=self._device)
+            peaks = picker.peaks(tensor, weighting, end, PEAK_SHARE * BASE_BITS * least, ROUND)
+            before = len(taken)
+            for shape in self._shapes.fit(tensor, peaks, 0.0, end):
+                event = fitter.fit(residual, shape, least)
+                if event is not None and event.start < end:
+                    residual[:, event.first : event.first + event.waveform.shape[1]] -= event.waveform
+                    taken.append(event)
+                    if event.codes[PART_INDEX["attack"]] < QUICK:
+                        moments.take(event.start)
+            if len(taken) - before <= STALLED * len(peaks):
+                break
+        for _ in range(self._refinements):
+            if not refined(residual, taken, fitter, self._grid, REFINED_SHARE * least):
+                break
+        return taken
+
+
+def decompose(
+    source: AudioSource,
+    header: Header,
+    effort: int,
+    device: str,
+    progress: Progress | None = None,
+    density: float = DENSITY,
+) -> tuple[CodedEvents, Floats]:
+    """The events of a source of one or two channels that are worth trying, and the gain of each: float64 [events],
+    weighted energy taken away per bit. Deterministic on one device; holds one window of samples.
+
+    density: about how many events per second are wanted, in music of the usual kind.
+    """
+    from evc.models.events.generator import Generator
+
+    atoms = Atoms.of(Generator.load(find(installed_network(EVENTS_NETWORK))))
+    reader = AnalysisReader(source)
+    least = LEAST * (density / 20) ** LEAST_SLOPE * reader.loudness()
+    grid = time_grid(header.samplerate) / header.samplerate
+    passes = max(0, effort - FULL_SEARCH)
+    decomposer = WindowDecomposer(atoms, reader.rate, grid, passes, torch_device(device))
+    found: list[tuple[int, FittedEvent]] = []
+    with one_thread():
+        for first, events in decomposer.stream(reader.blocks(), least):
+            begin = round(first * header.samplerate / reader.rate)
+            found += [(begin + round(event.start * header.samplerate), event) for event in events]
+            if progress is not None:
+                progress(min(header.known_frames, begin + round(HALF * header.samplerate)), header.known_frames)
+    return _coded(found, header.phase_bits)
+
+
+def _coded(found: list[tuple[int, FittedEvent]], phase_bits: int) -> tuple[CodedEvents, Floats]:
+    """Events and the frames they start at, by time, and their gains [n]."""
+    found = sorted(found, key=lambda pair: pair[0])
+    codes = np.array([event.codes for _, event in found], np.int64).reshape(len(found), len(PARTS))
+    levels = np.array([(event.amplitude, event.pan) for _, event in found], np.int64).reshape(-1, 2)
+    times = np.array([frame for frame, _ in found], np.int64) << phase_bits
+    gains = np.array([event.gain for _, event in found], np.float64)
+    return CodedEvents(times, levels[:, 0], levels[:, 1], codes, pan_steps=PAN_STEPS), gains
+
+
+def windows(samples: Iterable[Floats], half: int) -> Iterator[tuple[int, bool, Floats, Floats]]:
+    """Cut blocks of samples [channels, frames] into windows: (first frame, whether it is the last, samples of two
+    times `half` frames, fewer at the end, and the same once more). Whoever takes a window changes the first of the two
+    in place; the next one begins with its second half as it was left.
+    """
+    residual: Floats | None = None
+    original: Floats | None = None
+    first = 0
+    for block in samples:
+        residual = block.copy() if residual is None else np.concatenate([residual, block], axis=1)
+        original = block if original is None else np.concatenate([original, block], axis=1)
+        while residual.shape[1] > 2 * half:
+            yield first, False, residual[:, : 2 * half], original[:, : 2 * half]
+            residual, original = residual[:, half:].copy(), original[:, half:]
+            first += half
+    if residual is not None and original is not None and residual.shape[1]:
+        yield first, True, residual, original

@@ -1,0 +1,60 @@
+"""A source at the rate that events are looked for: what sounds above 10 kHz is left to the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.source import AudioSource
+
+Floats = NDArray[np.float64]
+
+LEAST_RATE = 22_050  # Hz: sources are decimated by a whole number, to this or more
+TAPS_PER_PHASE = 24  # of the low-pass filter, to either side
+CUTOFF = 0.46  # of the analysis rate
+KAISER_BETA = 8.0
+BLOCK = 1 << 16  # frames of the analysis rate
+
+
+class AnalysisReader:
+    """Reads a source at `rate` Hz, the highest whole fraction of its own that is below twice LEAST_RATE."""
+
+    def __init__(self, source: AudioSource) -> None:
+        self._source = source
+        self._factor = max(1, source.samplerate // LEAST_RATE)
+        self.rate = source.samplerate / self._factor
+        reach = TAPS_PER_PHASE * self._factor
+        taps = np.sinc(2 * CUTOFF / self._factor * np.arange(-reach, reach + 1))
+        taps *= np.kaiser(len(taps), KAISER_BETA)
+        self._taps, self._reach = taps / taps.sum(), reach
+
+    def loudness(self) -> float:
+        """Root mean square of the whole source, full scale 1."""
+        power = 0.0
+        for start in range(0, self._source.frames, BLOCK):
+            block = self._source.read(start, min(BLOCK, self._source.frames - start))
+            power += float(np.square(block, dtype=np.float64).sum())
+        return float(np.sqrt(power / max(1, self._source.frames * self._source.channels)))
+
+    def blocks(self) -> Iterator[Floats]:
+        """All of it in order, float64 [channels, frames], without delay: frame n is frame n * factor of the source."""
+        step = BLOCK * self._factor
+        for start in range(0, self._source.frames, step):
+            count = min(step, self._source.frames - start)
+            if self._factor == 1:
+                yield self._source.read(start, count).astype(np.float64)
+            else:
+                yield self._decimated(start, count)
+
+    def _decimated(self, start: int, count: int) -> Floats:
+        """Overlap-free convolution in the frequency domain, then every factor-th frame."""
+        first, end = max(0, start - self._reach), min(self._source.frames, start + count + self._reach)
+        samples = self._source.read(first, end - first).astype(np.float64)
+        lead, tail = first - (start - self._reach), start + count + self._reach - end
+        samples = np.pad(samples, ((0, 0), (lead, tail)))
+        size = 1 << (samples.shape[1] + 2 * self._reach).bit_length()
+        spectrum = np.fft.rfft(samples, size) * np.fft.rfft(self._taps, size)
+        filtered = np.fft.irfft(spectrum, size)[:, 2 * self._reach : 2 * self._reach + count]
+        return filtered[:, :: self._factor]

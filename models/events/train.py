@@ -1,0 +1,284 @@
+"""Training of the event network: configurations, losses on planted mixes and on recordings, validation, export.
+
+Planted mixes, with their truth, teach where events begin and what they are like; recordings teach the generator what
+to sound like, and the proposer which of its candidates explain most.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from evc.errors import InputError
+from evc.models.device import one_thread, torch_device
+from evc.models.events.features import HOP, SAMPLERATE
+from evc.models.events.generator import Generator
+from evc.models.events.network import Decomposition, EventNetwork
+from evc.models.events.planted import Mix, Planter, without_onsets
+from evc.models.events.proposer import Description, Proposer, ProposerConfig, Seen
+from evc.models.events.scores import Score
+from evc.models.events.targets import Targets
+from evc.models.events.voices import generator_voices
+from evc.models.training.augmentation import Augmentation
+from evc.models.training.dataset import AudioFolder, Report, scan
+from evc.models.training.discriminator import (
+    SpectrogramDiscriminator,
+    discriminator_loss,
+    generator_loss,
+    half_masked,
+)
+from evc.models.training.log import TrainingLog, spectrogram_picture
+from evc.models.training.loop import Draws, Loop, LoopSettings, Progress
+from evc.models.training.losses import SpectralLoss, amplitude_sparsity
+
+GENERATOR_FILE, PROPOSER_FILE = "evc-events-1.safetensors", "evc-events-1-encoder.safetensors"
+_VALIDATION_SEED = 1_000_003
+_VALIDATION_SHARE = 0.12
+_MIXES = 1  # tells the random numbers of mixes from those of steps
+_KEPT = 300  # mixes that may come again
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the losses."""
+
+    switch: float = 1.0
+    onset: float = 1.0
+    place: float = 1.0
+    parts: float = 0.15
+    greedy: float = 0.5
+    spectral: float = 0.1
+    sparsity: float = 0.01
+    spread: float = 0.01
+    adversarial: float = 0.01
+
+
+@dataclass(frozen=True)
+class EventConfig:
+    """What is trained and how. `detach`: no gradient flows through a residual to the events before it."""
+
+    loop: LoopSettings
+    proposer: ProposerConfig = field(default_factory=ProposerConfig)
+    weights: Weights = field(default_factory=Weights)
+    seconds: float = 3.0
+    planted: int = 4  # mixes in a batch
+    fresh: int = 2  # of these, mixes that were in no batch before
+    recorded: int = 2  # excerpts in a batch
+    recorded_every: int = 6  # steps
+    events: int = 3  # taken from an excerpt
+    candidates: int = 3
+    detach: bool = True
+    background_chance: float = 0.5
+    generator_scale: float = 0.03  # of the learning rate
+    discriminator_channels: int = 8
+    discriminator_from: int = 400  # step
+    validation_batches: int = 4
+
+
+CONFIGS = {
+    "small": EventConfig(LoopSettings(steps=3600, learning_rate=2e-3)),
+    "base": EventConfig(
+        LoopSettings(steps=60_000, learning_rate=1e-3, warm_up=1000),
+        ProposerConfig(channels=144, gathered=24, glance=48, hidden=1024),
+        seconds=4.0, planted=24, fresh=6, recorded=8, recorded_every=2, events=8, candidates=4,
+        discriminator_channels=16, discriminator_from=2000, validation_batches=8,
+    ),
+}  # fmt: skip
+
+
+@dataclass
+class EventBatch:
+    """Planted mixes float32 [batch, frames] with their targets, and perhaps recorded excerpts [batch, frames]."""
+
+    planted: Tensor
+    targets: Targets
+    recorded: Tensor | None
+
+
+class EventTask:
+    """The event network, as the loop trains it."""
+
+    def __init__(
+        self, training: AudioFolder, validation: AudioFolder, config: EventConfig, device: torch.device,
+        generator: Generator | None = None,
+    ) -> None:  # fmt: skip
+        self.training, self.validation, self.config, self.device = training, validation, config, device
+        torch.manual_seed(config.loop.seed)
+        generator = generator or Generator()
+        self.network = EventNetwork(generator, Proposer(config.proposer)).to(device)
+        self.discriminator = SpectrogramDiscriminator(config.discriminator_channels).to(device)
+        self.players: Mapping[str, nn.Module] = {"network": self.network, "discriminator": self.discriminator}
+        # Planted notes keep the sound that learning starts from: what a step sees does not hang on the steps before.
+        voices = partial(generator_voices, generator=copy.deepcopy(generator).cpu())
+        self.planter = Planter(config.seconds, voices)
+        self._stored = lru_cache(maxsize=2 * _KEPT)(self._numbered)
+        self.spectral = SpectralLoss(SAMPLERATE)
+        self.augmentation = Augmentation()
+        self._floors = {
+            name: book.detach().square().sum(dim=1, keepdim=True).clamp_max(1.0)
+            for name, book in self.network.generator.codebook.items()
+        }
+
+    def parameter_groups(self, player: str) -> list[dict[str, Any]]:
+        if player == "discriminator":
+            return [{"params": list(self.discriminator.parameters())}]
+        tables = list(self.network.generator.parameters())
+        return [
+            {"params": list(self.network.proposer.parameters())},
+            {"params": tables, "scale": self.config.generator_scale, "weight_decay": 0.0},
+        ]
+
+    def settle(self) -> None:
+        """Entries that stand for "none", and the multipliers of the partials, stay; the others keep their full strength
+        (see `Generator`), that is a radius of 1 where they began with one."""
+        with torch.no_grad():
+            for name in ("deform", "noise", "room"):
+                book = self.network.generator.codebook[name]
+                radius = book.square().sum(dim=1, keepdim=True).sqrt()
+                floor = self._floors[name].sqrt()
+                book.mul_(torch.where(floor > 0, (floor / (radius + 1e-9)).clamp_min(1.0), 0.0))
+
+    def batch(self, draws: Draws, step: int) -> EventBatch:
+        """Some mixes are new, the others were in one of the last batches: mixes take long to make."""
+        config, last = self.config, (step + 1) * self.config.fresh
+        new = range(last - config.fresh, last)
+        oldest = max(0, last - config.fresh - _KEPT)
+        old = draws.numpy.integers(oldest, max(1, last - config.fresh), config.planted - config.fresh)
+        mixes = [self._stored(number) for number in (*new, *old.tolist())]
+        return self._batch(draws, mixes, self.training, step % config.recorded_every == 0)
+
+    def _batch(self, draws: Draws, mixes: list[Mix], folder: AudioFolder, recorded: bool) -> EventBatch:
+        random, config = draws.numpy, self.config
+        audio = torch.from_numpy(np.stack([mix.audio for mix in mixes])).to(self.device)
+        targets = Targets.of(mixes, self.planter.frames // HOP + 1).to(self.device)
+        excerpts = None
+        if recorded:
+            drawn = [
+                self.augmentation.excerpt(folder, random, SAMPLERATE, self.planter.frames)[0]
+                for _ in range(config.recorded)
+            ]
+            excerpts = torch.from_numpy(np.stack(drawn)).to(self.device)
+        return EventBatch(audio, targets, excerpts)
+
+    def _numbered(self, number: int) -> Mix:
+        return self._mix(np.random.default_rng((self.config.loop.seed, _MIXES, number)), self.training)
+
+    def _mix(self, random: np.random.Generator, folder: AudioFolder) -> Mix:
+        background = None
+        if random.random() < self.config.background_chance:
+            background = folder.excerpt(random, SAMPLERATE, self.planter.frames)[0]
+            if random.random() < 0.7:
+                background = without_onsets(background, random)
+        return self.planter.mix(random, background)
+
+    def losses(self, batch: EventBatch, draws: Draws, step: int) -> tuple[dict[str, Tensor], dict[str, float]]:
+        seen = self.network.proposer(batch.planted)
+        said = self.network.proposer.describe(seen, *batch.targets.places)
+        terms = planted_losses(seen, said, batch.targets)
+        losses: dict[str, Tensor] = {}
+        if batch.recorded is not None:
+            found = self.network.decompose(
+                batch.recorded, self.config.events, self.config.candidates, self.config.detach, draws.torch
+            )
+            more = self._recorded_losses(found, batch.recorded)
+            if step >= self.config.discriminator_from:
+                fake = half_masked(found.parts, draws.torch)
+                more["adversarial"] = generator_loss(self.discriminator, batch.recorded, fake)
+                losses["discriminator"] = discriminator_loss(self.discriminator, batch.recorded, fake)
+            terms |= more
+        total = torch.stack([getattr(self.config.weights, name) * term for name, term in terms.items()]).sum()
+        return {"network": total, **losses}, {name: float(term.detach()) for name, term in terms.items()}
+
+    def _recorded_losses(self, found: Decomposition, audio: Tensor) -> dict[str, Tensor]:
+        scale = audio.square().mean(dim=-1).sqrt()
+        return {
+            "greedy": found.expected.mean(),
+            "spectral": self.spectral(found.parts.sum(dim=1), audio),
+            "sparsity": amplitude_sparsity(found.amplitudes, scale),
+            "spread": found.spread,
+        }
+
+    def _validation_batch(self, number: int) -> EventBatch:
+        draws = Draws.of(_VALIDATION_SEED, number)
+        mixes = [self._mix(draws.numpy, self.validation) for _ in range(self.config.planted)]
+        return self._batch(draws, mixes, self.validation, recorded=True)
+
+    def validate(self) -> dict[str, float]:
+        score, left, wanted = Score(), [], []
+        for number in range(self.config.validation_batches):
+            batch = self._validation_batch(number)
+            assert batch.recorded is not None
+            seen = self.network.proposer(batch.planted)
+            score.add(seen, self.network.proposer.describe(seen, *batch.targets.places), batch.targets)
+            found = self.network.decompose(batch.recorded, self.config.events, 1, True)
+            left.append((found.residuals[-1].square().sum(-1) / batch.recorded.square().sum(-1).clamp_min(1e-9)).cpu())
+            wanted.append(float(self.spectral(found.parts.sum(dim=1), batch.recorded)))
+        explained = -10 * torch.log10(torch.cat(left)).mean()
+        return {**score.figures(), "explained_db": float(explained), "spectral": float(np.mean(wanted))}
+
+    def illustrate(self, log: TrainingLog, step: int) -> None:
+        batch = self._validation_batch(0)
+        assert batch.recorded is not None
+        found = self.network.decompose(batch.recorded[:1], 2 * self.config.events, 1, True)
+        source, events = batch.recorded[0].cpu().numpy(), found.parts[0].sum(dim=0).cpu().numpy()
+        log.audio(f"{step:06d}-events", np.stack([source, events]), SAMPLERATE)
+        log.picture(f"{step:06d}-events", np.concatenate([spectrogram_picture(x) for x in (events, source)]))
+        switch = torch.sigmoid(self.network.proposer(batch.planted[:1]).switch[0]).cpu().numpy().T
+        truth = batch.targets.switch[0].cpu().numpy().T
+        log.picture(f"{step:06d}-switch", np.concatenate([switch, truth]).repeat(3, axis=0).repeat(3, axis=1))
+
+
+def planted_losses(seen: Seen, said: Description, targets: Targets) -> dict[str, Tensor]:
+    """Cross-entropies of the switches and of the parts that are known, and errors of time and pitch inside the cell."""
+    count = targets.switch.sum().clamp_min(1)
+    switch = functional.binary_cross_entropy_with_logits(
+        seen.switch, targets.switch, targets.switch_weight, reduction="sum"
+    )
+    onset = functional.binary_cross_entropy_with_logits(
+        seen.onset, targets.onset, targets.onset_weight, reduction="sum"
+    )
+    place = functional.smooth_l1_loss(said.delay, targets.delay) + functional.smooth_l1_loss(said.bend, targets.bend)
+    parts = [
+        functional.cross_entropy(logits, targets.codes[name], ignore_index=-1)
+        for name, logits in said.parts.items()
+        if (targets.codes[name] >= 0).any()
+    ]
+    return {
+        "switch": switch / count,
+        "onset": onset / targets.onset.sum().clamp_min(1),
+        "place": place if len(targets.delay) else place.new_zeros(()),
+        "parts": torch.stack(parts).sum() if parts else place.new_zeros(()),
+    }
+
+
+def train(
+    folder: Path, out: Path, config: EventConfig, resume: bool = False, exclude: Path | None = None,
+    skip: tuple[str, ...] = (), device: str = "auto", start: Path | None = None,
+    progress: Progress | None = None, report: Report | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Train on the sound files below `folder`, and write the weights and the log to `out`; returns figures of the
+    validation. `exclude`: works that occur below it are left out; `start`: weights of a generator to go on from.
+    Raises InputError if there is too little to train on, nothing to resume, or no such device."""
+    chosen = torch.device(torch_device(device))
+    training, validation = scan(folder, exclude, report, skip).split(_VALIDATION_SHARE, config.loop.seed)
+    task = EventTask(training, validation, config, chosen, None if start is None else Generator.load(start))
+    loop = Loop(task, config.loop, out, chosen)
+    if resume:
+        loop.resume()
+    elif loop.checkpoint.exists():
+        raise InputError(f"{loop.checkpoint}: exists already; resume, or train into another folder")
+    with one_thread() if chosen.type == "cpu" else nullcontext():
+        figures = loop.run(progress)
+    task.network.generator.save(out / GENERATOR_FILE)
+    task.network.proposer.save(out / PROPOSER_FILE)
+    return figures

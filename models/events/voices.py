@@ -1,0 +1,63 @@
+"""Instruments that the generator of events plays, for planted mixes: their vectors are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evc.events import PARTS, PITCH_MIDDLE, PITCH_PER_SEMITONE, VECTOR_DIMS
+from evc.models.events.features import SAMPLERATE
+from evc.models.events.generator import Generator
+from evc.models.events.planted import Signal, Voice
+from evc.models.events.proposer import GUESSED
+
+_CHANCES = {"deform": 0.3, "noise": 0.2, "room": 0.04}  # of having any; rooms take long to render
+_SILENT_PARTIAL = 0.2
+
+
+def generator_voices(random: np.random.Generator, generator: Generator) -> Voice:
+    """A voice of random vectors: its notes share all parts but pitch, phase and length."""
+    common = np.zeros(len(PARTS), np.int64)
+    for stage, part in enumerate(PARTS):
+        if random.random() < _CHANCES.get(part.name, 1.0):
+            common[stage] = random.integers(part.codes)
+        if part.name.startswith("partial") and random.random() < _SILENT_PARTIAL:
+            common[stage] = 0
+
+    def voice(random: np.random.Generator, pitch: float, start: float, frames: int) -> tuple[Signal, dict[str, int]]:
+        codes = common.copy()
+        own = {
+            "pitch": round(pitch * PITCH_PER_SEMITONE),
+            "phase": random.integers(32),
+            "length": np.clip(common[_STAGES["length"]] + random.integers(-1, 2), 0, 7),
+        }
+        for name, code in own.items():
+            codes[_STAGES[name]] = code
+        key = np.array([random.integers(1 << 32)], np.uint32)
+        with torch.no_grad():
+            vectors = vectors_of(generator, codes[None])
+            offset = torch.tensor([start], dtype=torch.float64)
+            sound = generator.render(vectors, offset, SAMPLERATE, frames, key)[0].double().numpy()
+        return sound, {name: int(codes[_STAGES[name]]) for name in GUESSED}
+
+    return voice
+
+
+def vectors_of(generator: Generator, codes: NDArray[np.int64]) -> Tensor:
+    """Vectors float32 [n, 32] of codes [n, parts]."""
+    vectors = torch.zeros(len(codes), VECTOR_DIMS)
+    chosen = torch.from_numpy(codes)
+    for stage, part in enumerate(PARTS):
+        if part.name == "pitch":
+            vectors[:, 0] = (chosen[:, stage] - PITCH_MIDDLE) / (12 * PITCH_PER_SEMITONE)
+        elif part.name == "phase":
+            angle = 2 * torch.pi * chosen[:, stage] / part.codes
+            vectors[:, part.dims] = torch.stack([torch.cos(angle), torch.sin(angle)], dim=1)
+        else:
+            vectors[:, part.dims] = generator.codebook[part.name].detach()[chosen[:, stage]]
+    return vectors
+
+
+_STAGES = {part.name: stage for stage, part in enumerate(PARTS)}

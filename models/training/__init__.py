@@ -1,0 +1,1 @@
+"""Training of networks: data, augmentation, losses, a discriminator and the loop, shared by all of them."""
