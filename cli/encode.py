@@ -30,7 +30,7 @@ from evc.cli.common import (
     time_text,
 )
 from evc.errors import EvcError
-from evc.settings import DEFAULT_EFFORT, HIGHEST_EFFORT, PATTERNS, EncodeSettings
+from evc.settings import DEFAULT_EFFORT, DEVICES, HIGHEST_EFFORT, PATTERNS, PRESETS, EncodeSettings
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,22 @@ class _Options:
     device: str
     patterns: str
     effort: int
+    preset: str
     verify: bool
     force: bool
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="IN OUT | IN... --out-dir DIR")
-@click.option("--bitrate", type=float, metavar="KBPS", help="Target bitrate in kbit/s, from 6 upward.")
+@click.option("--bitrate", type=float, metavar="KBPS", help="Target in kbit/s, from 0.4; below 6: --preset events.")
 @click.option("--quality", type=float, metavar="Q", help="Constant quality, 0 to 10; default 6.")
 @click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where networks run."
+    "--preset",
+    type=click.Choice(PRESETS),
+    default="auto",
+    help="events: no waveform, but a list of what happens, and noise; 0.4 to 6 kbit/s, default 2.5.",
 )
+@click.option("--device", type=click.Choice(DEVICES), default="auto", help="Where networks run.")
 @click.option(
     "--patterns",
     type=click.Choice(PATTERNS),
@@ -64,7 +69,7 @@ class _Options:
     type=click.IntRange(0, HIGHEST_EFFORT),
     default=DEFAULT_EFFORT,
     metavar="E",
-    help=f"How thoroughly to look for repetition, 0 (fast) to {HIGHEST_EFFORT}; default {DEFAULT_EFFORT}.",
+    help=f"How thoroughly to look for patterns and events, 0 (fast) to {HIGHEST_EFFORT}; default {DEFAULT_EFFORT}.",
 )
 @click.option("--verify", is_flag=True, help="Decode the result again and check it before it appears.")
 @click.option("--force", is_flag=True, help="Replace outputs that exist.")
@@ -79,6 +84,7 @@ def encode(
     paths: tuple[str, ...],
     bitrate: float | None,
     quality: float | None,
+    preset: str,
     device: str,
     patterns: str,
     effort: int,
@@ -93,10 +99,10 @@ def encode(
     Reads whatever libsndfile reads; "-" stands for standard input or output. Tags are carried over.
     """
     try:
-        EncodeSettings(bitrate, quality, device, patterns, effort)
+        EncodeSettings(bitrate, quality, device, patterns, effort, preset)
     except EvcError as error:
         raise click.UsageError(str(error)) from error
-    options = _Options(bitrate, quality, device, patterns, effort, verify, force)
+    options = _Options(bitrate, quality, device, patterns, effort, preset, verify, force)
     if out_dir is not None:
         return _encode_all(paths, out_dir, options, jobs or os.cpu_count() or 1, as_json)
     if len(paths) != 2:
@@ -124,6 +130,7 @@ def _encode_one(
             device=options.device,
             patterns=options.patterns,
             effort=options.effort,
+            preset=options.preset,
             overwrite=options.force,
             verify=options.verify,
             progress=progress,

@@ -1,7 +1,7 @@
 """Encoding of whole files: x = patterns + events + residual (docs/architecture.md).
 
-Patterns and the residual's spectrum layer have an encoder so far. A further layer is rendered first and subtracted
-from what the residual has to code; its stream stands beside the others in each segment.
+What holds a waveform has patterns and the residual's spectrum layer. What is too small for one is described instead, as
+events and noise; events stay out of other files so far, where a spectrum holds the same tones at no more bits.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ def encode(
     header: of a file with the spectrum layer alone; header_bytes: what comes before the first segment, which counts for
     a bitrate. Samples and spectra are held for a few segments at a time, and as far back as patterns reach.
     """
+    if settings.preset == "events":
+        from evc.models.description import described
+
+        return described(source, header, settings, header_bytes, progress)
     gain = planned_gain(settings, source.channels)
     analyser = SegmentAnalyser(source, header.segment_frames, gain, coded_bandwidth(settings, gain))
     target = payload_target(settings, header, header_bytes)

@@ -1,9 +1,10 @@
-"""From decoded streams to samples: superframe by superframe, as what is copied from the file's own past demands."""
+"""From decoded streams to samples: superframe by superframe, as what is copied from the file's own past demands; and
+over it what nothing copies, events and noise."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapify, heappop, heappush
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 from evc import constants as c
 from evc.decoding import WORKERS
 from evc.errors import UnsupportedError
+from evc.events import EventList
 from evc.header import Header
+from evc.models import overlay
+from evc.models.overlay import Overlay, Parallel
 from evc.models.patterns.sounding import Prediction, Sounding, Waveforms, predict, soundings
 from evc.models.patterns.timeline import Timeline
 from evc.models.residual.synthesis import BlockRun, Spectra, residual_spectra
@@ -26,12 +30,11 @@ from evc.streams.spectrum import SpectrumStream, channel_groups
 from evc.streams.spectrum_walk import Block
 
 Streams = Mapping[int, Any]  # of one segment, by kind
-Parallel = Callable[[Callable[[range], None], Sequence[range]], Iterable[None]]
 
 FULL_SCALE = np.float32(2.0**-15)
 WINDOW = 2 * WORKERS  # segments rendered together, at most
 KEPT_BYTES = 1 << 28  # of samples that later copies may read; what is older is rendered again when it is needed
-RENDERED = {c.STREAM_OCCURRENCES: "patterns", c.STREAM_SPECTRUM: "spectrum"}
+RENDERED = {c.STREAM_OCCURRENCES: "patterns", c.STREAM_SPECTRUM: "spectrum", **overlay.LAYERS}
 
 
 class Segments(Protocol):
@@ -50,11 +53,12 @@ class Segments(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """What is to be heard: layers by name, and which occurrences, by segment and row of its stream (None: all). Copies
-    copy from the whole file all the same."""
+    """What is to be heard: layers by name; which occurrences, by segment and row of its stream (None: all); and events
+    in place of those of the file (None: these). Copies copy from the whole file all the same."""
 
     layers: Collection[str] = tuple(RENDERED.values())
     occurrences: Collection[tuple[int, int]] | None = None
+    events: EventList | None = None
 
 
 @dataclass
@@ -78,6 +82,10 @@ class Synthesiser:
         self._count = -(-header.known_frames // self._size)
         self._per_segment = header.segment_frames // self._size
         self._groups = [self._group(channels) for channels in channel_groups(header.channels)]
+        layers, events = (header.layers, None) if choice is None else (choice.layers, choice.events)
+        present = set(header.layers) | ({"events"} if events is not None else set())
+        self._overlay = Overlay(header, self._decode, present & set(layers), events, parallel)
+        self._copied = not header.layers or bool(present & set(layers) - self._overlay.layers)
         self._soundings: OrderedDict[int, list[list[Sounding]]] = OrderedDict()
         self._kept = min(
             max(KEPT_BYTES // (4 * header.channels * self._size), (WINDOW + 2) * self._per_segment),
@@ -100,30 +108,43 @@ class Synthesiser:
         """
         out = np.zeros((self._segments.header.channels, frames), np.float32)
         length = self._segments.header.segment_frames
-        at = start
-        while at < start + frames:
-            end = min(start + frames, (at // length + WINDOW) * length)
-            self.prepare(at, end)
-            for group in self._groups:
-                out[group.channels, at - start : end - start] = group.chosen.fetch(at, end - at)
-            at = end
-        out *= FULL_SCALE
+        if self._copied:
+            self._fetch(out, start)
+        self._overlay.add_to(out, start)
         for index in range(start // length, -(-(start + frames) // length)):
             if index in self._segments.lost:
                 out[:, max(0, index * length - start) : max(0, (index + 1) * length - start)] = 0
         return out
+
+    def _fetch(self, out: NDArray[np.float32], start: int) -> None:
+        """Spectrum and patterns from frame `start` on, into `out` [channels, frames]."""
+        length = self._segments.header.segment_frames
+        at, stop = start, start + out.shape[1]
+        while at < stop:
+            end = min(stop, (at // length + WINDOW) * length)
+            self._prepare_timelines(at, end)
+            for group in self._groups:
+                out[group.channels, at - start : end - start] = group.chosen.fetch(at, end - at)
+            at = end
+        out *= FULL_SCALE
 
     def waveform(self, entry: int) -> NDArray[np.float32]:
         """The sound of an explicit or lattice entry alone: float32 [channels, frames] of full scale 1."""
         return self._waveforms.get(entry) * FULL_SCALE
 
     def ready(self, start: int, end: int) -> bool:
-        """Whether frames [start, end) need no more than fetching."""
-        return not self._absent(start, end)
+        """Whether frames [start, end), a few at most, need no more than fetching."""
+        return self._overlay.ready(start) and not (self._copied and self._absent(start, end))
 
     def prepare(self, start: int, end: int) -> None:
+        """Render what is absent of frames [start, end), of the overlay only so much that memory stays bounded."""
+        if self._copied:
+            self._prepare_timelines(start, end)
+        self._overlay.prepare(start, end)
+
+    def _prepare_timelines(self, start: int, end: int) -> None:
         """Render what is absent of frames [start, end), and then all that is in the last segment anyway."""
-        if self.ready(start, end):
+        if not self._absent(start, end):
             return
         length = self._segments.header.segment_frames
         end = max(end, min(-(-end // length) * length, self._count * self._size) - self._size // 2)
@@ -198,9 +219,7 @@ class Synthesiser:
         sounding = {number for number in numbers if self._sounds(number)}
         # Prediction needs the sizes of the blocks on both sides.
         around = {other for number in sounding for other in (number - 1, number + 1) if 0 <= other < self._count}
-        decoded = self._segments.decode(segments | {other // self._per_segment for other in around})
-        _check_kinds(decoded)
-
+        decoded = self._decode(segments | {other // self._per_segment for other in around})
         runs = list(self._runs(numbers, sounding))
         plain = [run for run in runs if run.start not in sounding]
         for _ in self._parallel(lambda run: self._render_run(run, decoded, False), plain):
@@ -208,6 +227,11 @@ class Synthesiser:
         for run in runs:
             if run.start in sounding:
                 self._render_run(run, decoded, True)
+
+    def _decode(self, indices: Iterable[int]) -> Mapping[int, Streams]:
+        decoded = self._segments.decode(indices)
+        _check_kinds(decoded)
+        return decoded
 
     def _sounds(self, number: int) -> bool:
         first, end = number * self._size, (number + 1) * self._size

@@ -1,0 +1,145 @@
+"""`evc events`: what happens in a file, as a table, as JSON or CSV, or as moments of onsets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import evc
+from evc.cli.common import input_file, naming, print_json, time_text
+from evc.errors import UnsupportedError
+from evc.streaming import seekable_input
+
+if TYPE_CHECKING:
+    from evc.events import EventList
+
+NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+FIRST_PARTIAL, LAST_PARTIAL = 6, 12  # of the codes
+SOUND = (2, 3, 4, 5, 13, 14, 15)
+
+
+@click.command()
+@click.argument("source", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: all that is known of every event.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a line for every event, under a line of names.")
+@click.option("--onsets", is_flag=True, help="Print the moments at which something begins, in seconds, one on a line.")
+def events(source: str, as_json: bool, as_csv: bool, onsets: bool) -> None:
+    """List the events of the .evc file FILE in order of time: when something sounds, and what.
+
+    "level" is the amplitude of the first partial in dB of full scale. "pan" runs from -1, left, to 1, right. The note
+    A4+12 lies 12 hundredths of a semitone above A4, which is 440 Hz. "partials" are those that sound beside the first.
+    "sound" are the codes of attack, decay, length, resonator, deformation, noise and room.
+
+    --onsets is for programs that compare onsets with a score: events that swell slowly are none, and those within 30 ms
+    are one. --json has the vectors too, if the network is installed.
+    """
+    if as_json + as_csv + onsets > 1:
+        raise click.UsageError("--json, --csv and --onsets exclude each other")
+    with ExitStack() as stack:
+        with naming(source):
+            file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(source)))))
+            found = file.events
+        if as_json:
+            network = None if found.network is None else found.network.id
+            about = {"file": source, "samplerate": file.samplerate, "duration": file.duration, "network": network}
+            print_json(about | {"events": _as_dicts(found)})
+        elif as_csv:
+            click.echo(_csv(found), nl=False)
+        elif onsets:
+            click.echo("".join(f"{time:.4f}\n" for time in found.onsets()), nl=False)
+        else:
+            _show(source, found, file.duration)
+
+
+def note_name(note: float) -> str:
+    """A MIDI note number as a name with its distance in hundredths of a semitone: 60 is C4, 69.12 is A4+12."""
+    nearest = round(note)
+    cents = round(100 * (note - nearest))
+    return f"{NAMES[nearest % 12]}{nearest // 12 - 1}" + (f"{cents:+d}" if cents else "")
+
+
+def _codes(found: EventList) -> list[dict[str, int]]:
+    """The codes of every event by the name of the part; of a network with other parts, by number."""
+    from evc.events import PARTS
+
+    assert found.codes is not None
+    count = found.codes.shape[1]
+    names = [part.name for part in PARTS] if count == len(PARTS) else ["pitch", *map(str, range(1, count))]
+    return [dict(zip(names, row, strict=True)) for row in found.codes.tolist()]
+
+
+def _rows(found: EventList) -> list[dict[str, Any]]:
+    columns = zip(
+        found.times.round(6).tolist(), found.amplitudes.tolist(), found.pans.round(6).tolist(), found.notes.tolist(),
+        found.frequencies.round(3).tolist(), strict=True,
+    )  # fmt: skip
+    return [
+        {"number": number, "time": time, "amplitude": float(f"{amplitude:.6g}"), "pan": pan, "note": note,
+         "name": note_name(note), "frequency": frequency}
+        for number, (time, amplitude, pan, note, frequency) in enumerate(columns)
+    ]  # fmt: skip
+
+
+def _as_dicts(found: EventList) -> list[dict[str, Any]]:
+    import numpy as np
+
+    try:
+        vectors: list[Any] = found.vectors.astype(float).round(6).tolist()
+    except UnsupportedError:
+        vectors = [None] * len(found)
+    turns = (np.angle(found.phases) / (2 * np.pi) % 1).round(6).tolist()
+    extras = zip(_rows(found), turns, _codes(found), vectors, strict=True)
+    return [row | {"phase": phase % 1, "codes": codes, "vector": vector} for row, phase, codes, vector in extras]
+
+
+def _csv(found: EventList) -> str:
+    rows = [row | codes for row, codes in zip(_rows(found), _codes(found), strict=True)]
+    text = io.StringIO()
+    names = list(rows[0]) if rows else ["number", "time", "amplitude", "pan", "note", "name", "frequency"]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _show(source: str, found: EventList, duration: float) -> None:
+    if not len(found):
+        click.echo(f"{source}: no events")
+        return
+    rate = f"{len(found) / duration:.1f} a second" if duration else ""
+    click.echo(f"{source}: {len(found)} event{'' if len(found) == 1 else 's'} in {time_text(duration)}, {rate}")
+    click.echo(_table(found), nl=False)
+
+
+def _table(found: EventList) -> str:
+    import numpy as np
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    assert found.codes is not None
+    usual = found.codes.shape[1] > SOUND[-1]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("number", "time", "note", "Hz", "level", "pan"):
+        table.add_column(heading, justify="left" if heading == "note" else "right", no_wrap=True)
+    for heading in ("partials", "sound") if usual else ("codes",):
+        table.add_column(heading, no_wrap=usual)
+    for row, codes in zip(_rows(found), found.codes.tolist(), strict=True):
+        level = 20 * np.log10(max(row["amplitude"], 1e-30))
+        fields = [str(row["number"]), f"{row['time']:.3f}", row["name"], f"{row['frequency']:.1f}", f"{level:.1f}"]
+        fields.append(f"{row['pan']:+.2f}" if row["pan"] else "0")
+        if usual:
+            partials = (number for number in range(FIRST_PARTIAL, LAST_PARTIAL + 1) if codes[number])
+            fields.append(" ".join(str(number - FIRST_PARTIAL + 2) for number in partials))
+            fields.append(" ".join(str(codes[number]) for number in SOUND))
+        else:
+            fields.append(" ".join(str(code) for code in codes[1:] if code >= 0))
+        table.add_row(*fields)
+    console = Console(highlight=False)
+    with console.capture() as text:  # printed by the caller: rich would end the process if the reader went away
+        console.print(table)
+    return "".join(f"{line.rstrip()}\n" for line in text.get().splitlines())

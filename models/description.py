@@ -1,0 +1,278 @@
+"""A whole file as events and noise: what happens in it, and how all else is coloured (`--preset events`).
+
+The decomposition is made once, and gives more events than a file can hold. How many of them stay follows from the
+bitrate, counted in bytes of the finished file: those that bring most for their bits, wherever they are, so that silence
+costs nothing and dense passages have more. The noise stands for what those that stay leave over.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants as c
+from evc.coder import SymbolEncoder
+from evc.container import chunk_bytes
+from evc.errors import InputError
+from evc.event_files import event_streams
+from evc.events import CodedEvents, EventList
+from evc.header import Header
+from evc.models.device import one_thread
+from evc.models.noise.encoder import NoiseEncoder, NoiseTargets
+from evc.models.overlay import Sounding, event_renderer
+from evc.models.patterns.file import Encoded
+from evc.models.progress import Progress, forward, stage
+from evc.models.residual.encoder import LOUDEST
+from evc.networks import EVENTS_NETWORK, installed_network
+from evc.segment import Segment, StreamData
+from evc.settings import EncodeSettings
+from evc.source import AudioSource
+from evc.streams import Stream, StreamContext
+from evc.writer import ContainerWriter
+
+MOST_CHANNELS = 2
+SEGMENT_SUPERFRAMES = 176  # 16 s at 44.1 kHz: a segment costs some 40 bytes, whatever is in it
+LEAST_SHARE = 0.5  # of a bitrate that streams get in a file so short that its frame would take more
+USUAL_NOISE, MOST_NOISE = 0.15, 0.5  # of the streams' bytes, where there are events to spend the rest on
+EVENT_BYTES = 5.0  # as a first guess
+CANDIDATES = 1.3  # times the events that fit are looked for
+DETAIL = 60.0  # of the noise, in squared dB per bit, unless it then takes more than MOST_NOISE,
+DETAILS = (4.0, 16000.0)  # or there is room for more
+DETAIL_SLOPE = -0.75  # d log(bytes) / d log(detail), before two probes tell it
+ROUGHLY = 0.1  # of log(bytes) of the noise: the events make up for it
+PROBES = 8
+ACCEPTED = 0.003  # of the file's bytes
+SAMPLED_SEGMENTS = 4  # on which the detail is searched, evenly spread over the file
+PASSES = 3  # at most: what the noise takes depends on the events, and the other way round
+SETTLED = 0.15  # of the number of events
+DECOMPOSING = 0.8  # of the whole work, for showing progress
+
+Streams = Mapping[int, StreamData]  # by segment
+
+
+def described(
+    source: AudioSource,
+    header: Header,
+    settings: EncodeSettings,
+    header_bytes: int,
+    progress: Progress | None = None,
+) -> Encoded:
+    """The segments of a whole source as events and noise, and the header for them; the arguments are those of
+    `pipeline.encode`. Raises InputError for more than two channels, UnsupportedError if the network is missing."""
+    if source.channels > MOST_CHANNELS:
+        only = f"events describe 1 or {MOST_CHANNELS} channels, not {source.channels}"
+        raise InputError(f"{only}: ask for 6 kbit/s or more, without the preset events")
+    tags_bytes = header_bytes - len(c.SIGNATURE) - len(chunk_bytes(c.CHUNK_HEAD, header.write()))
+    header = description_header(header)
+    if not header.known_frames:
+        return Encoded(replace(header, layers=(), networks=()), [])
+    from evc.models.events.decompose import decompose
+
+    assert settings.bitrate is not None
+    density = CANDIDATES * settings.bitrate * 125 / EVENT_BYTES
+    working = _share(progress, 0, DECOMPOSING)
+    events, gains = decompose(source, header, settings.effort, settings.device, working, density)
+    wanted = settings.bitrate * 125 * header.known_frames / header.samplerate
+    empty = _file_bytes(header, [Segment(index) for index in range(header.segments)])
+    target = max(wanted - max(tags_bytes, 0), empty + LEAST_SHARE * wanted)
+    with one_thread():
+        return _Describer(source, header, events, gains).to_target(target, _share(progress, DECOMPOSING, 1.0))
+
+
+def description_header(header: Header) -> Header:
+    """The header of a file of events and noise, from one of the same source: long segments, one if it can be."""
+    superframe = c.superframe_length(header.samplerate)
+    count = -(-header.known_frames // superframe)
+    length = max(count, 1) if count <= c.MAX_SUPERFRAMES_PER_SEGMENT else SEGMENT_SUPERFRAMES
+    network = installed_network(EVENTS_NETWORK)
+    return replace(header, layers=("events", "noise"), networks=(network,), segment_frames=length * superframe)
+
+
+class _Describer:
+    """Chooses among the `events` of a source by their `gains` [events], and codes them and the noise."""
+
+    def __init__(self, source: AudioSource, header: Header, events: CodedEvents, gains: NDArray[np.float64]) -> None:
+        self._source, self._header = source, header
+        permitted = _permitted(events, gains, header)
+        self._events = events.chosen(permitted)
+        self._order = np.argsort(-gains[permitted], kind="stable")
+        self._coded: dict[int, Streams] = {}  # by the number of events
+        self._noise, self._detail = NoiseEncoder(header.samplerate, header.channels), DETAIL
+        self._renderer = event_renderer(header.networks[0], header)
+
+    def to_target(self, target: float, progress: Progress | None) -> Encoded:
+        """The segments of a file of `target` bytes, or of fewer if there is no more to tell."""
+        room = target - self._size({}, {})
+        least, most = 0.0, MOST_NOISE * room  # bytes of noise
+        guess = min(len(self._events), round(room / EVENT_BYTES))
+        count = self._count(target - USUAL_NOISE * room, {}, guess, SETTLED)
+        for number in range(PASSES):
+            noise = self._coded_noise(count, least, most, stage(progress, number, PASSES))
+            before, count = count, self._count(target, noise, count, ACCEPTED)
+            spare = target - self._size(self._coded_events(count), {})
+            if count == len(self._events) and spare > (1 + SETTLED) * max(_words(noise), least):
+                least = most = spare  # there are no more events to spend it on
+            elif abs(count - before) <= SETTLED * before:
+                break
+        if progress is not None:
+            progress(self._header.known_frames, self._header.known_frames)
+        return self._encoded(self._coded_events(count), noise)
+
+    def _count(self, target: float, noise: Streams, guess: int, tolerance: float) -> int:
+        """How many events fit into a file of `target` bytes beside the noise; it may be smaller by `tolerance`."""
+
+        def size(count: int) -> int:
+            return self._size(self._coded_events(count), noise)
+
+        low, least = 0, size(0)
+        high, most = len(self._events) + 1, math.inf
+        count, each = min(max(guess, 1), high - 1), EVENT_BYTES
+        for _ in range(PROBES):
+            if not low < count < high:
+                break
+            found = size(count)
+            each = abs(found - least) / (count - low) or each
+            if found > target:
+                high, most = count, found
+            else:
+                low, least = count, found
+            if 0 <= target - found <= tolerance * target:
+                break
+            if most < math.inf:
+                each = (most - least) / (high - low)
+            aim = target - tolerance / 2 * target
+            count = min(max(low + round((aim - least) / each), low + 1), high - 1)
+        return low
+
+    # --- Events -------------------------------------------------------------------------------
+
+    def _kept(self, count: int) -> CodedEvents:
+        return self._events.chosen(np.sort(self._order[:count]))
+
+    def _coded_events(self, count: int) -> Streams:
+        if count not in self._coded:
+            found = event_streams(self._kept(count), self._header)
+            self._coded[count] = {i: _coded(stream, c.STREAM_EVENTS, self._header, i) for i, stream in found.items()}
+        return self._coded[count]
+
+    def _sounding(self, count: int) -> Sounding:
+        header, network = self._header, self._header.networks[0]
+        events = EventList.from_coded(self._kept(count), header.samplerate, header.phase_bits, network)
+        return Sounding.of(events, network)
+
+    # --- Noise --------------------------------------------------------------------------------
+
+    def _coded_noise(self, count: int, least: float, most: float, progress: Progress | None) -> Streams:
+        """The noise of all segments beside `count` events, in about `least` to `most` bytes."""
+        segments, sounding = self._header.segments, self._sounding(count)
+        sample = sorted({(2 * i + 1) * segments // (2 * SAMPLED_SEGMENTS) for i in range(SAMPLED_SEGMENTS)})
+        share = sum(self._header.segment_span(index)[1] for index in sample) / self._header.known_frames
+        targets = {index: self._targets(index, sounding) for index in sample}
+        coded = self._sampled_noise(targets, least * share, most * share)
+        for index in range(segments):
+            if index not in targets:
+                coded.update(self._fitted(index, self._targets(index, sounding)))
+            forward(progress, self._header, index)
+        return coded
+
+    def _sampled_noise(self, targets: Mapping[int, NoiseTargets], least: float, most: float) -> dict[int, StreamData]:
+        """The noise of some segments in about `least` to `most` bytes; moves the detail so that it is."""
+        slope = DETAIL_SLOPE
+        before: tuple[float, float] | None = None  # logarithms of the detail and of its bytes
+        for _ in range(PROBES):
+            coded: dict[int, StreamData] = {}
+            for index, found in targets.items():
+                coded.update(self._fitted(index, found))
+            words = max(_words(coded), 1)
+            point, off = (math.log(self._detail), math.log(words)), math.log(words / min(max(words, least), most))
+            if before is not None and point[0] != before[0]:
+                slope = min(max((point[1] - before[1]) / (point[0] - before[0]), -2.0), -0.2)
+            moved = min(max(self._detail * math.exp(-off / slope), DETAILS[0]), DETAILS[1])
+            if abs(off) < ROUGHLY or moved == self._detail:
+                break
+            before, self._detail = point, moved
+        return coded
+
+    def _fitted(self, index: int, targets: NoiseTargets) -> Streams:
+        """The noise of one segment, none if it is silent."""
+        stream = self._noise.fit(targets, self._detail)
+        return {} if stream is None else {index: _coded(stream, c.STREAM_NOISE, self._header, index)}
+
+    def _targets(self, index: int, sounding: Sounding) -> NoiseTargets:
+        margin = self._noise.margin
+        start, frames = self._header.segment_span(index)
+        span = start - margin, frames + 2 * margin
+        return self._noise.prepare(self._read(*span), self._renderer.render(*sounding, *span))
+
+    def _read(self, start: int, count: int) -> NDArray[np.float32]:
+        """Samples [channels, count] from frame `start` on, silence outside the file."""
+        out = np.zeros((self._source.channels, count), np.float32)
+        inside = max(0, start)
+        frames = max(0, min(start + count, self._source.frames) - inside)
+        if frames:
+            out[:, inside - start : inside - start + frames] = self._source.read(inside, frames)
+        if np.abs(out).max(initial=0) > LOUDEST:
+            raise InputError(f"a sample exceeds {LOUDEST:g} times full scale: scale the audio down first")
+        return out
+
+    # --- Files --------------------------------------------------------------------------------
+
+    def _size(self, events: Streams, noise: Streams) -> int:
+        found = self._encoded(events, noise)
+        return _file_bytes(found.header, found.segments)
+
+    def _encoded(self, events: Streams, noise: Streams) -> Encoded:
+        """Segments of what there is, under a header that names no more than that."""
+        layers = tuple(name for name, streams in (("events", events), ("noise", noise)) if streams)
+        networks = self._header.networks if events else ()
+        segments = [
+            Segment(index, streams=tuple(streams[index] for streams in (events, noise) if index in streams))
+            for index in range(self._header.segments)
+        ]
+        return Encoded(replace(self._header, layers=layers, networks=networks), segments)
+
+
+def _permitted(events: CodedEvents, gains: NDArray[np.float64], header: Header) -> NDArray[np.bool_]:
+    """A mask of the events of highest gain of each segment, as many as it may hold."""
+    permitted = np.zeros(len(events), bool)
+    places = events.times // (header.segment_frames << header.phase_bits)
+    superframe = c.superframe_length(header.samplerate)
+    for index in np.unique(places):
+        rows = np.flatnonzero(places == index)
+        most = c.PLACED_PER_SUPERFRAME * -(-header.segment_span(int(index))[1] // superframe)
+        permitted[rows[np.argsort(-gains[rows], kind="stable")[:most]]] = True
+    return permitted
+
+
+def _coded(stream: Stream, kind: int, header: Header, index: int) -> StreamData:
+    encoder = SymbolEncoder()
+    frames = header.segment_span(index)[1]
+    stream.write(encoder, StreamContext(header.samplerate, header.channels, frames, header.phase_bits))
+    coded = encoder.finish()
+    return StreamData(kind, coded.words, coded.symbols, coded.checksum)
+
+
+def _words(streams: Streams) -> int:
+    """Bytes of all coded words."""
+    return sum(len(stream.words) for stream in streams.values())
+
+
+def _file_bytes(header: Header, segments: Iterable[Segment]) -> int:
+    """Of a whole file without tags."""
+    file = io.BytesIO()
+    with ContainerWriter(file, header) as writer:
+        for segment in segments:
+            writer.add_segment(segment)
+    return writer.bytes_written
+
+
+def _share(progress: Progress | None, begin: float, end: float) -> Progress | None:
+    """The part of the whole work from `begin` to `end`."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(round((begin + (end - begin) * done / total) * total), total)

@@ -1,0 +1,219 @@
+"""What sounds over the spectrum and the patterns: events and noise, at any span of a file.
+
+Both are rendered in units that lie on a grid from the file's start, so that a span has the same samples however it was
+come to. What an event sounds like depends on nothing but its integers, so events of earlier segments sound on into a
+unit without the sound of these segments.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants as c
+from evc.events import CodedEvents, EventList
+from evc.header import Header, NetworkReference
+from evc.networks import EVENTS_NETWORK, Codebooks, find, installed_network
+
+if TYPE_CHECKING:
+    from evc.models.events.rendering import EventRenderer
+    from evc.models.noise.synthesis import NoiseRenderer
+    from evc.streams.events import EventStream
+
+LAYERS = {c.STREAM_EVENTS: "events", c.STREAM_NOISE: "noise"}
+UNIT_SUPERFRAMES = 32
+UNITS_AHEAD = 8  # rendered together, at most
+LONGEST_EVENT = 6.05  # seconds until an event has died away (spec 7.1)
+
+Audio = NDArray[np.float32]
+Decode = Callable[[Iterable[int]], Mapping[int, Mapping[int, Any]]]
+Parallel = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
+
+
+class Sounding(NamedTuple):
+    """Events as the renderer takes them: times in seconds, linear amplitudes, pans, vectors [n, 32], keys of noise."""
+
+    times: NDArray[Any]
+    amplitudes: NDArray[Any]
+    pans: NDArray[Any]
+    vectors: NDArray[Any]
+    keys: NDArray[Any]
+
+    @classmethod
+    def of(cls, events: EventList, reference: NetworkReference) -> Sounding:
+        """Vectors that no file has had yet get the keys of the codes next to them."""
+        from evc.models.events.noise_source import event_keys
+
+        codes = events.codes
+        if codes is None:
+            codes = Codebooks.of(reference).vectors_to_codes(events.vectors)
+        return cls(events.times, events.amplitudes, events.pans, events.vectors, event_keys(codes))
+
+    def within(self, begin: float, end: float) -> Sounding:
+        """Those that start from `begin` on and before `end`, in seconds."""
+        rows = slice(*np.searchsorted(self.times, [begin, end]))
+        return Sounding(*(column[rows] for column in self))
+
+
+class Overlay:
+    """Renders spans of the `layers` among events and noise, with `parallel`, a function like map. `events` sound in
+    place of the file's own. Holds UNITS_AHEAD units of samples, and the streams of the segments that these need.
+
+    decode(segments) returns the streams of each, by kind; those that are lost are left out.
+    """
+
+    def __init__(
+        self,
+        header: Header,
+        decode: Decode,
+        layers: Collection[str],
+        events: EventList | None = None,
+        parallel: Parallel = map,
+    ) -> None:
+        self._header, self._decode, self._parallel, self._events = header, decode, parallel, events
+        self.layers = set(layers) & set(LAYERS.values())
+        self._unit = UNIT_SUPERFRAMES * c.superframe_length(header.samplerate)
+        self._behind = int(LONGEST_EVENT * header.samplerate) + 1 if "events" in self.layers else 0
+        self._around = c.superframe_length(header.samplerate)  # more than noise reaches over the edges of a unit
+        self._units: OrderedDict[int, Audio] = OrderedDict()
+        self._streams: OrderedDict[int, tuple[Sounding | None, Any]] = OrderedDict()
+        reach = self._behind + 2 * self._around + UNITS_AHEAD * self._unit
+        self._kept = reach // header.segment_frames + 2
+
+    def add_to(self, out: Audio, start: int) -> None:
+        """Add frames from `start` on to `out` [channels, frames], full scale 1, which lies inside the file."""
+        at, end = start, start + out.shape[1]
+        while self.layers and at < end:
+            self.prepare(at, end)
+            first, stop = self._span(at // self._unit)
+            stop = min(stop, end)
+            out[:, at - start : stop - start] += self._units[at // self._unit][:, at - first : stop - first]
+            at = stop
+
+    def ready(self, frame: int) -> bool:
+        """Whether a frame needs no more than fetching."""
+        return not self.layers or frame // self._unit in self._units
+
+    def prepare(self, start: int, end: int) -> None:
+        """Unless frame `start` is at hand, render its unit together with some that follow before `end`."""
+        if self.ready(start) or start >= end:
+            return
+        first = start // self._unit
+        numbers = range(first, min(-(-end // self._unit), first + UNITS_AHEAD))
+        absent = [number for number in numbers if number not in self._units]
+        self._gather(absent)
+        work = {number: self._sources(number) for number in absent}
+        with self._limits():
+            rendered = self._parallel(lambda number: self._render(number, work[number]), absent)
+            self._units.update(zip(absent, rendered, strict=True))
+        for number in numbers:
+            self._units.move_to_end(number)
+        while len(self._units) > UNITS_AHEAD:
+            self._units.popitem(last=False)
+
+    def _limits(self) -> AbstractContextManager[None]:
+        """Units are rendered in threads of their own, which the threads of small products would only slow down."""
+        if "events" not in self.layers:
+            return nullcontext()
+        from evc.models.device import one_thread
+
+        return one_thread()
+
+    def _span(self, number: int) -> tuple[int, int]:
+        """Frames [start, end) of a unit."""
+        start = number * self._unit
+        return start, min(start + self._unit, self._header.known_frames)
+
+    def _segments(self, number: int) -> range:
+        """The segments whose streams sound in a unit."""
+        start, end = self._span(number)
+        length = self._header.segment_frames
+        last = min(end + self._around, self._header.known_frames) - 1
+        return range(max(0, start - max(self._behind, self._around)) // length, last // length + 1)
+
+    def _gather(self, numbers: list[int]) -> None:
+        """Have the streams that units need at hand, and forget those used longest ago."""
+        needed = sorted({index for number in numbers for index in self._segments(number)})
+        absent = [index for index in needed if index not in self._streams]
+        for index, streams in (self._decode(absent) if absent else {}).items():
+            self._streams[index] = self._sounding(index, streams), streams.get(c.STREAM_NOISE)
+        for index in needed:
+            if index in self._streams:
+                self._streams.move_to_end(index)
+        while len(self._streams) > max(self._kept, len(needed)):
+            self._streams.popitem(last=False)
+
+    def _sounding(self, index: int, streams: Mapping[int, Any]) -> Sounding | None:
+        """The events of a segment; None where there are none, or others take their place."""
+        stream: EventStream | None = streams.get(c.STREAM_EVENTS)
+        if stream is None or not len(stream.times) or "events" not in self.layers or self._events is not None:
+            return None
+        header = self._header
+        times = stream.times + (header.segment_span(index)[0] << header.phase_bits)
+        coded = CodedEvents(
+            times, stream.amplitudes, stream.pans, stream.codes, amplitude_step=stream.amplitude_step,
+            pan_steps=stream.pan_steps,
+        )  # fmt: skip
+        events = EventList.from_coded(coded, header.samplerate, header.phase_bits, self._network)
+        return Sounding.of(events, self._network)
+
+    def _sources(self, number: int) -> list[Callable[[int, int], Audio]]:
+        """What sounds in a unit, as functions of the first frame and the number of frames."""
+        start, end = (frame / self._header.samplerate for frame in self._span(number))
+        near = {index: self._streams[index] for index in self._segments(number) if index in self._streams}
+        found = [events for events, _ in near.values() if events is not None]
+        if self._events is not None and "events" in self.layers:
+            found = [self._replacement]
+        parts = [events.within(start - LONGEST_EVENT, end) for events in found]
+        sources: list[Callable[[int, int], Audio]] = []
+        if any(len(part.times) for part in parts):
+            together = Sounding(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+            sources.append(partial(self._renderer.render, *together))
+        noise = {index: stream for index, (_, stream) in near.items() if stream is not None}
+        if noise and "noise" in self.layers:
+            sources.append(partial(self._noise.render, noise))
+        return sources
+
+    def _render(self, number: int, sources: Iterable[Callable[[int, int], Audio]]) -> Audio:
+        start, end = self._span(number)
+        audio = np.zeros((self._header.channels, end - start), np.float32)
+        for source in sources:
+            audio += source(start, end - start)
+        return audio
+
+    @cached_property
+    def _replacement(self) -> Sounding:
+        assert self._events is not None
+        return Sounding.of(self._events, self._network)
+
+    @cached_property
+    def _network(self) -> NetworkReference:
+        """Of the header, or the installed one where events come to a file that has none."""
+        for network in self._header.networks:
+            if network.id == EVENTS_NETWORK:
+                return network
+        return installed_network(EVENTS_NETWORK)
+
+    @cached_property
+    def _renderer(self) -> EventRenderer:
+        return event_renderer(self._network, self._header)
+
+    @cached_property
+    def _noise(self) -> NoiseRenderer:
+        from evc.models.noise.synthesis import NoiseRenderer
+
+        return NoiseRenderer(self._header.samplerate, self._header.channels, self._header.segment_frames)
+
+
+def event_renderer(network: NetworkReference, header: Header) -> EventRenderer:
+    """The renderer of a file's events. Raises UnsupportedError if the network is not installed."""
+    from evc.models.events.generator import Generator
+    from evc.models.events.rendering import EventRenderer
+
+    return EventRenderer(Generator.load(find(network)), header.samplerate, header.channels)
