@@ -97,7 +97,8 @@ def coded_events(events: EventList, header: Header, like: EventStream | None = N
     """
     like = like or EventStream(pan_steps=c.DEFAULT_PAN_STEPS)
     events = events[events.amplitudes != 0]
-    times = np.rint(events.times * header.samplerate * (1 << header.phase_bits)).astype(np.int64)
+    seconds = np.clip(events.times, -1, header.known_frames / header.samplerate + 1)  # those outside are left out later
+    times = np.rint(seconds * header.samplerate * (1 << header.phase_bits)).astype(np.int64)
     decibels = 20 * np.log10(np.abs(events.amplitudes))
     levels = np.rint(decibels * c.AMPLITUDE_UNITS_PER_DB / like.amplitude_step).astype(np.int64)
     least = levels.max(initial=-c.MAX_AMPLITUDE_LEVEL) - (1 << c.AMPLITUDE_COUNT_BITS) + 1

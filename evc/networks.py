@@ -22,6 +22,7 @@ from evc.header import NETWORK_DIGEST_BYTES, NetworkReference
 EVENTS_NETWORK = "evc-events-1"
 
 _SUFFIX = ".safetensors"
+_ENCODERS = "-encoder"
 _CODEBOOK = "codebook."  # and the name of a part: the tensor [codes, dimensions] of its codebook
 _STEPS_PER_OCTAVE = 12 * PITCH_PER_SEMITONE
 _ROWS = 1 << 12  # vectors looked up at once
@@ -68,8 +69,9 @@ def check(references: Iterable[NetworkReference]) -> None:
 
 
 def _paths() -> list[Path]:
-    models = resources.files("evc.models")
-    return sorted(Path(str(models)).glob(f"*/weights/*{_SUFFIX}"))
+    """Weights that files can name; those that only an encoder needs are told by their name."""
+    found = Path(str(resources.files("evc.models"))).glob(f"*/weights/*{_SUFFIX}")
+    return sorted(path for path in found if not path.stem.endswith(_ENCODERS))
 
 
 @lru_cache(maxsize=16)

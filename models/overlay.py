@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc import constants as c
+from evc.errors import UnsupportedError
+from evc.event_files import events_network
 from evc.events import CodedEvents, EventList
 from evc.header import Header, NetworkReference
 from evc.networks import EVENTS_NETWORK, Codebooks, find, installed_network
@@ -194,10 +196,11 @@ class Overlay:
 
     @cached_property
     def _network(self) -> NetworkReference:
-        """Of the header, or the installed one where events come to a file that has none."""
-        for network in self._header.networks:
-            if network.id == EVENTS_NETWORK:
-                return network
+        """That of the file's events, or the installed one where events come to a file that has none."""
+        if network := events_network(self._header):
+            return network
+        if self._events is None:
+            raise UnsupportedError("the file names no network for its events")
         return installed_network(EVENTS_NETWORK)
 
     @cached_property

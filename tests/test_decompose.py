@@ -123,6 +123,7 @@ def test_an_event_is_subtracted_as_the_generator_renders_it(generator, atoms) ->
     audio = music(3, 40000)
     decomposer = WindowDecomposer(atoms, 22050, 32 / 22050)
     events = decomposer.take(audio.copy(), Weighting(audio, 22050), moments_of(audio), 2, LEAST)
+    assert len(events) > 4
     for event in events[:12]:
         amplitude = 10 ** (event.amplitude * 1.5 / 20)
         sound = rendered(generator, [event.start], [amplitude], [event.pan / PAN_STEPS], [event.codes], 40000, 22050)

@@ -7,6 +7,7 @@ leave and their tails are written back, and the window moves on by that half. Th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from evc.header import Header
 from evc.models.device import one_thread, torch_device
 from evc.models.events.atoms import Atoms
 from evc.models.events.fitting import BASE_BITS, PAN_STEPS, EventFitter, FittedEvent
-from evc.models.events.moments import QUICK, Moments
+from evc.models.events.moments import FIRST, QUICK, Moments
 from evc.models.events.onsets import onset_times
 from evc.models.events.picking import Picker
 from evc.models.events.reading import AnalysisReader
@@ -37,6 +38,7 @@ ROUNDS = 200  # at most; a window of silence takes one
 STALLED = 0.15  # of a round's peaks: when no more become events, the others are noise
 PEAK_SHARE = 0.5  # of an event's least weighted energy that a windowed tone must take away to be tried
 GRID_SECONDS = 0.0015  # starts are on a grid of a power of two of frames, no coarser than this
+COARSEST_GRID = 256  # frames of the file, at any sample rate
 REFINED_SHARE = 0.5  # of its least weighted energy that an event may keep when it moves
 FULL_SEARCH = 6  # the highest effort without refinement; each above it is one more pass
 DENSITY = 50.0  # events per second to look for, as many as some 2 kbit/s hold
@@ -79,8 +81,8 @@ class WindowDecomposer:
         return onset_times(heard, self._rate, device=self._device)
 
     def _hop(self) -> int:
-        """Frames by which the window moves on: a multiple of the grid of starts."""
-        return int(HALF / self._grid) * round(self._grid * self._rate)
+        """Frames by which the window moves on: a multiple of the grid of starts, whatever the decimation."""
+        return int(HALF * self._rate) // COARSEST_GRID * COARSEST_GRID
 
     def take(
         self, residual: Floats, weighting: Weighting, moments: Moments, end: float, least: float
@@ -98,12 +100,12 @@ class WindowDecomposer:
                 if event is not None and event.start < end:
                     residual[:, event.first : event.first + event.waveform.shape[1]] -= event.waveform
                     taken.append(event)
-                    if event.codes[PART_INDEX["attack"]] < QUICK:
-                        moments.take(event.start)
+                    if event.codes[PART_INDEX["attack"]] < QUICK and moments.take(event.start):
+                        event.gain *= FIRST
             if len(taken) - before <= STALLED * len(peaks):
                 break
         for _ in range(self._refinements):
-            if not refined(residual, taken, fitter, self._grid, REFINED_SHARE * least):
+            if not refined(residual, taken, fitter, self._grid, end, REFINED_SHARE * least):
                 break
         return taken
 
@@ -129,24 +131,38 @@ def decompose(
     grid = time_grid(header.samplerate) / header.samplerate
     passes = max(0, effort - FULL_SEARCH)
     decomposer = WindowDecomposer(atoms, reader.rate, grid, passes, torch_device(device))
-    found: list[tuple[int, FittedEvent]] = []
+    found: list[_Found] = []
     with one_thread():
         for first, events in decomposer.stream(reader.blocks(), least):
             begin = round(first * header.samplerate / reader.rate)
-            found += [(begin + round(event.start * header.samplerate), event) for event in events]
+            found += [_Found.of(event, begin + round(event.start * header.samplerate)) for event in events]
             if progress is not None:
                 progress(min(header.known_frames, begin + round(HALF * header.samplerate)), header.known_frames)
     return _coded(found, header.phase_bits)
 
 
-def _coded(found: list[tuple[int, FittedEvent]], phase_bits: int) -> tuple[CodedEvents, Floats]:
-    """Events and the frames they start at, by time, and their gains [n]."""
-    found = sorted(found, key=lambda pair: pair[0])
-    codes = np.array([event.codes for _, event in found], np.int64).reshape(len(found), len(PARTS))
-    levels = np.array([(event.amplitude, event.pan) for _, event in found], np.int64).reshape(-1, 2)
-    times = np.array([frame for frame, _ in found], np.int64) << phase_bits
-    gains = np.array([event.gain for _, event in found], np.float64)
-    return CodedEvents(times, levels[:, 0], levels[:, 1], codes, pan_steps=PAN_STEPS), gains
+class _Found(NamedTuple):
+    """What stays of an event when its window has passed."""
+
+    frame: int
+    amplitude: int
+    pan: int
+    codes: NDArray[np.int64]
+    gain: float
+
+    @classmethod
+    def of(cls, event: FittedEvent, frame: int) -> Self:
+        return cls(frame, event.amplitude, event.pan, event.codes, event.gain)
+
+
+def _coded(found: list[_Found], phase_bits: int) -> tuple[CodedEvents, Floats]:
+    """All events by time, and their gains [n]."""
+    found = sorted(found, key=lambda event: event.frame)
+    codes = np.array([event.codes for event in found], np.int64).reshape(len(found), len(PARTS))
+    times = np.array([event.frame for event in found], np.int64) << phase_bits
+    amplitudes, pans = np.array([event[1:3] for event in found], np.int64).reshape(-1, 2).T
+    gains = np.array([event.gain for event in found], np.float64)
+    return CodedEvents(times, amplitudes, pans, codes, pan_steps=PAN_STEPS), gains
 
 
 def windows(samples: Iterable[Floats], half: int) -> Iterator[tuple[int, bool, Floats, Floats]]:

@@ -13,6 +13,7 @@ Floats = NDArray[np.float64]
 
 QUICK = 4  # attacks of lower codes are onsets (`EventList.onsets`)
 TOLERANCE = 0.015  # s between an onset as proposed and the first event of it
+FIRST = 3.0  # how much more the first event of an onset is worth than what it takes away: it tells that one is there
 SHARED = 1.08  # what a start that others have is worth, against one of its own: three bits of some forty
 
 
@@ -31,12 +32,16 @@ class Moments:
         near = np.abs(starts - self._times[nearest]) < TOLERANCE
         return np.where(near, np.where(np.abs(starts - self._starts[nearest]) < 1e-9, SHARED, 1.0), 0.0)
 
-    def take(self, start: float) -> None:
-        """An event with a quick attack begins at `start`: the first one gives its onset the moment."""
-        if len(self._times):
-            nearest = int(self._nearest(np.array([start]))[0])
-            if np.isnan(self._starts[nearest]):
-                self._starts[nearest] = start
+    def take(self, start: float) -> bool:
+        """An event with a quick attack begins at `start`. Whether it is the first of its onset, and gives it its
+        moment."""
+        if not len(self._times):
+            return False
+        nearest = int(self._nearest(np.array([start]))[0])
+        first = bool(np.isnan(self._starts[nearest]))
+        if first:
+            self._starts[nearest] = start
+        return first
 
     def _nearest(self, starts: Floats) -> NDArray[np.int64]:
         right = np.clip(np.searchsorted(self._times, starts), 1, max(1, len(self._times) - 1))

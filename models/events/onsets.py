@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evc.errors import UnsupportedError
 from evc.models.events.features import SAMPLERATE
 from evc.models.events.proposer import Proposer, downmix
 from evc.models.training.dataset import RESAMPLING_MARGIN, resampled
@@ -22,7 +23,9 @@ _SAME = 0.02  # seconds: onsets closer than that, from either side of a seam, ar
 
 @lru_cache(maxsize=2)
 def shipped_proposer(device: str = "cpu") -> Proposer:
-    """The proposer with the weights of the package, in evaluation mode."""
+    """The proposer with the weights of the package, in evaluation mode. Raises UnsupportedError without them."""
+    if not WEIGHTS.is_file():
+        raise UnsupportedError(f"the encoder needs a network that is not installed: {WEIGHTS.stem}")
     return Proposer.load(WEIGHTS).to(device)
 
 

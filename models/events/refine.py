@@ -19,15 +19,18 @@ from evc.models.events.moments import QUICK
 DETUNINGS = (-3, -1, 1, 3)  # pitch codes tried around each event's own
 
 
-def refined(residual: Floats, events: list[FittedEvent], fitter: EventFitter, grid: float, least: float) -> int:
+def refined(
+    residual: Floats, events: list[FittedEvent], fitter: EventFitter, grid: float, end: float, least: float
+) -> int:
     """One pass over `events`, which are replaced in place, as `residual` [channels, frames] is changed; returns how
-    many moved. grid: of starts, in s; least: weighted energy per bit below which an event may not fall."""
+    many moved. grid: of starts, in s, all of them before `end`; least: weighted energy per bit below which an event may
+    not fall."""
     moved = 0
     for i, event in enumerate(events):
         _add(residual, event, 1)
         best, most = event, taken(residual, event)
         for pitch, envelope in _neighbours(event, grid):
-            other = fitter.fit_at(residual, pitch, envelope, least)
+            other = fitter.fit_at(residual, pitch, envelope, least) if envelope.start < end else None
             if other is not None and (energy := taken(residual, other)) > most:
                 best, most = other, energy
         _add(residual, best, -1)

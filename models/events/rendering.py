@@ -57,7 +57,8 @@ class EventRenderer:
     def _solos(self, vectors: NDArray[np.float32], keys: NDArray[np.uint32]) -> list[Solo]:
         """The parameters of events. Those of the last call are kept: spans that follow each other share most."""
         names = [(vector.tobytes(), int(key)) for vector, key in zip(vectors, keys)]
-        known = {name: self._known[name] for name in names if name in self._known}
+        before = self._known  # another thread may replace it meanwhile
+        known = {name: before[name] for name in names if name in before}
         new = {name: row for row, name in enumerate(names) if name not in known}
         if new:
             with torch.no_grad():

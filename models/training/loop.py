@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -115,7 +116,7 @@ class Loop(Generic[Batch]):
         """Go on from the checkpoint. Raises InputError if there is none or it belongs to other settings."""
         try:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             raise InputError(f"{self.checkpoint}: no checkpoint to resume from") from error
         if state["version"] != _VERSION or state["settings"] != asdict(self.settings):
             raise InputError(f"{self.checkpoint}: belongs to a run with other settings")
