@@ -55,7 +55,7 @@ class _Options:
     "--preset",
     type=click.Choice(PRESETS),
     default="auto",
-    help="events: no waveform, but a list of what happens, and noise; 0.4 to 6 kbit/s, default 2.5.",
+    help="events: no waveform, but a list of what happens, and noise; 0.4 to 6 kbit/s, default 1.",
 )
 @click.option("--device", type=click.Choice(DEVICES), default="auto", help="Where networks run.")
 @click.option(

@@ -104,7 +104,7 @@ def encode(
     `quality` from 0 to 10 (default 6) at a bitrate that varies. With `patterns` "auto" what repeats is coded
     once where that saves bits, and `effort`, 0 to 9, is spent on finding it; "off" saves the time. The `preset`
     "events", which a bitrate below 6 selects, describes one or two channels as a list of events and noise, at 0.4 to
-    6 kbit/s (default 2.5); other files have no events. `device` is "auto", "cpu" or "cuda": where networks run, if any
+    6 kbit/s (default 1); other files have no events. `device` is "auto", "cpu" or "cuda": where networks run, if any
     are used. `subtype` is what decoding to a sound file restores. `progress` is called with seconds of audio done and
     in all. Raises InputError for audio or arguments that cannot be encoded.
     """

@@ -9,7 +9,7 @@ from evc.errors import InputError
 
 LOWEST_BITRATE = 6.0  # kbit/s, of the spectrum; what is lower is left to events and noise
 LOWEST_EVENTS_BITRATE = 0.4
-DEFAULT_EVENTS_BITRATE = 2.5
+DEFAULT_EVENTS_BITRATE = 1.0
 DEFAULT_QUALITY = 6.0
 HIGHEST_QUALITY = 10.0
 DEVICES = ("auto", "cpu", "cuda")
@@ -28,7 +28,7 @@ class EncodeSettings:
     device    that networks run on: "auto", "cpu" or "cuda"
     patterns  "auto" where they save bits, or "off"
     effort    0 (fast) to 9 (thorough), spent on finding patterns and events
-    preset    "auto", or "events" for events and noise alone, at 0.4 to 6 kbit/s (default 2.5). A bitrate below 6 kbit/s
+    preset    "auto", or "events" for events and noise alone, at 0.4 to 6 kbit/s (default 1). A bitrate below 6 kbit/s
               selects it
 
     Raises InputError for anything else.

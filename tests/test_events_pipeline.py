@@ -326,7 +326,7 @@ def test_more_channels_than_events_have() -> None:
         ({}, "auto", None),
         ({"bitrate": 6}, "auto", 6),
         ({"bitrate": 5.9}, "events", 5.9),
-        ({"preset": "events"}, "events", 2.5),
+        ({"preset": "events"}, "events", 1.0),
         ({"preset": "events", "bitrate": 6}, "events", 6),
     ],
 )

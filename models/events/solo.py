@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from evc.models.events.noise_source import white_series
 from evc.models.events.sounds import DURATION
-from evc.models.events.waveforms import AUDIBLE, BLOCK, FADE_FROM
+from evc.models.events.waveforms import AUDIBLE, AUDIBLE_ECHO, BLOCK, FADE_FROM
 
 Signal = NDArray[np.float32]
 
@@ -104,7 +104,7 @@ def solo(sound: dict[str, Any], key: int, samplerate: int, filters: Signal) -> S
     faded = float(np.max(np.log(sizes / AUDIBLE) / -exponents.real, initial=0.0))
     level, rate = float(sound["noise_levels"]), float(sound["noise_rates"])
     hissed = float(np.log(max(level, AUDIBLE) / AUDIBLE) / rate)
-    heard = np.abs(sound["echo_gains"]) > AUDIBLE
+    heard = np.abs(sound["echo_gains"]) > AUDIBLE_ECHO
     echoes = zip(sound["echo_delays"][heard].tolist(), sound["echo_gains"][heard].tolist())
     return Solo(
         samplerate, exponents, strengths, float(sound["attacks"]), float(sound["lengths"]), float(sound["falls"]),

@@ -21,6 +21,9 @@ BLOCK = 128
 AUDIBLE = 1e-5
 """-100 dB: what is below, against the first partial, is left out."""
 
+AUDIBLE_ECHO = 1e-4
+"""-80 dB, against the dry sound: what a room's neighbours among the codes leave behind is not rendered."""
+
 FADE_FROM = LONGEST - 0.2
 """Seconds after its start at which an event's echoes begin to fade, until DURATION."""
 
