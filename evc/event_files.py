@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evc import constants as c
-from evc.coder import SymbolEncoder
-from evc.decoding import decode_segment, stream_context
-from evc.errors import EvcError, InputError
+from evc.decoding import stream_context
+from evc.errors import InputError
 from evc.events import CodedEvents, EventList, joined
 from evc.header import Header, NetworkReference
+from evc.layers import streams_by_segment
 from evc.networks import EVENTS_NETWORK, Codebooks, installed_network
 from evc.reader import ContainerReader
-from evc.segment import Segment, StreamData
+from evc.segment import Segment
 from evc.streaming import PathOrFile, seekable_output
-from evc.streams import StreamContext
+from evc.streams import coded_stream
 from evc.streams.events import USUAL_SIZES, EventStream
 from evc.writer import ContainerWriter
 
@@ -37,7 +37,7 @@ def read_events(container: ContainerReader) -> EventList:
     """All events of a file. In salvage mode those of damaged segments are missing."""
     header, network = container.header, events_network(container.header)
     parts = [
-        EventList.from_coded(_in_file(stream, header, index), header.samplerate, header.phase_bits, network)
+        EventList.from_coded(in_file(stream, header, index), header.samplerate, header.phase_bits, network)
         for index, stream in _streams(container).items()
     ]
     if not parts:
@@ -48,20 +48,11 @@ def read_events(container: ContainerReader) -> EventList:
 
 def _streams(container: ContainerReader) -> dict[int, EventStream]:
     """The event streams of a file by segment; in salvage mode without damaged ones."""
-    found: dict[int, EventStream] = {}
-    for index in range(container.segments if _LAYER in container.header.layers else 0):
-        try:
-            stream = decode_segment(container, index, kinds={_KIND}).get(_KIND)
-        except EvcError:
-            if not container.salvage:
-                raise
-            continue
-        if stream is not None and len(stream.times):
-            found[index] = stream
-    return found
+    return {index: stream for index, stream in streams_by_segment(container, _KIND) if len(stream.times)}
 
 
-def _in_file(stream: EventStream, header: Header, index: int) -> CodedEvents:
+def in_file(stream: EventStream, header: Header, index: int) -> CodedEvents:
+    """The events of segment `index`, with times from the start of the file."""
     times = stream.times + (header.segment_span(index)[0] << header.phase_bits)
     columns = times, stream.amplitudes, stream.pans, stream.codes
     return CodedEvents(*columns, stream.sizes, stream.amplitude_step, stream.pan_steps)
@@ -132,7 +123,7 @@ def write_events(target: PathOrFile, events: EventList, like: EvcFile, overwrite
                 segment = container.segment(index)
                 kept = [data for data in segment.streams if data.kind != _KIND]
                 if index in streams:
-                    kept.append(_coded(streams[index], stream_context(container, index)))
+                    kept.append(coded_stream(_KIND, streams[index], stream_context(container, index)))
                 kept.sort(key=lambda data: data.kind)
                 writer.add_segment(Segment(index, segment.dependencies, tuple(kept)))
 
@@ -143,10 +134,3 @@ def _with_events(header: Header, events: EventList) -> Header:
     others = [other for other in header.networks if other.id != network.id]
     layers = (*header.layers, *(() if _LAYER in header.layers else (_LAYER,)))
     return replace(header, layers=layers, networks=(network, *others))
-
-
-def _coded(stream: EventStream, context: StreamContext) -> StreamData:
-    encoder = SymbolEncoder()
-    stream.write(encoder, context)
-    coded = encoder.finish()
-    return StreamData(_KIND, coded.words, coded.symbols, coded.checksum)

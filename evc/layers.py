@@ -27,7 +27,7 @@ def occurrence_array(container: ContainerReader) -> tuple[NDArray[Any], list[Pla
     parts = [_empty(container, constants.STREAM_OCCURRENCES)]
     places: list[Place] = []
     streams = []
-    for index, stream in _occurrence_streams(container):
+    for index, stream in streams_by_segment(container, constants.STREAM_OCCURRENCES):
         start = container.header.segment_span(index)[0]
         parts.append(stream.as_array(stream_context(container, index), start))
         places += [(index, row) for row in range(len(parts[-1]))]
@@ -37,9 +37,8 @@ def occurrence_array(container: ContainerReader) -> tuple[NDArray[Any], list[Pla
     return array[order], [places[i] for i in order], [streams[i] for i in order]
 
 
-def _occurrence_streams(container: ContainerReader) -> Iterator[tuple[int, Any]]:
-    """(segment, its occurrences) where there are some; in salvage mode without damaged ones."""
-    kind = constants.STREAM_OCCURRENCES
+def streams_by_segment(container: ContainerReader, kind: int) -> Iterator[tuple[int, Any]]:
+    """(segment, its stream of a kind) where there is one; in salvage mode without damaged ones."""
     present = constants.LAYERS[kind] in container.header.layers
     for index in range(container.segments if present else 0):
         try:

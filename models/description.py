@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc import constants as c
-from evc.coder import SymbolEncoder
 from evc.container import chunk_bytes
 from evc.errors import InputError
 from evc.event_files import event_streams
@@ -32,7 +31,7 @@ from evc.networks import EVENTS_NETWORK, installed_network
 from evc.segment import Segment, StreamData
 from evc.settings import EncodeSettings
 from evc.source import AudioSource
-from evc.streams import Stream, StreamContext
+from evc.streams import Stream, StreamContext, coded_stream
 from evc.writer import ContainerWriter
 
 MOST_CHANNELS = 2
@@ -250,11 +249,8 @@ def _permitted(events: CodedEvents, gains: NDArray[np.float64], header: Header) 
 
 
 def _coded(stream: Stream, kind: int, header: Header, index: int) -> StreamData:
-    encoder = SymbolEncoder()
     frames = header.segment_span(index)[1]
-    stream.write(encoder, StreamContext(header.samplerate, header.channels, frames, header.phase_bits))
-    coded = encoder.finish()
-    return StreamData(kind, coded.words, coded.symbols, coded.checksum)
+    return coded_stream(kind, stream, StreamContext(header.samplerate, header.channels, frames, header.phase_bits))
 
 
 def _words(streams: Streams) -> int:

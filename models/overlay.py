@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from evc import constants as c
 from evc.errors import UnsupportedError
-from evc.event_files import events_network
-from evc.events import CodedEvents, EventList
+from evc.event_files import events_network, in_file
+from evc.events import EventList
 from evc.header import Header, NetworkReference
 from evc.networks import EVENTS_NETWORK, Codebooks, find, installed_network
 
@@ -157,11 +157,7 @@ class Overlay:
         if stream is None or not len(stream.times) or "events" not in self.layers or self._events is not None:
             return None
         header = self._header
-        times = stream.times + (header.segment_span(index)[0] << header.phase_bits)
-        coded = CodedEvents(
-            times, stream.amplitudes, stream.pans, stream.codes, amplitude_step=stream.amplitude_step,
-            pan_steps=stream.pan_steps,
-        )  # fmt: skip
+        coded = in_file(stream, header, index)
         events = EventList.from_coded(coded, header.samplerate, header.phase_bits, self._network)
         return Sounding.of(events, self._network)
 

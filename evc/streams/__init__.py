@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from evc import constants as c
 from evc.coder import SymbolDecoder, SymbolEncoder
 from evc.errors import UnsupportedError
+from evc.segment import StreamData
 
 if TYPE_CHECKING:
     from evc.streams.levels import SegmentLevels
@@ -61,3 +62,11 @@ def stream_class(kind: int) -> type[Stream]:
     module, name = _CLASSES[kind]
     found: type[Stream] = getattr(import_module(f"{__name__}.{module}"), name)
     return found
+
+
+def coded_stream(kind: int, stream: Stream, context: StreamContext) -> StreamData:
+    """A stream as a segment or a dictionary chunk holds it. Raises InputError where it breaks a limit."""
+    encoder = SymbolEncoder()
+    stream.write(encoder, context)
+    coded = encoder.finish()
+    return StreamData(kind, coded.words, coded.symbols, coded.checksum)

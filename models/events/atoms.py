@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.events import PART_INDEX, PARTS
-from evc.networks import Codebooks
 
 if TYPE_CHECKING:
     from evc.models.events.generator import Generator
@@ -48,7 +47,7 @@ class Atoms:
         """What the parts of a generator's vectors mean, one part after the other varied."""
         import torch
 
-        books = Codebooks({name: book.detach().cpu().numpy() for name, book in generator.codebook.items()})
+        books = generator.codebooks()
 
         def sounds(part: str, others: dict[str, int] | None = None):  # type: ignore[no-untyped-def]
             codes = np.zeros((PARTS[PART_INDEX[part]].codes, len(PARTS)), np.int64)

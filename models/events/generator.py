@@ -33,6 +33,7 @@ from evc.models.events.intermediates import Intermediates, intermediates
 from evc.models.events.noise_source import TOP
 from evc.models.events.sounds import FALL, LONGEST, Sounds
 from evc.models.events.waveforms import waveforms
+from evc.networks import Codebooks
 
 _LEAK = 10.0  # logits between an entry's row and the nearest other one
 _SHORTEST = 2e-3  # time constants, in seconds
@@ -97,6 +98,10 @@ class Generator(nn.Module):
         except RuntimeError as error:
             raise InputError(f"{path.name} does not hold the weights of an event generator") from error
         return generator.eval()
+
+    def codebooks(self) -> Codebooks:
+        """What its vectors may be, as arrays."""
+        return Codebooks({name: book.detach().cpu().numpy() for name, book in self.codebook.items()})
 
     def save(self, path: Path) -> None:
         """Write the weights as safetensors, float32."""

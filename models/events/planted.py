@@ -43,10 +43,6 @@ class Note:
     def wanted(self) -> bool:
         return self.level > _HEARD
 
-    @property
-    def doubtful(self) -> bool:
-        return _LOST < self.level <= _HEARD
-
 
 @dataclass
 class Mix:

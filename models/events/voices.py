@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evc.events import PARTS, PITCH_MIDDLE, PITCH_PER_SEMITONE, VECTOR_DIMS
+from evc.events import PARTS, PITCH_PER_SEMITONE
 from evc.models.events.features import SAMPLERATE
 from evc.models.events.generator import Generator
 from evc.models.events.planted import Signal, Voice
@@ -47,17 +47,7 @@ def generator_voices(random: np.random.Generator, generator: Generator) -> Voice
 
 def vectors_of(generator: Generator, codes: NDArray[np.int64]) -> Tensor:
     """Vectors float32 [n, 32] of codes [n, parts]."""
-    vectors = torch.zeros(len(codes), VECTOR_DIMS)
-    chosen = torch.from_numpy(codes)
-    for stage, part in enumerate(PARTS):
-        if part.name == "pitch":
-            vectors[:, 0] = (chosen[:, stage] - PITCH_MIDDLE) / (12 * PITCH_PER_SEMITONE)
-        elif part.name == "phase":
-            angle = 2 * torch.pi * chosen[:, stage] / part.codes
-            vectors[:, part.dims] = torch.stack([torch.cos(angle), torch.sin(angle)], dim=1)
-        else:
-            vectors[:, part.dims] = generator.codebook[part.name].detach()[chosen[:, stage]]
-    return vectors
+    return torch.from_numpy(generator.codebooks().codes_to_vectors(codes))
 
 
 _STAGES = {part.name: stage for stage, part in enumerate(PARTS)}

@@ -7,21 +7,18 @@ piece begins at another place of the table, so that nothing returns before long.
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc import constants as c
-
-FILE = "noise.npz"
+from evc.streams.noise_changes import tables
 
 
 @lru_cache(maxsize=1)
 def table() -> NDArray[np.float32]:
     """The frozen noise float32 [NOISE_TABLE], of unit power."""
-    with resources.files("evc.spec").joinpath("tables", FILE).open("rb") as file, np.load(file) as arrays:
-        integers = arrays["noise"]
+    integers = tables()["noise"]
     return integers.astype(np.float32) / np.float32(np.sqrt(np.square(integers, dtype=np.float64).mean()))
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc import constants as c
-from evc.coder import SymbolEncoder
 from evc.header import Header
 from evc.models.patterns.choose import BAND_STRIDE, Choice, Chooser, Copy
 from evc.models.patterns.group import GroupCoder
@@ -20,9 +19,9 @@ from evc.models.patterns.timeline import Signal
 from evc.models.residual import analysis
 from evc.models.residual.encoder import SegmentAnalyser
 from evc.models.residual.synthesis import BlockRun
-from evc.segment import Segment, StreamData
+from evc.segment import Segment
 from evc.sources import level_sources, needed_segments, sound_sources
-from evc.streams import StreamContext
+from evc.streams import StreamContext, coded_stream
 from evc.streams.levels import GroupLevels, SegmentLevels, Track
 from evc.streams.occurrences import COPY, OccurrenceStream
 from evc.streams.spectrum import Group, SpectrumStream
@@ -97,9 +96,9 @@ class SegmentCoder:
         self.known |= {copy.lag for copy in choice.copies}
         for group_levels in levels.groups:
             group_levels.restart()
-        streams = [self._coded(c.STREAM_SPECTRUM, SpectrumStream(groups), context.with_levels(levels))]
+        streams = [coded_stream(c.STREAM_SPECTRUM, SpectrumStream(groups), context.with_levels(levels))]
         if choice.copies:
-            streams.insert(0, self._coded(c.STREAM_OCCURRENCES, stream, context))
+            streams.insert(0, coded_stream(c.STREAM_OCCURRENCES, stream, context))
         noise = 0.0
         if count > 1:
             noise = self.chooser.noise(*self.past.beside(signal, first, count), self.analyser.gain)
@@ -191,12 +190,6 @@ class SegmentCoder:
             band_stride=BAND_STRIDE,
             mid_side=planes == 2,
         )
-
-    def _coded(self, kind: int, stream: SpectrumStream | OccurrenceStream, context: StreamContext) -> StreamData:
-        encoder = SymbolEncoder()
-        stream.write(encoder, context)
-        coded = encoder.finish()
-        return StreamData(kind, coded.words, coded.symbols, coded.checksum)
 
 
 def _mostly_copied(copies: list[Copy], first: int) -> dict[int, int]:

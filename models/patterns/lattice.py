@@ -23,9 +23,9 @@ from evc.errors import FormatError, InputError
 from evc.header import Header
 from evc.output import atomic_output
 from evc.reader import ContainerReader
-from evc.segment import Dictionary, Segment, StreamData
+from evc.segment import Dictionary, Segment
 from evc.sources import decode_entry, sound_sources
-from evc.streams import Stream, StreamContext
+from evc.streams import Stream, StreamContext, coded_stream
 from evc.streams.dictionary import DictionaryStream, Lattice
 from evc.streams.occurrences import OccurrenceStream
 from evc.writer import ContainerWriter
@@ -198,10 +198,10 @@ class LatticeModel:
                 return self.write(output, samplerate)
         with ContainerWriter(file, header) as writer:  # type: ignore[arg-type]
             dictionary, occurrences = self._streams()
-            entries = _coded(c.STREAM_DICTIONARY, dictionary, context)
+            entries = coded_stream(c.STREAM_DICTIONARY, dictionary, context)
             writer.add_dictionary(Dictionary(0, len(self.patterns), (entries,)))
             placed = len(self.placements.times) > 0
-            streams = (_coded(c.STREAM_OCCURRENCES, occurrences, context),) if placed else ()
+            streams = (coded_stream(c.STREAM_OCCURRENCES, occurrences, context),) if placed else ()
             writer.add_segment(Segment(0, (), streams))
         return writer.bytes_written
 
@@ -223,13 +223,6 @@ def stream_bits(stream: Stream, context: StreamContext) -> float:
     encoder = SymbolEncoder(account=True)
     stream.write(encoder, context)
     return sum(bits for _, bits in encoder.account.values())
-
-
-def _coded(kind: int, stream: Stream, context: StreamContext) -> StreamData:
-    encoder = SymbolEncoder()
-    stream.write(encoder, context)
-    coded = encoder.finish()
-    return StreamData(kind, coded.words, coded.symbols, coded.checksum)
 
 
 def read_lattice(container: ContainerReader) -> LatticeModel | None:

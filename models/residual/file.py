@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from evc import constants as c
-from evc.coder import SymbolEncoder
 from evc.decoding import WORKERS
 from evc.header import Header
 from evc.models.progress import Progress, forward
 from evc.models.residual.encoder import AnalysedGroup, SegmentAnalyser, encode_segment
 from evc.models.residual.rate import ACCEPTED, GainSearch, segment_gain
 from evc.segment import Segment, StreamData
-from evc.streams import StreamContext
+from evc.streams import StreamContext, coded_stream
 from evc.streams.spectrum import SpectrumStream
 
 SAMPLED_SEGMENTS = 6  # the gain for a bitrate is searched on this many segments, evenly spread over the file
@@ -80,13 +79,9 @@ class PlainCoder:
 
     def _coded(self, stream: SpectrumStream, index: int) -> StreamData:
         header = self._header
-        encoder = SymbolEncoder()
-        stream.write(
-            encoder,
-            StreamContext(header.samplerate, header.channels, header.segment_span(index)[1], header.phase_bits),
-        )
-        coded = encoder.finish()
-        return StreamData(c.STREAM_SPECTRUM, coded.words, coded.symbols, coded.checksum)
+        frames = header.segment_span(index)[1]
+        context = StreamContext(header.samplerate, header.channels, frames, header.phase_bits)
+        return coded_stream(c.STREAM_SPECTRUM, stream, context)
 
 
 def word_bytes(segments: Iterable[Segment]) -> int:
