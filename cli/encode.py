@@ -30,7 +30,7 @@ from evc.cli.common import (
     time_text,
 )
 from evc.errors import EvcError
-from evc.settings import DEFAULT_EFFORT, DEVICES, HIGHEST_EFFORT, PATTERNS, PRESETS, EncodeSettings
+from evc.settings import DEFAULT_EFFORT, DEVICES, HIGHEST_EFFORT, HINTS, PATTERNS, PRESETS, EncodeSettings
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,28 @@ class _Options:
     patterns: str
     effort: int
     preset: str
+    hints: str
     verify: bool
     force: bool
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="IN OUT | IN... --out-dir DIR")
-@click.option("--bitrate", type=float, metavar="KBPS", help="Target in kbit/s, from 0.4; below 6: --preset events.")
+@click.option("--bitrate", type=float, metavar="KBPS", help="Target in kbit/s, from 0.4.")
 @click.option("--quality", type=float, metavar="Q", help="Constant quality, 0 to 10; default 6.")
 @click.option(
     "--preset",
     type=click.Choice(PRESETS),
     default="auto",
-    help="events: no waveform, but a list of what happens, and noise; 0.4 to 6 kbit/s, default 1.",
+    help="events: the same as --hints noise.",
+)
+@click.option(
+    "--hints",
+    type=click.Choice(HINTS),
+    default="auto",
+    help="What tells of the sound. noise: a list of events, and noise, 0.4 to 6 kbit/s, default 1. latent: what a "
+    "network needs to restore it from these, 1.2 to 16 kbit/s, default 6. spectrum: a waveform, from 6 kbit/s. auto: "
+    "what measures best at the bitrate.",
 )
 @click.option("--device", type=click.Choice(DEVICES), default="auto", help="Where networks run.")
 @click.option(
@@ -85,6 +94,7 @@ def encode(
     bitrate: float | None,
     quality: float | None,
     preset: str,
+    hints: str,
     device: str,
     patterns: str,
     effort: int,
@@ -99,10 +109,10 @@ def encode(
     Reads whatever libsndfile reads; "-" stands for standard input or output. Tags are carried over.
     """
     try:
-        EncodeSettings(bitrate, quality, device, patterns, effort, preset)
+        EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints)
     except EvcError as error:
         raise click.UsageError(str(error)) from error
-    options = _Options(bitrate, quality, device, patterns, effort, preset, verify, force)
+    options = _Options(bitrate, quality, device, patterns, effort, preset, hints, verify, force)
     if out_dir is not None:
         return _encode_all(paths, out_dir, options, jobs or os.cpu_count() or 1, as_json)
     if len(paths) != 2:
@@ -131,6 +141,7 @@ def _encode_one(
             patterns=options.patterns,
             effort=options.effort,
             preset=options.preset,
+            hints=options.hints,
             overwrite=options.force,
             verify=options.verify,
             progress=progress,

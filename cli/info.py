@@ -36,6 +36,7 @@ def _show(path: str, found: evc.FileInfo) -> None:
         ("length", f"{time_text(found.duration)} ({found.frames} frames)"),
         ("size", f"{size_text(found.bytes)}, {found.kbps:.1f} kbit/s"),
         ("layers", ", ".join(found.layers) or "none"),
+        ("hints", found.hints or "none"),
         ("segments", str(found.segments)),
     ]
     if found.patterns:

@@ -77,6 +77,8 @@ def _show(path: str, report: evc.Stats) -> None:
         f"{path}: {size_text(report.file_bytes)}, {time_text(report.duration)}, {report.samplerate} Hz, "
         f"{channels_text(report.channels)}, {report.kbps(report.bits):.2f} kbit/s"
     )
+    if report.networks:
+        click.echo(f"networks {', '.join(report.networks)}")
     console = Console(highlight=False)
     with console.capture() as table:  # printed here: rich would end the process itself if the reader went away
         console.print(_table(report))

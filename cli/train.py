@@ -2,14 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from evc.cli.common import print_json, progress_bar, size_text
 
 CONFIG_NAMES = ("small", "base")
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_OPTIONS = (
+    click.argument("folder", type=_FOLDER, metavar="FOLDER"),
+    click.option(
+        "--config", "name", type=click.Choice(CONFIG_NAMES), default="small", show_default=True,
+        help="small: an hour or so on two CPU cores. base: for a GPU.",
+    ),
+    click.option(
+        "--out", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR",
+        help="Where weights, checkpoint and log go.",
+    ),
+    click.option("--resume", is_flag=True, help="Go on from the checkpoint in DIR."),
+    click.option(
+        "--steps", type=click.IntRange(min=0), metavar="N", help="Train for N steps, not as many as the config."
+    ),
+    click.option(
+        "--minutes", type=click.FloatRange(min=0, min_open=True), metavar="M",
+        help="Train for M minutes in all, however many steps these are.",
+    ),
+    click.option(
+        "--pause", type=click.FloatRange(min=0, min_open=True), metavar="M",
+        help="Stop after M minutes, to be resumed with the same options.",
+    ),
+    click.option(
+        "--scale", type=click.IntRange(min=1), metavar="N",
+        help="Batches N times as large as the config's; by default as a trial tells, on a GPU.",
+    ),
+    click.option(
+        "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of all that is random; default 0."
+    ),
+    click.option(
+        "--start", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+        help="Weights to go on from: for events, of a generator.",
+    ),
+    click.option(
+        "--exclude", type=_FOLDER, metavar="DIR",
+        help="Leave out works that occur in DIR too, by name or by a manifest.",
+    ),
+    click.option("--skip", multiple=True, metavar="WORD", help="Leave out files whose names contain WORD; repeatable."),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to train."),
+    click.option("--json", "as_json", is_flag=True, help="Print the figures of the validation as JSON."),
+)  # fmt: skip
 
 
 @click.group()
@@ -17,53 +62,72 @@ def train() -> None:
     """Train a network on a folder of audio."""
 
 
-@train.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER")
-@click.option(
-    "--config", "name", type=click.Choice(CONFIG_NAMES), default="small", show_default=True,
-    help="small: an hour or so on two CPU cores. base: for a GPU.",
-)
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR",
-    help="Where weights, checkpoint and log go.",
-)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in DIR.")
-@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Train for N steps, not as many as the config.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of all that is random; default 0.")
-@click.option(
-    "--start", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
-    help="Weights of a generator to go on from.",
-)
-@click.option(
-    "--exclude", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
-    help="Leave out works that occur in DIR too, by name or by a manifest.",
-)
-@click.option("--skip", multiple=True, metavar="WORD", help="Leave out files whose names contain WORD; repeatable.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to train.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures of the validation as JSON.")
-def events(
-    folder: Path, name: str, out: Path, resume: bool, steps: int | None, seed: int, start: Path | None,
-    exclude: Path | None, skip: tuple[str, ...], device: str, as_json: bool,
-) -> None:  # fmt: skip
+def _trains(command: Callable[..., None]) -> click.Command:
+    """A command of `train`, with the options that all of them have."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return train.command()(command)
+
+
+@_trains
+def events(folder: Path, name: str, out: Path, as_json: bool, **options: Any) -> None:
     """Train the network of the event layer on the sound files below FOLDER.
 
     DIR receives the weights of the generator and of the encoder, a checkpoint every few minutes, and a log: figures as
     JSON lines, now and then sounds and pictures. About an eighth of the works is kept for validation. A run that was
-    interrupted and resumed ends as one that was not.
+    interrupted and resumed ends as one that was not, unless it was measured in minutes.
     """
     from evc.models.events import train as training
 
-    config = training.CONFIGS[name]
-    loop = replace(config.loop, seed=seed, steps=steps or config.loop.steps)
-    with progress_bar("training", files=True) as progress:
-        figures = training.train(
-            folder, out, replace(config, loop=loop), resume=resume, exclude=exclude, skip=skip, device=device,
-            start=start, progress=progress, report=lambda line: click.echo(line, err=True),
-        )  # fmt: skip
+    config = _long(training.CONFIGS[name], options)
+    figures = training.train(folder, out, config, stages=partial(progress_bar, files=True), report=_report, **options)
+    _print(figures, [out / training.GENERATOR_FILE, out / training.PROPOSER_FILE], as_json)
+
+
+@_trains
+@click.option("--excerpts", type=click.IntRange(min=1), metavar="N", help="Train on N excerpts, not the config's.")
+@click.option("--describe", is_flag=True, help="Only describe the excerpts: for another machine to train on.")
+def latents(
+    folder: Path, name: str, out: Path, as_json: bool, excerpts: int | None, describe: bool, **options: Any
+) -> None:
+    """Train the networks of the latent layer on the sound files below FOLDER.
+
+    First some hundred excerpts are described by events and noise, in all cores: some seconds each, 4 KB in
+    DIR/descriptions. What is described is rendered to DIR/pairs, some 7 MB each. DIR receives the weights with the
+    tables of their entropy coder, a checkpoint every few minutes, and a log: figures as JSON lines, now and then sounds
+    and pictures. About a tenth of the works is kept for validation. A run that was interrupted and resumed ends as one
+    that was not, unless it was measured in minutes. Weights of a run with --pause lack the tables; a command without
+    it, or one with --start WEIGHTS --steps 0, fits them.
+    """
+    from evc.models.latents import train as training
+
+    config = _long(training.CONFIGS[name], options)
+    config = replace(config, pairs=replace(config.pairs, training=excerpts or config.pairs.training))
+    stages = partial(progress_bar, files=True)
+    if describe:
+        training.describe(folder, out, config, options["exclude"], options["skip"], stages, _report)
+        return
+    figures = training.train(folder, out, config, stages=stages, report=_report, **options)
+    _print(figures, [out / training.WEIGHTS_FILE], as_json)
+
+
+def _long(config: Any, options: dict[str, Any]) -> Any:
+    """A configuration with the seed and the length that the options, which lose them, ask for."""
+    seed, steps, minutes = (options.pop(name) for name in ("seed", "steps", "minutes"))
+    steps = config.loop.steps if steps is None else steps
+    return replace(config, loop=replace(config.loop, seed=seed, steps=steps, minutes=minutes))
+
+
+def _report(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _print(figures: dict[str, float], files: list[Path], as_json: bool) -> None:
+    """The figures of the validation, and what was written."""
     if as_json:
         print_json(figures)
-    else:
-        for figure, value in figures.items():
-            click.echo(f"{figure:20s} {value:8.4f}")
-        for file in (training.GENERATOR_FILE, training.PROPOSER_FILE):
-            click.echo(f"{out / file}: {size_text((out / file).stat().st_size)}")
+        return
+    for figure, value in figures.items():
+        click.echo(f"{figure:20s} {value:8.4f}")
+    for file in files:
+        click.echo(f"{file}: {size_text(file.stat().st_size)}")

@@ -32,7 +32,8 @@ _BLOCK_FRAMES = 1 << 16
 @dataclass(frozen=True)
 class FileInfo:
     """What the metadata of a file tells: `bytes` of the whole file, `duration` in seconds, `kbps` in
-    kbit/s, `patterns` in the dictionary, the rest as in `EvcFile`; `networks` are ids."""
+    kbit/s, `hints` as `encode` knows them ("" where nothing sounds), `patterns` in the dictionary, the rest as in
+    `EvcFile`; `networks` are ids."""
 
     bytes: int
     format_version: str
@@ -43,6 +44,7 @@ class FileInfo:
     subtype: str
     kbps: float
     layers: tuple[str, ...]
+    hints: str
     segments: int
     patterns: int
     networks: tuple[str, ...]
@@ -77,6 +79,7 @@ def info(file: PathOrFile) -> FileInfo:
         subtype=header.subtype,
         kbps=8 * container.file_bytes / duration / 1000 if duration else 0.0,
         layers=header.layers,
+        hints=_hints(header),
         segments=container.segments,
         patterns=sum(dictionary.entries for dictionary in container.dictionaries),
         networks=tuple(network.id for network in header.networks),
@@ -93,6 +96,7 @@ def encode(
     patterns: str = "auto",
     effort: int = DEFAULT_EFFORT,
     preset: str = "auto",
+    hints: str = "auto",
     device: str = "auto",
     tags: Mapping[str, str | list[str]] | None = None,
     subtype: str = "PCM_16",
@@ -102,17 +106,22 @@ def encode(
 
     Floats have full scale at ±1; uint8, int16 and int32 at the ends of their range. `bitrate` in kbit/s, or
     `quality` from 0 to 10 (default 6) at a bitrate that varies. With `patterns` "auto" what repeats is coded
-    once where that saves bits, and `effort`, 0 to 9, is spent on finding it; "off" saves the time. The `preset`
-    "events", which a bitrate below 6 selects, describes one or two channels as a list of events and noise, at 0.4 to
-    6 kbit/s (default 1); other files have no events. `device` is "auto", "cpu" or "cuda": where networks run, if any
-    are used. `subtype` is what decoding to a sound file restores. `progress` is called with seconds of audio done and
-    in all. Raises InputError for audio or arguments that cannot be encoded.
+    once where that saves bits, and `effort`, 0 to 9, is spent on finding it; "off" saves the time.
+
+    `hints` are what tells of the sound: "noise", a list of events and noise, at 0.4 to 6 kbit/s (default 1; also the
+    `preset` "events"); "latent", what a network needs to restore the sound from these, at 1.2 to 16 kbit/s (default 6);
+    "spectrum", a waveform, from 6 kbit/s on, or at a quality; "auto", what measures best at the bitrate. The first two
+    need one or two channels, latents also a sample rate of 32 to 48 kHz.
+
+    `device` is "auto", "cpu" or "cuda": where networks run, if any are used. `subtype` is what decoding to a sound file
+    restores. `progress` is called with seconds of audio done and in all. Raises InputError for audio or arguments that
+    cannot be encoded.
     """
     from evc.source import ArraySource
 
     target = io.BytesIO()
     source = ArraySource(audio, samplerate, subtype, dict(tags or {}))
-    _encode(source, target, EncodeSettings(bitrate, quality, device, patterns, effort, preset), progress)
+    _encode(source, target, EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints), progress)
     return target.getvalue()
 
 
@@ -131,6 +140,7 @@ def encode_file(
     patterns: str = "auto",
     effort: int = DEFAULT_EFFORT,
     preset: str = "auto",
+    hints: str = "auto",
     tags: Mapping[str, str | list[str]] | None = None,
     device: str = "auto",
     overwrite: bool = True,
@@ -144,7 +154,7 @@ def encode_file(
     """
     from evc.source import FileSource
 
-    settings = EncodeSettings(bitrate, quality, device, patterns, effort, preset)
+    settings = EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints)
     with ExitStack() as stack:
         audio = stack.enter_context(FileSource(source))
         audio.tags.update(tags or {})
@@ -207,6 +217,7 @@ def _encode(
 ) -> None:
     from evc.models import pipeline
 
+    settings = settings.settled(source.samplerate, source.channels)
     tags = dict(source.tags) | {"encoder": f"evc {evc.__version__}, {settings}"}
     header = Header(source.samplerate, source.channels, source.frames, source.subtype, layers=("spectrum",))
     start = io.BytesIO()
@@ -215,6 +226,14 @@ def _encode(
     with ContainerWriter(target, coded.header, tags) as writer:
         for segment in coded.segments:
             writer.add_segment(segment)
+
+
+def _hints(header: Header) -> str:
+    """What tells of a file's sound, as `encode` names it."""
+    for layer, name in (("latent", "latent"), ("spectrum", "spectrum"), ("patterns", "spectrum")):
+        if layer in header.layers:
+            return name
+    return "noise" if header.layers else ""
 
 
 def _in_frames(progress: Progress | None, samplerate: int) -> Callable[[int, int], None] | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from evc import constants
 from evc.coder import Account, SymbolDecoder
-from evc.errors import DamagedError, EvcError, FormatError
+from evc.errors import DamagedError, EvcError, FormatError, UnsupportedError
 from evc.header import Header
 from evc.reader import ContainerReader
 from evc.segment import StreamData
@@ -134,9 +134,12 @@ class SegmentDecoder:
             yield batch
 
     def _attempt(self, index: int) -> tuple[DecodedStreams, list[Track]] | str:
-        """The decoded streams and their levels; in salvage mode the reason why there are none."""
+        """The decoded streams and their levels; in salvage mode the reason why there are none, unless that is a network
+        that is not installed."""
         try:
             return self._decode(index)
+        except UnsupportedError:
+            raise
         except EvcError as error:
             if not self.container.salvage:
                 raise
@@ -237,4 +240,5 @@ def stream_context(container: ContainerReader, index: int) -> StreamContext:
         frames=header.segment_span(index)[1],
         phase_bits=header.phase_bits,
         patterns=container.patterns_before(index),
+        networks=header.networks,
     )

@@ -7,10 +7,12 @@ the SHA-256 of such a file, so that a file never sounds with weights other than 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +22,15 @@ from evc.events import PART_INDEX, PARTS, PITCH_MIDDLE, PITCH_PER_SEMITONE, VECT
 from evc.header import NETWORK_DIGEST_BYTES, NetworkReference
 
 EVENTS_NETWORK = "evc-events-1"
+LATENTS_NETWORK = "evc-latents-1"
 
 _SUFFIX = ".safetensors"
 _ENCODERS = "-encoder"
 _CODEBOOK = "codebook."  # and the name of a part: the tensor [codes, dimensions] of its codebook
 _STEPS_PER_OCTAVE = 12 * PITCH_PER_SEMITONE
 _ROWS = 1 << 12  # vectors looked up at once
+
+_other_folders: list[Path] = []
 
 
 def installed() -> tuple[NetworkReference, ...]:
@@ -49,14 +54,15 @@ def installed_network(id: str) -> NetworkReference:
 
 def find(reference: NetworkReference) -> Path:
     """The weights of a network. Raises UnsupportedError, naming the id, if it is not installed or has other weights."""
-    for path in _paths():
-        if path.name == reference.id + _SUFFIX:
-            found = reference_of(path)
-            if found.digest != reference.digest:
-                digests = f"{reference.digest.hex()} are needed, {found.digest.hex()} are installed"
-                raise UnsupportedError(f"the network {reference.id} has other weights: {digests}")
+    named = {path: reference_of(path) for path in _paths() if path.name == reference.id + _SUFFIX}
+    for path, found in named.items():
+        if found.digest == reference.digest:
             return path
-    raise UnsupportedError(f"the file needs networks that are not installed: {reference.id}")
+    if not named:
+        raise UnsupportedError(f"the file needs networks that are not installed: {reference.id}")
+    others = ", ".join(found.digest.hex() for found in named.values())
+    digests = f"{reference.digest.hex()} are needed, {others} are installed"
+    raise UnsupportedError(f"the network {reference.id} has other weights: {digests}")
 
 
 def check(references: Iterable[NetworkReference]) -> None:
@@ -68,10 +74,31 @@ def check(references: Iterable[NetworkReference]) -> None:
         find(reference)
 
 
+@contextmanager
+def installed_too(folder: Path) -> Iterator[None]:
+    """For as long as this lasts, in all threads, the networks whose weights lie in `folder` count as installed, and go
+    before those in the package: weights on trial, those of the conformance vectors."""
+    _other_folders.insert(0, folder)
+    try:
+        yield
+    finally:
+        _other_folders.remove(folder)
+
+
+def tensors(path: Path, prefix: str) -> dict[str, NDArray[Any]]:
+    """The tensors in a file of weights whose names begin with `prefix`, by what follows it."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+
+
 def _paths() -> list[Path]:
     """Weights that files can name; those that only an encoder needs are told by their name."""
+    others = [path for folder in _other_folders for path in sorted(folder.glob(f"*{_SUFFIX}"))]
     found = Path(str(resources.files("evc.models"))).glob(f"*/weights/*{_SUFFIX}")
-    return sorted(path for path in found if not path.stem.endswith(_ENCODERS))
+    return others + sorted(path for path in found if not path.stem.endswith(_ENCODERS))
 
 
 @lru_cache(maxsize=16)
@@ -133,11 +160,7 @@ class Codebooks:
 
 @lru_cache(maxsize=4)
 def _load(path: Path, modified: int) -> Codebooks:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="np") as file:
-        names = [name for name in file.keys() if name.startswith(_CODEBOOK)]
-        return Codebooks({name.removeprefix(_CODEBOOK): file.get_tensor(name) for name in names})
+    return Codebooks(tensors(path, _CODEBOOK))
 
 
 def _analytic(name: str, codes: int) -> NDArray[np.float32]:

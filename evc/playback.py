@@ -45,7 +45,7 @@ class Player:
     def _synthesiser(self) -> Synthesiser:
         from evc.models.synthesis import Choice, Synthesiser
 
-        segments, choice = _Segments(self._decoder), None
+        segments, choice = FileSegments(self._decoder), None
         if self._layers is not None or self._occurrences is not None or self._events is not None:
             layers = segments.header.layers if self._layers is None else self._layers
             choice = Choice(layers, self._occurrences, self._events)
@@ -78,7 +78,7 @@ class Player:
             check(networks)
 
 
-class _Segments:
+class FileSegments:
     """A decoder as synthesis sees it."""
 
     def __init__(self, decoder: SegmentDecoder) -> None:

@@ -44,9 +44,9 @@ class LayerStats:
 @dataclass(frozen=True)
 class Stats:
     """The bits of a file. `layers` make up the payload; `overhead` maps the parts of all the rest to their
-    bits. `seconds` [seconds, rounded up]: bits of the segments, spread over their superframes by what the
+    bits. `seconds` [seconds, rounded up]: bits of the segments, spread over their superframes or columns by what the
     symbols of each cost (evenly where symbols were not decoded). `patterns`: all of them, by their index into
-    `EvcFile.patterns`; none where symbols were not decoded."""
+    `EvcFile.patterns`; none where symbols were not decoded. `networks`: ids of those that synthesis needs."""
 
     file_bytes: int
     samplerate: int
@@ -56,6 +56,7 @@ class Stats:
     overhead: dict[str, int]
     seconds: NDArray[np.float64]
     patterns: tuple[PatternStats, ...] = ()
+    networks: tuple[str, ...] = ()
 
     @property
     def duration(self) -> float:
@@ -115,6 +116,7 @@ class Stats:
             "kbps": self.kbps(self.bits),
             "rows": self.rows(),
             "seconds": [round(float(bits), 1) for bits in self.seconds],
+            "networks": list(self.networks),
             "patterns": [pattern.as_dict() for pattern in self.patterns],
         }
 
@@ -166,6 +168,7 @@ def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], Non
     container, tally = file.container, _Tally()
     decoder = SegmentDecoder(container)
     shares: dict[int, NDArray[np.float64]] = {}
+    columns: dict[int, NDArray[np.float64]] = {}
     placed: dict[int, int] = {}
     plain: dict[int, NDArray[np.float64]] = {}
     estimate = PlainBits(file.samplerate)
@@ -179,6 +182,9 @@ def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], Non
                 plain[index] = estimate.segment(spectrum, tracks)
                 if spectrum is not None and spectrum.superframe_bits is not None:
                     shares[index] = spectrum.superframe_bits
+                latents = streams.get(constants.STREAM_LATENT)
+                if latents is not None and latents.column_bits is not None:
+                    columns[index] = latents.column_bits
         except EvcError:
             if not container.salvage:
                 raise
@@ -202,8 +208,9 @@ def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], Non
         frames=file.frames,
         layers=layers,
         overhead=_overhead(file, sum(layer.bits for layer in layers)),
-        seconds=_per_second(file, shares),
+        seconds=_per_second(file, shares, columns),
         patterns=pattern_stats(file, placed, plain, shares) if symbols else (),
+        networks=tuple(network.id for network in file.networks),
     )
 
 
@@ -221,14 +228,18 @@ def _overhead(file: EvcFile, payload_bits: int) -> dict[str, int]:
     return dict(parts)
 
 
-def _per_second(file: EvcFile, shares: dict[int, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Bits of all segments' chunks [seconds], each spread over its superframes by `shares`, or else evenly."""
-    superframe = constants.superframe_length(file.samplerate)
+def _per_second(
+    file: EvcFile, shares: dict[int, NDArray[np.float64]], columns: dict[int, NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Bits of all segments' chunks [seconds], each spread over its superframes by `shares` or over its columns of
+    latents, or else evenly."""
+    lengths = dict.fromkeys(columns, constants.LATENT_HOP)
+    lengths |= dict.fromkeys(shares, constants.superframe_length(file.samplerate))
     ends, spent = [0], [0.0]
     for segment in file.segments:
-        weights = shares.get(segment.index, np.ones(1))
+        weights = (columns | shares).get(segment.index, np.ones(1))
         weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(weights), 1 / len(weights))
-        length = superframe if segment.index in shares else segment.frames
+        length = lengths.get(segment.index, segment.frames)
         ends += [min(segment.start + length * (i + 1), segment.start + segment.frames) for i in range(len(weights))]
         spent += list(spent[-1] + 8 * segment.bytes * np.cumsum(weights))
     edges = np.arange(-(-file.frames // file.samplerate) + 1) * float(file.samplerate)

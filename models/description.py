@@ -1,4 +1,4 @@
-"""A whole file as events and noise: what happens in it, and how all else is coloured (`--preset events`).
+"""A whole file as events and noise: what happens in it, and how all else is coloured (`--hints noise`).
 
 The decomposition is made once, and gives more events than a file can hold. How many of them stay follows from the
 bitrate, counted in bytes of the finished file: those that bring most for their bits, wherever they are, so that silence
@@ -7,36 +7,34 @@ costs nothing and dense passages have more. The noise stands for what those that
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc import constants as c
-from evc.container import chunk_bytes
 from evc.errors import InputError
 from evc.event_files import event_streams
-from evc.events import CodedEvents, EventList
+from evc.events import PARTS, CodedEvents, EventList
 from evc.header import Header
 from evc.models.device import one_thread
 from evc.models.noise.encoder import NoiseEncoder, NoiseTargets
 from evc.models.overlay import Sounding, event_renderer
 from evc.models.patterns.file import Encoded
-from evc.models.progress import Progress, forward, stage
+from evc.models.progress import Progress, forward, part, stage
 from evc.models.residual.encoder import LOUDEST
+from evc.models.room import FileRoom, file_bytes
 from evc.networks import EVENTS_NETWORK, installed_network
 from evc.segment import Segment, StreamData
 from evc.settings import EncodeSettings
 from evc.source import AudioSource
 from evc.streams import Stream, StreamContext, coded_stream
-from evc.writer import ContainerWriter
 
 MOST_CHANNELS = 2
 SEGMENT_SUPERFRAMES = 176  # 16 s at 44.1 kHz: a segment costs some 40 bytes, whatever is in it
-LEAST_SHARE = 0.5  # of a bitrate that streams get in a file so short that its frame would take more
 USUAL_NOISE, MOST_NOISE = 0.15, 0.5  # of the streams' bytes, where there are events to spend the rest on
 EVENT_BYTES = 5.0  # as a first guess
 CANDIDATES = 1.3  # times the events that fit are looked for
@@ -65,22 +63,14 @@ def described(
     `pipeline.encode`. Raises InputError for more than two channels, UnsupportedError if the network is missing."""
     if source.channels > MOST_CHANNELS:
         only = f"events describe 1 or {MOST_CHANNELS} channels, not {source.channels}"
-        raise InputError(f"{only}: ask for 6 kbit/s or more, without the preset events")
-    tags_bytes = header_bytes - len(c.SIGNATURE) - len(chunk_bytes(c.CHUNK_HEAD, header.write()))
+        raise InputError(f"{only}: ask for 6 kbit/s or more, without hints of noise")
+    room = FileRoom.of(header, settings, header_bytes)
     header = description_header(header)
     if not header.known_frames:
         return Encoded(replace(header, layers=(), networks=()), [])
-    from evc.models.events.decompose import decompose
-
     assert settings.bitrate is not None
-    density = CANDIDATES * settings.bitrate * 125 / EVENT_BYTES
-    working = _share(progress, 0, DECOMPOSING)
-    events, gains = decompose(source, header, settings.effort, settings.device, working, density)
-    wanted = settings.bitrate * 125 * header.known_frames / header.samplerate
-    empty = _file_bytes(header, [Segment(index) for index in range(header.segments)])
-    target = max(wanted - max(tags_bytes, 0), empty + LEAST_SHARE * wanted)
-    with one_thread():
-        return _Describer(source, header, events, gains).to_target(target, _share(progress, DECOMPOSING, 1.0))
+    found = Describer.of(source, header, settings, settings.bitrate, part(progress, 0, DECOMPOSING))
+    return found.to_target(room.target(header), part(progress, DECOMPOSING, 1.0))
 
 
 def description_header(header: Header) -> Header:
@@ -92,7 +82,7 @@ def description_header(header: Header) -> Header:
     return replace(header, layers=("events", "noise"), networks=(network,), segment_frames=length * superframe)
 
 
-class _Describer:
+class Describer:
     """Chooses among the `events` of a source by their `gains` [events], and codes them and the noise."""
 
     def __init__(self, source: AudioSource, header: Header, events: CodedEvents, gains: NDArray[np.float64]) -> None:
@@ -104,10 +94,31 @@ class _Describer:
         self._noise, self._detail = NoiseEncoder(header.samplerate, header.channels), DETAIL
         self._renderer = event_renderer(header.networks[0], header)
 
+    @classmethod
+    def of(
+        cls, source: AudioSource, header: Header, settings: EncodeSettings, bitrate: float, progress: Progress | None
+    ) -> Self:
+        """With as many events as `bitrate` kbit/s may need. Raises UnsupportedError if the network is missing."""
+        from evc.models.events.decompose import decompose
+
+        density = CANDIDATES * bitrate * 125 / EVENT_BYTES
+        events, gains = decompose(source, header, settings.effort, settings.device, progress, density)
+        return cls(source, header, events, gains)
+
+    @classmethod
+    def without_events(cls, source: AudioSource, header: Header) -> Self:
+        """For noise alone."""
+        none = np.zeros(0, np.int64)
+        return cls(source, header, CodedEvents(none, none, none, np.zeros((0, len(PARTS)), np.int64)), np.zeros(0))
+
     def to_target(self, target: float, progress: Progress | None) -> Encoded:
-        """The segments of a file of `target` bytes, or of fewer if there is no more to tell."""
+        """The segments of a file of `target` bytes without tags, or of fewer if there is no more to tell."""
+        with one_thread():
+            return self._to_target(target, progress)
+
+    def _to_target(self, target: float, progress: Progress | None) -> Encoded:
         room = target - self._size({}, {})
-        least, most = 0.0, MOST_NOISE * room  # bytes of noise
+        least, most = (0.0, MOST_NOISE * room) if len(self._events) else (room, room)  # bytes of noise
         guess = min(len(self._events), round(room / EVENT_BYTES))
         count = self._count(target - USUAL_NOISE * room, {}, guess, SETTLED)
         for number in range(PASSES):
@@ -223,7 +234,7 @@ class _Describer:
 
     def _size(self, events: Streams, noise: Streams) -> int:
         found = self._encoded(events, noise)
-        return _file_bytes(found.header, found.segments)
+        return file_bytes(found.header, found.segments)
 
     def _encoded(self, events: Streams, noise: Streams) -> Encoded:
         """Segments of what there is, under a header that names no more than that."""
@@ -256,19 +267,3 @@ def _coded(stream: Stream, kind: int, header: Header, index: int) -> StreamData:
 def _words(streams: Streams) -> int:
     """Bytes of all coded words."""
     return sum(len(stream.words) for stream in streams.values())
-
-
-def _file_bytes(header: Header, segments: Iterable[Segment]) -> int:
-    """Of a whole file without tags."""
-    file = io.BytesIO()
-    with ContainerWriter(file, header) as writer:
-        for segment in segments:
-            writer.add_segment(segment)
-    return writer.bytes_written
-
-
-def _share(progress: Progress | None, begin: float, end: float) -> Progress | None:
-    """The part of the whole work from `begin` to `end`."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(round((begin + (end - begin) * done / total) * total), total)

@@ -21,6 +21,7 @@ from evc.errors import UnsupportedError
 from evc.event_files import events_network, in_file
 from evc.events import EventList
 from evc.header import Header, NetworkReference
+from evc.models.units import Audio, Units
 from evc.networks import EVENTS_NETWORK, Codebooks, find, installed_network
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 
 LAYERS = {c.STREAM_EVENTS: "events", c.STREAM_NOISE: "noise"}
 UNIT_SUPERFRAMES = 32
-UNITS_AHEAD = 8  # rendered together, at most
+UNITS_AHEAD = 12  # rendered together, at most; what latents ask for at once is less
 LONGEST_EVENT = 6.05  # seconds until an event has died away (spec 7.1)
 
-Audio = NDArray[np.float32]
 Decode = Callable[[Iterable[int]], Mapping[int, Mapping[int, Any]]]
+Source = Callable[[int, int], Audio]  # first frame and number of frames to samples [channels, frames]
 Parallel = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 
@@ -80,44 +81,40 @@ class Overlay:
     ) -> None:
         self._header, self._decode, self._parallel, self._events = header, decode, parallel, events
         self.layers = set(layers) & set(LAYERS.values())
-        self._unit = UNIT_SUPERFRAMES * c.superframe_length(header.samplerate)
+        unit = UNIT_SUPERFRAMES * c.superframe_length(header.samplerate)
+        self._units = Units(unit, header.known_frames, UNITS_AHEAD, self._render_all)
         self._behind = int(LONGEST_EVENT * header.samplerate) + 1 if "events" in self.layers else 0
         self._around = c.superframe_length(header.samplerate)  # more than noise reaches over the edges of a unit
-        self._units: OrderedDict[int, Audio] = OrderedDict()
         self._streams: OrderedDict[int, tuple[Sounding | None, Any]] = OrderedDict()
-        reach = self._behind + 2 * self._around + UNITS_AHEAD * self._unit
+        reach = self._behind + 2 * self._around + UNITS_AHEAD * unit
         self._kept = reach // header.segment_frames + 2
 
     def add_to(self, out: Audio, start: int) -> None:
         """Add frames from `start` on to `out` [channels, frames], full scale 1, which lies inside the file."""
-        at, end = start, start + out.shape[1]
-        while self.layers and at < end:
-            self.prepare(at, end)
-            first, stop = self._span(at // self._unit)
-            stop = min(stop, end)
-            out[:, at - start : stop - start] += self._units[at // self._unit][:, at - first : stop - first]
-            at = stop
+        if self.layers and out.shape[1]:
+            out += self._units.fetch(start, out.shape[1]).reshape(len(LAYERS), *out.shape).sum(axis=0)
+
+    def noise(self, start: int, frames: int) -> Audio:
+        """The noise alone: frames [start, start + frames), which lie inside the file, [channels, frames]."""
+        if "noise" not in self.layers or not frames:
+            return np.zeros((self._header.channels, frames), np.float32)
+        return self._units.fetch(start, frames)[self._header.channels :]
 
     def ready(self, frame: int) -> bool:
         """Whether a frame needs no more than fetching."""
-        return not self.layers or frame // self._unit in self._units
+        return not self.layers or self._units.ready(frame)
 
     def prepare(self, start: int, end: int) -> None:
         """Unless frame `start` is at hand, render its unit together with some that follow before `end`."""
-        if self.ready(start) or start >= end:
-            return
-        first = start // self._unit
-        numbers = range(first, min(-(-end // self._unit), first + UNITS_AHEAD))
-        absent = [number for number in numbers if number not in self._units]
-        self._gather(absent)
-        work = {number: self._sources(number) for number in absent}
+        if self.layers:
+            self._units.prepare(start, end)
+
+    def _render_all(self, numbers: list[int]) -> Iterable[Audio]:
+        """The audio of units."""
+        self._gather(numbers)
+        work = {number: self._sources(number) for number in numbers}
         with self._limits():
-            rendered = self._parallel(lambda number: self._render(number, work[number]), absent)
-            self._units.update(zip(absent, rendered, strict=True))
-        for number in numbers:
-            self._units.move_to_end(number)
-        while len(self._units) > UNITS_AHEAD:
-            self._units.popitem(last=False)
+            return list(self._parallel(lambda number: self._render(number, work[number]), numbers))
 
     def _limits(self) -> AbstractContextManager[None]:
         """Units are rendered in threads of their own, which the threads of small products would only slow down."""
@@ -127,14 +124,9 @@ class Overlay:
 
         return one_thread()
 
-    def _span(self, number: int) -> tuple[int, int]:
-        """Frames [start, end) of a unit."""
-        start = number * self._unit
-        return start, min(start + self._unit, self._header.known_frames)
-
     def _segments(self, number: int) -> range:
         """The segments whose streams sound in a unit."""
-        start, end = self._span(number)
+        start, end = self._units.span(number)
         length = self._header.segment_frames
         last = min(end + self._around, self._header.known_frames) - 1
         return range(max(0, start - max(self._behind, self._around)) // length, last // length + 1)
@@ -161,29 +153,28 @@ class Overlay:
         events = EventList.from_coded(coded, header.samplerate, header.phase_bits, self._network)
         return Sounding.of(events, self._network)
 
-    def _sources(self, number: int) -> list[Callable[[int, int], Audio]]:
-        """What sounds in a unit, as functions of the first frame and the number of frames."""
-        start, end = (frame / self._header.samplerate for frame in self._span(number))
+    def _sources(self, number: int) -> list[Source | None]:
+        """The events and the noise that sound in a unit, if any do."""
+        start, end = (frame / self._header.samplerate for frame in self._units.span(number))
         near = {index: self._streams[index] for index in self._segments(number) if index in self._streams}
         found = [events for events, _ in near.values() if events is not None]
         if self._events is not None and "events" in self.layers:
             found = [self._replacement]
         parts = [events.within(start - LONGEST_EVENT, end) for events in found]
-        sources: list[Callable[[int, int], Audio]] = []
+        sources: list[Source | None] = [None, None]
         if any(len(part.times) for part in parts):
             together = Sounding(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-            sources.append(partial(self._renderer.render, *together))
+            sources[0] = partial(self._renderer.render, *together)
         noise = {index: stream for index, (_, stream) in near.items() if stream is not None}
         if noise and "noise" in self.layers:
-            sources.append(partial(self._noise.render, noise))
+            sources[1] = partial(self._noise.render, noise)
         return sources
 
-    def _render(self, number: int, sources: Iterable[Callable[[int, int], Audio]]) -> Audio:
-        start, end = self._span(number)
-        audio = np.zeros((self._header.channels, end - start), np.float32)
-        for source in sources:
-            audio += source(start, end - start)
-        return audio
+    def _render(self, number: int, sources: Iterable[Source | None]) -> Audio:
+        """What sounds in a unit: the channels of events, then those of noise."""
+        start, end = self._units.span(number)
+        silence = np.zeros((self._header.channels, end - start), np.float32)
+        return np.concatenate([silence if source is None else source(start, end - start) for source in sources])
 
     @cached_property
     def _replacement(self) -> Sounding:

@@ -1,7 +1,8 @@
 """Encoding of whole files: x = patterns + events + residual (docs/architecture.md).
 
 What holds a waveform has patterns and the residual's spectrum layer. What is too small for one is described instead, as
-events and noise; events stay out of other files so far, where a spectrum holds the same tones at no more bits.
+events and noise, and latents beside them where there are bits for these; events stay out of other files so far, where a
+spectrum holds the same tones at no more bits.
 """
 
 from __future__ import annotations
@@ -25,13 +26,18 @@ def encode(
 ) -> Encoded:
     """The segments of a whole source, and the header for them.
 
-    header: of a file with the spectrum layer alone; header_bytes: what comes before the first segment, which counts for
-    a bitrate. Samples and spectra are held for a few segments at a time, and as far back as patterns reach.
+    header: of a file with the spectrum layer alone; settings: those for the source (`EncodeSettings.settled`);
+    header_bytes: what comes before the first segment, which counts for a bitrate. Samples and spectra are held for a
+    few segments at a time, and as far back as patterns reach.
     """
-    if settings.preset == "events":
+    if settings.hints == "noise":
         from evc.models.description import described
 
         return described(source, header, settings, header_bytes, progress)
+    if settings.hints == "latent":
+        from evc.models.latents.encoder import with_latents
+
+        return with_latents(source, header, settings, header_bytes, progress)
     gain = planned_gain(settings, source.channels)
     analyser = SegmentAnalyser(source, header.segment_frames, gain, coded_bandwidth(settings, gain))
     target = payload_target(settings, header, header_bytes)

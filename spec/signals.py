@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,13 @@ from evc.models import pipeline, sequencer
 from evc.segment import Dictionary, Segment
 from evc.settings import EncodeSettings
 from evc.source import ArraySource
+from evc.spec.latents import latents
 from evc.spec.patterned import coded, copies, graded, lattices, placements
 from evc.streams import StreamContext
 from evc.streams import spectrum_layout as layout
 from evc.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice
 from evc.streams.events import EventStream
 from evc.streams.gains import OFF
-from evc.streams.latent import LatentStream
 from evc.streams.noise import NoisePlane, NoiseStream, hops
 from evc.streams.noise_changes import COLOUR, plane_kinds
 from evc.streams.occurrences import COPY, OccurrenceStream
@@ -31,6 +32,8 @@ from evc.streams.spectrum_walk import Block
 from evc.writer import ContainerWriter
 
 Audio = NDArray[np.float64]
+
+FOLDER = Path(__file__).parent / "vectors"
 
 
 def _encoded(
@@ -154,7 +157,7 @@ def _random_block(random: np.random.Generator, geometry: layout.Geometry, depth:
 def _layers() -> bytes:
     """Every stream that version 1 has and its first encoder does not write."""
     header = Header(
-        16_000, 2, 8192, layers=("patterns", "events", "noise", "latent"), segment_frames=2048,
+        16_000, 2, 8192, layers=("patterns", "events", "noise"), segment_frames=2048,
         reference_depth=2, reference_span=2, networks=(NetworkReference("example", bytes(range(8))),),
     )  # fmt: skip
     whole = StreamContext(16_000, 2, 8192, header.phase_bits, 3)
@@ -163,8 +166,8 @@ def _layers() -> bytes:
     with ContainerWriter(target, header) as writer:
         dictionary = coded(c.STREAM_DICTIONARY, _dictionary(), whole)
         writer.add_dictionary(Dictionary(0, 3, (dictionary,)))
-        streams = [_occurrences(context), _events(), _noise(context), _latents()]
-        kinds = (c.STREAM_OCCURRENCES, c.STREAM_EVENTS, c.STREAM_NOISE, c.STREAM_LATENT)
+        streams = [_occurrences(context), _events(), _noise(context)]
+        kinds = (c.STREAM_OCCURRENCES, c.STREAM_EVENTS, c.STREAM_NOISE)
         found = tuple(coded(kind, stream, context) for kind, stream in zip(kinds, streams, strict=True))
         writer.add_segment(Segment(0, ()))
         writer.add_segment(Segment(1, ()))
@@ -247,11 +250,6 @@ def _noise(context: StreamContext, loudest: int = 40, seed: int = 4, colour: int
     return NoiseStream(planes, 23)
 
 
-def _latents() -> LatentStream:
-    latents = np.rint(np.random.default_rng(5).normal(0, 4, (2, 2, 6))).astype(np.int64)
-    return LatentStream(latents, 1024, np.full((2, 6), 9), np.array([False, True]))
-
-
 # By name: what the file is for, and the function that makes it.
 FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "mono": ("one channel, one superframe; explained byte by byte in section 13 of the specification", _mono),
@@ -275,5 +273,10 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "placements": ("explicit waveforms and an excerpt, placed; a plane of gains per channel", placements),
     "lattices": ("lattices, shifted and turned, beside copies and without", lattices),
     "hiss": ("noise of levels, balances, angles and colours that change; a segment without", _hiss),
-    "layers": ("dictionary, occurrences, events, noise, latents, dependent segments; no sound to compare", _layers),
+    "layers": ("dictionary, occurrences, events, noise, dependent segments; no sound to compare", _layers),
+    "latents": (
+        "latents small and huge, a segment without; their probabilities are in `evc-latents-test.safetensors`; "
+        "no sound to compare",
+        lambda: latents(FOLDER),
+    ),
 }

@@ -26,11 +26,12 @@ from evc import constants as c
 from evc.coder import SymbolDecoder
 from evc.decoding import SegmentDecoder, decode_entries
 from evc.errors import EvcError
+from evc.networks import installed_too
 from evc.reader import ContainerReader
 from evc.segment import StreamData
 from evc.spec.listing import listing
 from evc.spec.noise import noise_signal
-from evc.spec.signals import FILES
+from evc.spec.signals import FILES, FOLDER
 from evc.spec.synthesis import synthesise
 from evc.streams import StreamContext, stream_class
 from evc.streams.event_tables import tables as event_tables
@@ -39,7 +40,6 @@ from evc.streams.spectrum import SpectrumStream
 from evc.streams.spectrum_tables import tables
 
 SPEC = Path(__file__).parent
-FOLDER = SPEC / "vectors"
 PEAK_TOLERANCE = 2.0**-17  # of section 11.2; no vector is louder than full scale
 RMS_TOLERANCE = 2.0**-20
 PCM_STEP = 2.0**-23  # of the samples in the FLAC files
@@ -100,7 +100,8 @@ def _decoded(container: ContainerReader) -> dict[int, dict[int, Any]]:
     """The streams of all segments, by kind."""
     decoder = SegmentDecoder(container, keep=container.segments)
     try:
-        return dict(sorted(decoder.decode(range(container.segments)).items()))
+        with installed_too(FOLDER):
+            return dict(sorted(decoder.decode(range(container.segments)).items()))
     finally:
         decoder.close()
 

@@ -386,21 +386,3 @@ def patterns(decoder: ReferenceDecoder, count: int, known: int) -> list[int]:
         recent = ([number] + [other for other in recent if other != number])[:16]
         result.append(number)
     return result
-
-
-def latents(decoder: ReferenceDecoder, frames: int) -> dict[str, list]:
-    groups, dimensions = 1 + field(decoder, 4), 1 + field(decoder, 8)
-    hop = 64 + decoder.golomb([10])[0]
-    steps = signed(decoder, [Context(64)] * (groups * dimensions))
-    rows = [8 + sum(steps[: i + 1]) for i in range(len(steps))]
-    differences = [field(decoder, 1) for _ in range(groups)]
-    contexts = [Context(MEANS[row]) for row in rows]
-    before, columns = [0] * len(rows), []
-    for _ in range(-(-frames // hop)):
-        values = signed(decoder, contexts)
-        before = [
-            value + old * differences[i // dimensions]
-            for i, (value, old) in enumerate(zip(values, before, strict=True))
-        ]
-        columns.append(before)
-    return {"hop": hop, "scales": rows, "differences": differences, "columns": columns}

@@ -321,18 +321,19 @@ def test_more_channels_than_events_have() -> None:
 
 
 @pytest.mark.parametrize(
-    "asked, preset, bitrate",
+    "asked, hints, bitrate",
     [
-        ({}, "auto", None),
-        ({"bitrate": 6}, "auto", 6),
-        ({"bitrate": 5.9}, "events", 5.9),
-        ({"preset": "events"}, "events", 1.0),
-        ({"preset": "events", "bitrate": 6}, "events", 6),
+        ({}, "spectrum", None),
+        ({"bitrate": 6}, "spectrum", 6),
+        ({"bitrate": 5.9}, "noise", 5.9),
+        ({"preset": "events"}, "noise", 1.0),
+        ({"preset": "events", "bitrate": 6}, "noise", 6),
     ],
 )
-def test_what_selects_the_preset(asked: dict[str, Any], preset: str, bitrate: float | None) -> None:
-    found = EncodeSettings(**asked)
-    assert (found.preset, found.bitrate) == (preset, bitrate)
+def test_what_selects_events(asked: dict[str, Any], hints: str, bitrate: float | None) -> None:
+    """At a sample rate that latents are not for."""
+    found = EncodeSettings(**asked).settled(RATE, 2)
+    assert (found.hints, found.bitrate) == (hints, bitrate)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from evc import constants as c
 from evc.models.overlay import LONGEST_EVENT
 from evc.streams.event_coding import SEMITONES
 from evc.streams.event_tables import tables as event_tables
+from evc.streams.latent_model import DIFFERENCE_ROWS, DIFFERENCES, MAGNITUDE_ROWS, MAGNITUDES
 from evc.streams.levels import LOUDEST, SILENT, SLOTS
 from evc.streams.spectrum_contexts import LOG_MAGNITUDE
 from evc.streams.spectrum_tables import tables
@@ -119,6 +120,32 @@ def test_a_number_of_the_events(quote: str) -> None:
     assert quote in WORDS
 
 
+@pytest.mark.parametrize(
+    "quote",
+    [
+        f"A *column* is {c.LATENT_HOP} frames",
+        f"from −{c.MAX_LATENT} to {c.MAX_LATENT};".replace("32767", "32 767"),
+        f"| step | u({c.LATENT_STEP_BITS}) | latents count steps of the size 2^(step / {c.LATENT_STEPS_PER_OCTAVE}) |",
+        f"from 0 to {c.MAX_LATENT_PASSES - 1} at most. Every pass",
+        f"| `magnitudes` | [{MAGNITUDE_ROWS}, {MAGNITUDES}] |",
+        f"| `differences` | [{DIFFERENCE_ROWS}, {DIFFERENCES}] |",
+        f"D is at most {c.MAX_LATENT_DIMENSIONS}.",
+        f"{c.FEATURE_LIMIT} for features, {c.ACTIVATION_LIMIT} between layers, {c.LATENT_REACH} for the inputs",
+        f"λ(v) = min({c.LATENT_LEVEL_OCTAVE} · (o − 1) + (({c.LATENT_LEVEL_OCTAVE} · m) >> o), {c.FEATURE_LIMIT})",
+        "A = A + ((16 · λ − A) >> {}), B = B + ((16 · λ − B) >> {}),".format(*c.LATENT_SLOW_SHIFTS),
+        f"limited to −{c.LATENT_REACH} … {c.LATENT_REACH}.",
+        f"Let l = max(clip(r, 0, {c.MOST_LATENT_SCALE}) − {c.LATENT_SCALES - c.LATENT_RESOLUTION}, 0) / "
+        f"{c.LATENT_RESOLUTION}, the number",
+        f"is from 0 to {2 * c.LATENT_ESCAPE}, under row {c.LATENT_QUARTERS}s + (u mod {c.LATENT_QUARTERS}) of",
+        f"under row {c.LATENT_SCALES} · clip(h, 0, {c.LATENT_SHAPES - 1}) + s of",
+        f"For every n of magnitude {c.LATENT_ESCAPE}, in order, an Exp-Golomb value of order {c.LATENT_ESCAPE_ORDER},",
+        f"latents of 0 throughout, and the step {(1 << c.LATENT_STEP_BITS) - 1}.",
+    ],
+)
+def test_a_number_of_the_latents(quote: str) -> None:
+    assert quote in WORDS
+
+
 def test_the_arrays_of_the_event_tables() -> None:
     rows = dict(line.strip("| ").split(" | ")[:2] for line in SPEC.splitlines() if line.startswith("| `"))
     sizes = (1, *c.EVENT_PARTS)
@@ -147,7 +174,7 @@ def test_the_arrays_of_the_tables() -> None:
         assert str(array.dtype) in row, name
     inputs = [tables()[f"{kind}{c}{p}.w0"].shape for kind, n in (("energy", 3), ("coefficient", 2))
               for c in range(2) for p in range(n)]  # fmt: skip
-    outputs = next(re.findall(r"\[(\d+), n\]", row)[0] for row in rows if "w0" in row)
+    outputs = next(re.findall(r"\[(\d+), n\]", row)[0] for row in rows if "`.w0`" in row)
     assert [shape[0] for shape in inputs] == [int(outputs)] * len(inputs)
     assert [shape[1] for shape in inputs] == [16, 18, 20, 22, 24, 26, 19, 25, 24, 30]
 

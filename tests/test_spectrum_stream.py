@@ -16,7 +16,7 @@ from evc.streams import spectrum_contexts as contexts
 from evc.streams import spectrum_layout as layout
 from evc.streams.levels import LOUDEST, SILENT, LevelSource, SegmentLevels
 from evc.streams.spectrum import Group, SpectrumStream, channel_groups
-from evc.streams.spectrum_model import IntegerNetwork, spectrum_model
+from evc.streams.spectrum_model import BlockNetwork, spectrum_model
 from evc.streams.spectrum_steps import step_logs
 from evc.streams.spectrum_tables import tables
 from evc.streams.spectrum_walk import Block, Walk
@@ -347,7 +347,7 @@ NETWORKS = [
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_are_exact_in_float32(name: str) -> None:
     layers = network_layers(name)
-    network = IntegerNetwork([(w.astype(np.int64), b.astype(np.int64), shift) for w, b, shift in layers])
+    network = BlockNetwork([(w.astype(np.int64), b.astype(np.int64), shift) for w, b, shift in layers])
     inputs = layers[0][0].shape[1] - contexts.STATIC_FEATURES
     random = np.random.default_rng(0)
     features = random.integers(-c.FEATURE_LIMIT, c.FEATURE_LIMIT + 1, (400, inputs))
@@ -355,12 +355,12 @@ def test_networks_are_exact_in_float32(name: str) -> None:
     for depth, before in [(0, 0), (2, 4), (4, 0)]:
         static = np.broadcast_to(contexts.static_features(depth, before), (400, contexts.STATIC_FEATURES))
         exact = in_integers(layers, np.concatenate([static, features], axis=1))
-        found = network(features.astype(np.float32), (depth, before))
+        found = network.of_block(features.astype(np.float32), (depth, before))
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, exact)
         # One row alone, or in reverse order, gives the same: sums of any order are exact.
-        np.testing.assert_array_equal(network(features[::-1].astype(np.float32), (depth, before))[::-1], exact)
-        np.testing.assert_array_equal(network(features[:1].astype(np.float32), (depth, before)), exact[:1])
+        np.testing.assert_array_equal(network.of_block(features[::-1].astype(np.float32), (depth, before))[::-1], exact)
+        np.testing.assert_array_equal(network.of_block(features[:1].astype(np.float32), (depth, before)), exact[:1])
 
 
 def test_a_network_that_can_be_inexact_is_refused() -> None:
@@ -368,7 +368,7 @@ def test_a_network_that_can_be_inexact_is_refused() -> None:
     weights, biases, shift = layers[1]
     layers[1] = (weights, biases + (1 << 24), shift)
     with pytest.raises(ValueError, match="exact range"):
-        IntegerNetwork(layers)
+        BlockNetwork(layers)
 
 
 def test_static_features_are_integers_within_the_limit() -> None:

@@ -25,7 +25,7 @@ from synthesis_tools import (
 
 import evc
 from evc.errors import InputError
-from evc.models import synthesis
+from evc.models import superframes
 from evc.models.synthesis import Choice, Synthesiser
 
 
@@ -66,13 +66,13 @@ def test_little_memory_gives_the_same(
 ) -> None:
     """Where copies reach further back than what is kept, the past is rendered again."""
     file, wanted = chain
-    monkeypatch.setattr(synthesis, "KEPT_BYTES", 1)
-    monkeypatch.setattr(synthesis, "WINDOW", 1)
+    monkeypatch.setattr(superframes, "KEPT_BYTES", 1)
+    monkeypatch.setattr(superframes, "WINDOW", 1)
     synthesiser = Synthesiser(file)
     for start in range(0, wanted.shape[1], 1000):
         frames = min(1000, wanted.shape[1] - start)
         np.testing.assert_array_equal(synthesiser.render(start, frames), wanted[:, start : start + frames])
-        assert all(len(group.timeline) <= 3 * PER_SEGMENT + 2 for group in synthesiser._groups)
+        assert all(len(group.timeline) <= 3 * PER_SEGMENT + 2 for group in synthesiser._superframes._groups)
 
 
 def test_a_whole_file_is_decoded_once() -> None:

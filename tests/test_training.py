@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from evc.errors import InputError
-from evc.models.training import losses
+from evc.models.training import loop as loop_module
+from evc.models.training import losses, trial
+from evc.models.training.ahead import Store, workers
 from evc.models.training.augmentation import Augmentation
 from evc.models.training.dataset import AudioFolder, Entry, resampled, scan, work_of
 from evc.models.training.discriminator import (
@@ -26,7 +29,7 @@ from evc.models.training.discriminator import (
     half_masked,
 )
 from evc.models.training.log import TrainingLog, spectrogram_picture, write_png
-from evc.models.training.loop import Draws, Loop, LoopSettings
+from evc.models.training.loop import Draws, Loop, LoopSettings, Losses
 
 RATE = 22_050
 
@@ -247,12 +250,12 @@ class Line:
         x = torch.from_numpy(draws.numpy.standard_normal((16, 1)).astype(np.float32))
         return x, 3 * x - 2
 
-    def losses(self, batch, draws, step):
+    def losses(self, batch, draws, step, share):
         x, y = batch
         guess = self.players["line"](x) + 0.01 * torch.randn(16, 1, generator=draws.torch)
         first = (guess - y).square().mean()
         second = (self.players["follower"](x) - guess.detach()).square().mean()
-        return {"line": first, "follower": second}, {"error": float(first.detach())}
+        return Losses({"line": first, "follower": second}, {"error": first.detach()})
 
     def settle(self):
         self.settled += 1
@@ -306,9 +309,111 @@ def test_resuming_needs_a_checkpoint_of_the_same_settings(tmp_path):
         Loop(Line(), replace(SETTINGS, seed=1), tmp_path, CPU).resume()
 
 
-@given(step=st.integers(0, 200), steps=st.integers(1, 200), warm_up=st.integers(0, 50))
-def test_rate_stays_in_bounds(step, steps, warm_up):
-    assert 0 < replace(SETTINGS, steps=steps, warm_up=warm_up).rate(step) <= 1
+@given(step=st.integers(0, 200), steps=st.integers(0, 200), warm_up=st.integers(0, 50), seconds=st.floats(0, 300))
+def test_rate_stays_in_bounds(step, steps, warm_up, seconds):
+    for settings in (replace(SETTINGS, steps=steps, warm_up=warm_up), replace(SETTINGS, minutes=3, warm_up=warm_up)):
+        share = settings.share(step, seconds)
+        assert 0 <= share <= 1 and 0 < settings.rate(step, share) <= 1
+
+
+def test_training_of_some_minutes_pauses_resumes_and_ends(tmp_path, monkeypatch):
+    class Clock:
+        """A tenth of a second passes between looks."""
+
+        def __init__(self, before):
+            self.now = before
+
+        def seconds(self):
+            self.now += 0.1
+            return self.now
+
+    monkeypatch.setattr(loop_module, "_Clock", Clock)
+    settings = replace(SETTINGS, minutes=0.1)
+    first = Loop(Line(), settings, tmp_path, CPU)
+    done = []
+    first.run(lambda *now: done.append(now), pause=0.03)
+    assert first.seconds == pytest.approx(2, abs=0.25) and first.share == first.seconds / 6
+    assert done[-1] == (first.seconds, pytest.approx(6))
+    second = Loop(Line(), settings, tmp_path, CPU)
+    second.resume()
+    assert second.step == first.step and second.share == first.share
+    figures = second.run()
+    assert second.share == 1 and second.seconds == pytest.approx(6, abs=0.25)
+    assert figures["slope"] == pytest.approx(3, abs=0.3)
+
+
+def test_checkpoints_without_new_settings_have_their_defaults(tmp_path):
+    loop = Loop(Line(), SETTINGS, tmp_path, CPU)
+    loop.run(until=2)
+    state = torch.load(loop.checkpoint, weights_only=True)
+    for name in ("minutes", "bfloat16"):
+        del state["settings"][name]
+    torch.save(state, loop.checkpoint)
+    again = Loop(Line(), SETTINGS, tmp_path, CPU)
+    again.resume()
+    assert again.step == 2
+
+
+def test_the_log_tells_the_speed(tmp_path):
+    Loop(Line(), SETTINGS, tmp_path, CPU).run()
+    first = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
+    assert first["steps_per_second"] > 0 and 0 <= first["waiting"] <= 1
+
+
+# Trials
+
+
+def test_trials_measure_steps_and_change_nothing(tmp_path):
+    class Slow(Line):
+        def losses(self, batch, draws, step, share):
+            losses = super().losses(batch, draws, step, share)
+            return Losses(losses.players, losses.figures | {"network.loss": losses.players["line"].detach()})
+
+    said = []
+    found = trial.tried(lambda scale: Loop(Slow(), SETTINGS, tmp_path, CPU), 3, 0.05, said.append)
+    assert [each.scale for each in found] == list(trial.SCALES)[: len(found)] and len(said) == len(found)
+    assert all(each.steps_per_second > 0 and 0 <= each.waiting <= 1 and each.busy is None for each in found)
+    assert not list(tmp_path.iterdir())
+
+
+def _trial(scale, speed):
+    return trial.Trial(scale, speed, 0.0, None, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("speeds", "scale"), [((10,), 1), ((10, 9), 2), ((10, 9, 4.6), 2), ((10, 9, 8), 4), ((10, 5), 1)]
+)
+def test_batches_grow_as_long_as_that_pays(speeds, scale):
+    assert trial.best([_trial(1 << number, speed) for number, speed in enumerate(speeds)]) == scale
+
+
+def test_the_scale_is_noted(tmp_path):
+    def none(scale):
+        raise AssertionError
+
+    assert trial.chosen_scale(none, SETTINGS, tmp_path / "a", CPU) == 1
+    assert trial.chosen_scale(none, SETTINGS, tmp_path / "b", CPU, 4) == 4
+    assert trial.chosen_scale(none, SETTINGS, tmp_path / "b", CPU) == 4
+
+
+# Processes
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_stores_make_each_item_once_while_they_keep_it(processes):
+    with processes_of(processes) as pool:
+        store = Store(_square, 3, pool)
+        store.ahead([2, 3])
+        assert [store.get(number) for number in (3, 2, 5, 9)] == [9, 4, 25, 81]
+        assert store.get(3) == 9  # made again
+
+
+def _square(number):
+    return number * number
+
+
+def processes_of(count):
+    return workers(count) if count else nullcontext()
 
 
 def test_draws_depend_on_seed_and_step():

@@ -26,6 +26,7 @@ from evc.models.events.proposer import GUESSED, Proposer, ProposerConfig, downmi
 from evc.models.events.scores import Score
 from evc.models.events.targets import Targets
 from evc.models.events.voices import generator_voices, vectors_of
+from evc.models.training.ahead import workers
 from evc.models.training.loop import Draws
 
 TINY = ProposerConfig(channels=8, gathered=2, glance=4, hidden=16)
@@ -232,13 +233,25 @@ def test_gradients_pass_through_residuals_only_if_asked_to(generator, proposer, 
     assert gradient is None and (depends is None) == detach
 
 
+def test_processes_make_the_same_batches(generator, music):
+    folder, config, device = training.scan(music), _tiny(4), torch.device("cpu")
+    with workers(1) as pool:
+        tasks = [training.EventTask(folder, folder, config, device, generator, each) for each in (None, pool)]
+        for step in range(2):
+            here, there = (task.batch(Draws.of(0, step), step) for task in tasks)
+            assert torch.equal(here.planted, there.planted) and torch.equal(here.targets.switch, there.targets.switch)
+            assert (here.recorded is None) == (there.recorded is None)
+            if here.recorded is not None:
+                assert torch.equal(here.recorded, there.recorded)
+
+
 def test_losses_survive_half_precision(generator, music):
     """As on a GPU: what needs more than bfloat16 asks for it."""
     folder = training.scan(music)
     task = training.EventTask(folder, folder, replace(_tiny(4), discriminator_from=0), torch.device("cpu"), generator)
-    exact, _ = task.losses(task.batch(Draws.of(0, 0), 0), Draws.of(0, 0), 0)
+    exact, _ = task.losses(task.batch(Draws.of(0, 0), 0), Draws.of(0, 0), 0, 1.0)
     with torch.autocast("cpu", torch.bfloat16):
-        rough, _ = task.losses(task.batch(Draws.of(0, 0), 0), Draws.of(0, 0), 0)
+        rough, _ = task.losses(task.batch(Draws.of(0, 0), 0), Draws.of(0, 0), 0, 1.0)
     for name in ("network", "discriminator"):
         assert float(rough[name].detach()) == pytest.approx(float(exact[name].detach()), rel=0.05)
 
@@ -260,7 +273,7 @@ def _tiny(steps):
     loop = replace(config.loop, steps=steps, report_steps=1, warm_up=1)
     return replace(
         config, loop=loop, proposer=TINY, seconds=0.5, planted=2, fresh=1, recorded=1, recorded_every=2, events=2,
-        candidates=2, discriminator_from=2, discriminator_channels=2, validation_batches=1,
+        candidates=2, discriminator_from=0.6, discriminator_channels=2, validation_batches=1,
     )  # fmt: skip
 
 
@@ -270,7 +283,7 @@ def test_training_writes_what_encoder_and_decoder_need_and_resumes(music, tmp_pa
         training.train(music, tmp_path / "whole", _tiny(3), device="cpu")
     original = training.Loop.run
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.Loop, "run", lambda loop, progress: original(loop, progress, until=1))
+        patch.setattr(training.Loop, "run", lambda loop, progress, pause: original(loop, progress, until=1))
         training.train(music, tmp_path / "parts", _tiny(3), device="cpu")
     training.train(music, tmp_path / "parts", _tiny(3), resume=True, device="cpu")
     for name in (training.GENERATOR_FILE, training.PROPOSER_FILE):

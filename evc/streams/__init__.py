@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from evc import constants as c
 from evc.coder import SymbolDecoder, SymbolEncoder
 from evc.errors import UnsupportedError
+from evc.header import NetworkReference
 from evc.segment import StreamData
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ class StreamContext:
 
     `frames` is the length of the segment (for a dictionary: of the file), `patterns` the number of entries
     that occurrences may name (for a dictionary: of the entries in its chunk). In files with patterns, `levels` are
-    those of the segment, which its spectrum needs and completes.
+    those of the segment, which its spectrum needs and completes. `networks` are those that the header names: the last
+    of them has the probabilities of latents.
     """
 
     samplerate: int
@@ -30,6 +32,7 @@ class StreamContext:
     phase_bits: int = c.DEFAULT_PHASE_BITS
     patterns: int = 0
     levels: SegmentLevels | None = field(default=None, compare=False)
+    networks: tuple[NetworkReference, ...] = ()
 
     def with_levels(self, levels: SegmentLevels) -> StreamContext:
         return replace(self, levels=levels)

@@ -1,8 +1,4 @@
-"""The frozen probability model of the spectrum stream: integer networks and frequency tables (spec section 9).
-
-Each network is a small multilayer perceptron whose weights, biases and activations are integers. They are evaluated
-as float32 matrices, which is exact in any order of summation because every partial sum stays below 2**24.
-"""
+"""The frozen probability model of the spectrum stream: integer networks and frequency tables (spec section 9)."""
 
 from __future__ import annotations
 
@@ -12,82 +8,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.coder import FrequencyTable, Integers
-from evc.constants import (
-    ACTIVATION_LIMIT,
-    BLOCK_DEPTHS,
-    ENERGY_SCALES,
-    FEATURE_LIMIT,
-    MAGNITUDE_SCALES,
-    MAGNITUDE_SHAPES,
-)
+from evc.constants import BLOCK_DEPTHS, ENERGY_SCALES, MAGNITUDE_SCALES, MAGNITUDE_SHAPES
+from evc.streams.integer_network import Features, IntegerNetwork, Layer
 from evc.streams.spectrum_contexts import STATIC_FEATURES, static_features
 from evc.streams.spectrum_tables import tables
 
 _LAST_ROWS = np.array([MAGNITUDE_SCALES - 1, MAGNITUDE_SHAPES - 1])
 
-# Rows multiplied at once. Above some size BLAS libraries start threads of their own, which get in the way of those
-# that segments are coded in, and make such small products many times slower.
-_ROWS = 192
 
-Features = NDArray[np.float32]
+class BlockNetwork(IntegerNetwork):
+    """A network with two hidden layers. Its first inputs are the static features, the same for a whole block."""
 
-
-class IntegerNetwork:
-    """Two hidden layers; weights [outputs, inputs] and biases [outputs] are integers stored as float32.
-
-    A hidden layer is clip(floor((W x + b) / 2**shift), 0, 255), the last floor((W x + b) / 2**shift). The first inputs
-    are the static features, the same for a whole block.
-    """
-
-    def __init__(self, layers: list[tuple[Integers, Integers, int]]) -> None:
-        self.layers: list[tuple[Features, Features]] = []
-        reach = float(FEATURE_LIMIT)
-        for weights, biases, shift in layers:
-            if (np.abs(weights).sum(axis=1) * reach + np.abs(biases)).max() >= 2**24:
-                raise ValueError("a layer of an integer network can exceed the exact range of float32")
-            scale = 2.0**-shift
-            # Scaling by a power of two is exact, so it is folded into the weights.
-            self.layers.append(((weights.T * scale).astype(np.float32), (biases * scale).astype(np.float32)))
-            reach = float(ACTIVATION_LIMIT)
-        first_weights, first_biases = self.layers[0]
-        self.first = np.ascontiguousarray(first_weights[STATIC_FEATURES:])
-        self.biases = {
-            (depth, before): first_biases + static_features(depth, before) @ first_weights[:STATIC_FEATURES]
+    def __init__(self, layers: list[Layer]) -> None:
+        super().__init__(layers)
+        weights, biases = self.layers[0]
+        self.layers[0] = np.ascontiguousarray(weights[STATIC_FEATURES:]), biases
+        self._biases = {
+            (depth, before): biases + static_features(depth, before) @ weights[:STATIC_FEATURES]
             for depth in range(BLOCK_DEPTHS)
             for before in range(BLOCK_DEPTHS)
         }
 
-    def __call__(self, features: Features, static: tuple[int, int]) -> NDArray[np.float32]:
+    def of_block(self, features: Features, static: tuple[int, int]) -> Features:
         """Integer features float32 [n, inputs] of a block, with (depth, depth before), to float32 [n, outputs]."""
-        values = _product(features, self.first)
-        values += self.biases[static]
-        for weights, biases in self.layers[1:]:
-            np.floor(values, out=values)
-            np.maximum(values, 0, out=values)
-            np.minimum(values, ACTIVATION_LIMIT, out=values)
-            values = _product(values, weights)
-            values += biases
-        return np.floor(values, out=values)
-
-
-def _product(values: Features, weights: Features) -> Features:
-    """values [n, inputs] @ weights [inputs, outputs], a few rows at a time."""
-    inputs, outputs = weights.shape
-    whole = len(values) - len(values) % _ROWS
-    if not whole:
-        return values @ weights
-    out = np.empty((len(values), outputs), np.float32)
-    np.matmul(values[:whole].reshape(-1, _ROWS, inputs), weights, out=out[:whole].reshape(-1, _ROWS, outputs))
-    np.matmul(values[whole:], weights, out=out[whole:])
-    return out
+        return self(features, self._biases[static])
 
 
 class SpectrumModel:
     """Networks and tables by use. energy[channel][pass], coefficient[channel][pass]."""
 
     def __init__(self, arrays: dict[str, Integers]) -> None:
-        def network(name: str) -> IntegerNetwork:
-            return IntegerNetwork(
+        def network(name: str) -> BlockNetwork:
+            return BlockNetwork(
                 [
                     (
                         arrays[f"{name}.w{i}"].astype(np.int64),
@@ -116,7 +68,7 @@ class SpectrumModel:
         self, key: tuple[int, int], features: Features, reference: NDArray[np.int64], static: tuple[int, int]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(predicted energy index int64 [n], table rows int64 [n])."""
-        out = self.energy[key](features, static).astype(np.int64)
+        out = self.energy[key].of_block(features, static).astype(np.int64)
         predicted = reference + out[:, 0]
         scale = np.minimum(np.maximum(out[:, 1], 0), ENERGY_SCALES - 1)
         return predicted >> 2, 4 * scale + (predicted & 3)
@@ -125,7 +77,7 @@ class SpectrumModel:
         self, key: tuple[int, int], features: Features, static: tuple[int, int]
     ) -> NDArray[np.int64]:
         """Table rows int64 [n]."""
-        out = self.coefficient[key](features, static).astype(np.int64)
+        out = self.coefficient[key].of_block(features, static).astype(np.int64)
         np.maximum(out, 0, out=out)
         np.minimum(out, _LAST_ROWS, out=out)
         return out[:, 0] + MAGNITUDE_SCALES * out[:, 1]

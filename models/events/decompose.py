@@ -2,11 +2,15 @@
 
 Long signals pass through a window of eight seconds. Events are taken where they begin in its first half; what they
 leave and their tails are written back, and the window moves on by that half. The last one is searched to its end.
+
+Long files are searched in pieces, each in a process of its own where there are several cores: a piece begins with the
+window before it, whose events are those of the piece before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -21,16 +25,18 @@ from evc.models.events.fitting import BASE_BITS, PAN_STEPS, EventFitter, FittedE
 from evc.models.events.moments import FIRST, QUICK, Moments
 from evc.models.events.onsets import onset_times
 from evc.models.events.picking import Picker
-from evc.models.events.reading import AnalysisReader
+from evc.models.events.reading import AnalysisReader, AudioPart
 from evc.models.events.refine import refined
 from evc.models.events.shapes import ShapeFitter
 from evc.models.events.weighting import Weighting
+from evc.models.processes import Processes, cores
 from evc.models.progress import Progress
 from evc.networks import EVENTS_NETWORK, find, installed_network
 from evc.source import AudioSource
 
 Floats = NDArray[np.float64]
 
+PIECE_WINDOWS = 8  # that a process searches at a time
 HALF = 4.0  # s: events are taken from the first half of a window of twice this length
 BEFORE = 2.0  # s before a window that the proposer hears
 ROUND = 48  # peaks fitted against the same residual
@@ -53,6 +59,11 @@ def time_grid(samplerate: int) -> int:
     return 1 << max(0, int(np.log2(GRID_SECONDS * samplerate)))
 
 
+def _hop(rate: float) -> int:
+    """Frames by which the window moves on: a multiple of the grid of starts, whatever the decimation."""
+    return int(HALF * rate) // COARSEST_GRID * COARSEST_GRID
+
+
 class WindowDecomposer:
     """Takes events from residuals [channels, frames] at `rate` Hz, in place.
 
@@ -69,20 +80,17 @@ class WindowDecomposer:
         """Events of a signal that comes in blocks [channels, frames]: for each window its first frame and the events,
         whose starts are relative to it. Whatever follows a window's end changes nothing in it."""
         before = np.zeros((0, 0))
-        for first, last, residual, original in windows(blocks, self._hop()):
-            end = residual.shape[1] / self._rate if last else self._hop() / self._rate
+        hop = _hop(self._rate)
+        for first, last, residual, original in windows(blocks, hop):
+            end = residual.shape[1] / self._rate if last else hop / self._rate
             heard = original if first == 0 else np.concatenate([before, original], axis=1)
-            before = original[:, max(0, self._hop() - int(BEFORE * self._rate)) : self._hop()]
+            before = original[:, max(0, hop - int(BEFORE * self._rate)) : hop]
             if least > 0:
                 times = self._onsets(heard) - (heard.shape[1] - original.shape[1]) / self._rate
                 yield first, self.take(residual, Weighting(original, self._rate), Moments(times), end, least)
 
     def _onsets(self, heard: Floats) -> Floats:
         return onset_times(heard, self._rate, device=self._device)
-
-    def _hop(self) -> int:
-        """Frames by which the window moves on: a multiple of the grid of starts, whatever the decimation."""
-        return int(HALF * self._rate) // COARSEST_GRID * COARSEST_GRID
 
     def take(
         self, residual: Floats, weighting: Weighting, moments: Moments, end: float, least: float
@@ -119,26 +127,72 @@ def decompose(
     density: float = DENSITY,
 ) -> tuple[CodedEvents, Floats]:
     """The events of a source of one or two channels that are worth trying, and the gain of each: float64 [events],
-    weighted energy taken away per bit. Deterministic on one device; holds one window of samples.
+    weighted energy taken away per bit. Deterministic on one device; holds some minutes of
+    samples.
 
     density: about how many events per second are wanted, in music of the usual kind.
     """
+    reader = AnalysisReader(source)
+    least = LEAST * (density / 20) ** LEAST_SLOPE * reader.loudness()
+    search = _Search(header.samplerate, least, max(0, effort - FULL_SEARCH), torch_device(device))
+    pieces = list(_pieces(reader.frames, _hop(reader.rate)))
+    jobs = ((search, piece, reader.part(piece.begin, piece.end)) for piece in pieces)
+    found: list[_Found] = []
+    with one_thread(), Processes(min(cores(), len(pieces)) if search.device == "cpu" else 1) as processes:
+        for piece, events in zip(pieces, processes.map(_search_piece, jobs), strict=True):
+            found += events
+            if progress is not None:
+                done = round(min(piece.end, reader.frames) / reader.frames * header.known_frames)
+                progress(done, header.known_frames)
+    return _coded(found, header.phase_bits)
+
+
+class _Piece(NamedTuple):
+    """A stretch of a file in frames of the analysis: events count from `start` on; `windows`: how many are searched,
+    None for all up to the file's end."""
+
+    begin: int
+    start: int
+    end: int
+    windows: int | None
+
+
+def _pieces(frames: int, hop: int) -> Iterator[_Piece]:
+    length = PIECE_WINDOWS * hop
+    for start in range(0, frames, length):
+        begin = max(0, start - hop)
+        if start + length + hop >= frames:  # what is left is part of the last window
+            yield _Piece(begin, start, frames, None)
+            return
+        yield _Piece(begin, start, start + length + hop + 1, (start + length - begin) // hop)
+
+
+class _Search(NamedTuple):
+    """What is looked for in all pieces: samplerate of the source in Hz, weighted energy per bit that events take away
+    at least, passes of second thoughts, and where."""
+
+    samplerate: int
+    least: float
+    refinements: int
+    device: str
+
+
+def _search_piece(search: _Search, piece: _Piece, part: AudioPart) -> list[_Found]:
+    """The events of a piece; `part` is what it needs of the source."""
     from evc.models.events.generator import Generator
 
     atoms = Atoms.of(Generator.load(find(installed_network(EVENTS_NETWORK))))
-    reader = AnalysisReader(source)
-    least = LEAST * (density / 20) ** LEAST_SLOPE * reader.loudness()
-    grid = time_grid(header.samplerate) / header.samplerate
-    passes = max(0, effort - FULL_SEARCH)
-    decomposer = WindowDecomposer(atoms, reader.rate, grid, passes, torch_device(device))
+    reader = AnalysisReader(part)
+    grid = time_grid(search.samplerate) / search.samplerate
+    decomposer = WindowDecomposer(atoms, reader.rate, grid, search.refinements, search.device)
     found: list[_Found] = []
     with one_thread():
-        for first, events in decomposer.stream(reader.blocks(), least):
-            begin = round(first * header.samplerate / reader.rate)
-            found += [_Found.of(event, begin + round(event.start * header.samplerate)) for event in events]
-            if progress is not None:
-                progress(min(header.known_frames, begin + round(HALF * header.samplerate)), header.known_frames)
-    return _coded(found, header.phase_bits)
+        windows = decomposer.stream(reader.blocks(piece.begin, piece.end), search.least)
+        for first, events in islice(windows, piece.windows):
+            if piece.begin + first >= piece.start:
+                begin = round((piece.begin + first) * search.samplerate / reader.rate)
+                found += [_Found.of(event, begin + round(event.start * search.samplerate)) for event in events]
+    return found
 
 
 class _Found(NamedTuple):

@@ -184,7 +184,9 @@ def _drawn(switch: Tensor, count: int, random: torch.Generator | None) -> tuple[
     most = nn.functional.max_pool2d(switch.detach()[:, None], (3, 3), 1, (1, 1))[:, 0]
     logits = torch.where(switch.detach() >= most, switch.detach(), -torch.inf)
     if random is not None:
-        uniform = torch.rand(logits.shape, generator=random).clamp(1e-6, 1 - 1e-6).to(logits.device)
+        uniform = (
+            torch.rand(logits.shape, generator=random, device=random.device).clamp(1e-6, 1 - 1e-6).to(logits.device)
+        )
         logits = logits - torch.log(-torch.log(uniform))
     flat = logits.flatten(1).topk(count, dim=1).indices
     return flat // switch.shape[2], flat % switch.shape[2]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from evc.header import Tags
 from evc.source import AudioSource
 
 Floats = NDArray[np.float64]
@@ -18,6 +19,21 @@ KAISER_BETA = 8.0
 BLOCK = 1 << 16  # frames of the analysis rate
 
 
+class AudioPart:
+    """A part of a source that stands in for it: `samples` [channels, n] from frame `first` on."""
+
+    subtype = "FLOAT"
+
+    def __init__(self, samples: NDArray[np.float32], first: int, frames: int, samplerate: int) -> None:
+        self._samples, self._first = samples, first
+        self.channels, self.frames, self.samplerate = len(samples), frames, samplerate
+        self.tags: Tags = {}
+
+    def read(self, start: int, count: int) -> NDArray[np.float32]:
+        """Frames [start, start + count) of the source, which the part must have."""
+        return self._samples[:, start - self._first : start - self._first + count]
+
+
 class AnalysisReader:
     """Reads a source at `rate` Hz, the highest whole fraction of its own that is below twice LEAST_RATE."""
 
@@ -25,6 +41,7 @@ class AnalysisReader:
         self._source = source
         self._factor = max(1, source.samplerate // LEAST_RATE)
         self.rate = source.samplerate / self._factor
+        self.frames = -(-source.frames // self._factor)  # at that rate
         reach = TAPS_PER_PHASE * self._factor
         taps = np.sinc(2 * CUTOFF / self._factor * np.arange(-reach, reach + 1))
         taps *= np.kaiser(len(taps), KAISER_BETA)
@@ -38,15 +55,23 @@ class AnalysisReader:
             power += float(np.square(block, dtype=np.float64).sum())
         return float(np.sqrt(power / max(1, self._source.frames * self._source.channels)))
 
-    def blocks(self) -> Iterator[Floats]:
-        """All of it in order, float64 [channels, frames], without delay: frame n is frame n * factor of the source."""
+    def blocks(self, begin: int = 0, end: int | None = None) -> Iterator[Floats]:
+        """Frames [begin, end) at `rate` in order, float64 [channels, frames], without delay: frame n is frame
+        n * factor of the source."""
         step = BLOCK * self._factor
-        for start in range(0, self._source.frames, step):
-            count = min(step, self._source.frames - start)
+        last = self._source.frames if end is None else min(end * self._factor, self._source.frames)
+        for start in range(begin * self._factor, last, step):
+            count = min(step, last - start)
             if self._factor == 1:
                 yield self._source.read(start, count).astype(np.float64)
             else:
                 yield self._decimated(start, count)
+
+    def part(self, begin: int, end: int) -> AudioPart:
+        """What is read of the source for frames [begin, end) at `rate`."""
+        first = max(0, begin * self._factor - self._reach)
+        last = min(self._source.frames, end * self._factor + self._reach)
+        return AudioPart(self._source.read(first, last - first), first, self._source.frames, self._source.samplerate)
 
     def _decimated(self, start: int, count: int) -> Floats:
         """Overlap-free convolution in the frequency domain, then every factor-th frame."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evc.errors import InputError
 from evc.models.device import one_thread, torch_device
 from evc.models.events.features import HOP, SAMPLERATE
 from evc.models.events.generator import Generator
+from evc.models.events.material import Material
 from evc.models.events.network import Decomposition, EventNetwork
-from evc.models.events.planted import Mix, Planter, without_onsets
+from evc.models.events.planted import Mix, Planter
 from evc.models.events.proposer import Description, Proposer, ProposerConfig, Seen
 from evc.models.events.scores import Score
 from evc.models.events.targets import Targets
 from evc.models.events.voices import generator_voices
-from evc.models.training.augmentation import Augmentation
-from evc.models.training.dataset import AudioFolder, Report, scan
+from evc.models.training.ahead import Store, cores, workers
+from evc.models.training.dataset import Audio, AudioFolder, Report, scan
 from evc.models.training.discriminator import (
     SpectrogramDiscriminator,
     discriminator_loss,
@@ -38,14 +39,15 @@ from evc.models.training.discriminator import (
     half_masked,
 )
 from evc.models.training.log import TrainingLog, spectrogram_picture
-from evc.models.training.loop import Draws, Loop, LoopSettings, Progress
+from evc.models.training.loop import Draws, Loop, LoopSettings, Losses, Stages, check_resumption
 from evc.models.training.losses import SpectralLoss, amplitude_sparsity
+from evc.models.training.trial import chosen_scale
 
 GENERATOR_FILE, PROPOSER_FILE = "evc-events-1.safetensors", "evc-events-1-encoder.safetensors"
 _VALIDATION_SEED = 1_000_003
 _VALIDATION_SHARE = 0.12
-_MIXES = 1  # tells the random numbers of mixes from those of steps
 _KEPT = 300  # mixes that may come again
+_AHEAD = 12  # steps whose data are begun, where other processes make them
 
 
 @dataclass(frozen=True)
@@ -81,17 +83,17 @@ class EventConfig:
     background_chance: float = 0.5
     generator_scale: float = 0.03  # of the learning rate
     discriminator_channels: int = 8
-    discriminator_from: int = 400  # step
+    discriminator_from: float = 0.11  # share of the training
     validation_batches: int = 4
 
 
 CONFIGS = {
     "small": EventConfig(LoopSettings(steps=3600, learning_rate=2e-3)),
     "base": EventConfig(
-        LoopSettings(steps=60_000, learning_rate=1e-3, warm_up=1000),
+        LoopSettings(steps=60_000, warm_up=1000, checkpoint_minutes=2, validation_minutes=4),
         ProposerConfig(channels=144, gathered=24, glance=48, hidden=1024),
         seconds=4.0, planted=24, fresh=6, recorded=8, recorded_every=2, events=8, candidates=4,
-        discriminator_channels=16, discriminator_from=2000, validation_batches=8,
+        discriminator_channels=16, validation_batches=8,
     ),
 }  # fmt: skip
 
@@ -106,13 +108,13 @@ class EventBatch:
 
 
 class EventTask:
-    """The event network, as the loop trains it."""
+    """The event network, as the loop trains it; its data are made in the processes of a `pool`, or in this one."""
 
     def __init__(
         self, training: AudioFolder, validation: AudioFolder, config: EventConfig, device: torch.device,
-        generator: Generator | None = None,
+        generator: Generator | None = None, pool: Executor | None = None,
     ) -> None:  # fmt: skip
-        self.training, self.validation, self.config, self.device = training, validation, config, device
+        self.config, self.device = config, device
         torch.manual_seed(config.loop.seed)
         generator = generator or Generator()
         self.network = EventNetwork(generator, Proposer(config.proposer)).to(device)
@@ -121,9 +123,12 @@ class EventTask:
         # Planted notes keep the sound that learning starts from: what a step sees does not hang on the steps before.
         voices = partial(generator_voices, generator=copy.deepcopy(generator).cpu())
         self.planter = Planter(config.seconds, voices)
-        self._stored = lru_cache(maxsize=2 * _KEPT)(self._numbered)
+        material, self.validation = (
+            Material(part, self.planter, config.loop.seed, config.background_chance) for part in (training, validation)
+        )
+        self._mixes = Store(material.numbered_mix, 2 * _KEPT, pool)
+        self._excerpts = Store(material.numbered_excerpt, 2 * _AHEAD * config.recorded, pool)
         self.spectral = SpectralLoss(SAMPLERATE)
-        self.augmentation = Augmentation()
         self._floors = {
             name: book.detach().square().sum(dim=1, keepdim=True).clamp_max(1.0)
             for name, book in self.network.generator.codebook.items()
@@ -154,50 +159,40 @@ class EventTask:
         new = range(last - config.fresh, last)
         oldest = max(0, last - config.fresh - _KEPT)
         old = draws.numpy.integers(oldest, max(1, last - config.fresh), config.planted - config.fresh)
-        mixes = [self._stored(number) for number in (*new, *old.tolist())]
-        return self._batch(draws, mixes, self.training, step % config.recorded_every == 0)
+        recorded = self._recorded(step)
+        self._mixes.ahead(range(last - config.fresh, last + _AHEAD * config.fresh))
+        self._excerpts.ahead(number for later in range(step, step + _AHEAD) for number in self._recorded(later))
+        mixes = [self._mixes.get(number) for number in (*new, *old.tolist())]
+        return self._batch(mixes, [self._excerpts.get(number) for number in recorded])
 
-    def _batch(self, draws: Draws, mixes: list[Mix], folder: AudioFolder, recorded: bool) -> EventBatch:
-        random, config = draws.numpy, self.config
+    def _recorded(self, step: int) -> range:
+        """The numbers of the excerpts that a step sees."""
+        count = self.config.recorded if step % self.config.recorded_every == 0 else 0
+        return range(step * self.config.recorded, step * self.config.recorded + count)
+
+    def _batch(self, mixes: list[Mix], excerpts: list[Audio]) -> EventBatch:
         audio = torch.from_numpy(np.stack([mix.audio for mix in mixes])).to(self.device)
         targets = Targets.of(mixes, self.planter.frames // HOP + 1).to(self.device)
-        excerpts = None
-        if recorded:
-            drawn = [
-                self.augmentation.excerpt(folder, random, SAMPLERATE, self.planter.frames)[0]
-                for _ in range(config.recorded)
-            ]
-            excerpts = torch.from_numpy(np.stack(drawn)).to(self.device)
-        return EventBatch(audio, targets, excerpts)
+        recorded = torch.from_numpy(np.stack(excerpts)).to(self.device) if excerpts else None
+        return EventBatch(audio, targets, recorded)
 
-    def _numbered(self, number: int) -> Mix:
-        return self._mix(np.random.default_rng((self.config.loop.seed, _MIXES, number)), self.training)
-
-    def _mix(self, random: np.random.Generator, folder: AudioFolder) -> Mix:
-        background = None
-        if random.random() < self.config.background_chance:
-            background = folder.excerpt(random, SAMPLERATE, self.planter.frames)[0]
-            if random.random() < 0.7:
-                background = without_onsets(background, random)
-        return self.planter.mix(random, background)
-
-    def losses(self, batch: EventBatch, draws: Draws, step: int) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def losses(self, batch: EventBatch, draws: Draws, step: int, share: float) -> Losses:
         seen = self.network.proposer(batch.planted)
         said = self.network.proposer.describe(seen, *batch.targets.places)
         terms = planted_losses(seen, said, batch.targets)
         losses: dict[str, Tensor] = {}
         if batch.recorded is not None:
             found = self.network.decompose(
-                batch.recorded, self.config.events, self.config.candidates, self.config.detach, draws.torch
+                batch.recorded, self.config.events, self.config.candidates, self.config.detach, draws.on(self.device)
             )
             more = self._recorded_losses(found, batch.recorded)
-            if step >= self.config.discriminator_from:
+            if share >= self.config.discriminator_from:
                 fake = half_masked(found.parts, draws.torch)
                 more["adversarial"] = generator_loss(self.discriminator, batch.recorded, fake)
                 losses["discriminator"] = discriminator_loss(self.discriminator, batch.recorded, fake)
             terms |= more
         total = torch.stack([getattr(self.config.weights, name) * term for name, term in terms.items()]).sum()
-        return {"network": total, **losses}, {name: float(term.detach()) for name, term in terms.items()}
+        return Losses({"network": total, **losses}, {name: term.detach() for name, term in terms.items()})
 
     def _recorded_losses(self, found: Decomposition, audio: Tensor) -> dict[str, Tensor]:
         scale = audio.square().mean(dim=-1).sqrt()
@@ -210,8 +205,8 @@ class EventTask:
 
     def _validation_batch(self, number: int) -> EventBatch:
         draws = Draws.of(_VALIDATION_SEED, number)
-        mixes = [self._mix(draws.numpy, self.validation) for _ in range(self.config.planted)]
-        return self._batch(draws, mixes, self.validation, recorded=True)
+        mixes = [self.validation.mix(draws.numpy) for _ in range(self.config.planted)]
+        return self._batch(mixes, [self.validation.excerpt(draws.numpy) for _ in range(self.config.recorded)])
 
     def validate(self) -> dict[str, float]:
         score, left, wanted = Score(), [], []
@@ -264,21 +259,32 @@ def planted_losses(seen: Seen, said: Description, targets: Targets) -> dict[str,
 def train(
     folder: Path, out: Path, config: EventConfig, resume: bool = False, exclude: Path | None = None,
     skip: tuple[str, ...] = (), device: str = "auto", start: Path | None = None,
-    progress: Progress | None = None, report: Report | None = None,
+    stages: Stages = lambda name: nullcontext(), report: Report | None = None, pause: float | None = None,
+    scale: int | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Train on the sound files below `folder`, and write the weights and the log to `out`; returns figures of the
-    validation. `exclude`: works that occur below it are left out; `start`: weights of a generator to go on from.
-    Raises InputError if there is too little to train on, nothing to resume, or no such device."""
+    validation. `exclude`: works that occur below it are left out; `start`: weights of a generator to go on from;
+    `stages` shows the progress of each stage of the work, by its name; `pause`: after so many minutes; `scale`: batches
+    so many times as large, None: as a trial on a GPU tells. Raises InputError if there is too little to train on,
+    nothing to resume, or no such device."""
     chosen = torch.device(torch_device(device))
-    training, validation = scan(folder, exclude, report, skip).split(_VALIDATION_SHARE, config.loop.seed)
-    task = EventTask(training, validation, config, chosen, None if start is None else Generator.load(start))
-    loop = Loop(task, config.loop, out, chosen)
-    if resume:
-        loop.resume()
-    elif loop.checkpoint.exists():
-        raise InputError(f"{loop.checkpoint}: exists already; resume, or train into another folder")
-    with one_thread() if chosen.type == "cpu" else nullcontext():
-        figures = loop.run(progress)
-    task.network.generator.save(out / GENERATOR_FILE)
-    task.network.proposer.save(out / PROPOSER_FILE)
+    check_resumption(out, resume)
+    parts = scan(folder, exclude, report, skip).split(_VALIDATION_SHARE, config.loop.seed)
+    pool = workers(max(1, cores() - 1)) if chosen.type == "cuda" else None
+
+    def task(scale: int) -> EventTask:
+        larger = replace(config, planted=scale * config.planted, recorded=scale * config.recorded)
+        return EventTask(*parts, larger, chosen, None if start is None else Generator.load(start), pool)
+
+    with pool or nullcontext():
+        with stages("trying batches"):
+            scale = chosen_scale(task, config.loop, out, chosen, scale, report=report)
+        trained = task(scale)
+        loop = Loop(trained, config.loop, out, chosen)
+        if resume:
+            loop.resume()
+        with stages("training") as progress, one_thread() if chosen.type == "cpu" else nullcontext():
+            figures = loop.run(progress, pause=pause)
+    trained.network.generator.save(out / GENERATOR_FILE)
+    trained.network.proposer.save(out / PROPOSER_FILE)
     return figures

@@ -23,8 +23,15 @@ from torch.nn import functional
 
 from evc import constants as c
 from evc.models.residual.training_data import Recorder, collect
+from evc.models.training.integer_layers import (
+    FEATURE_SCALE,
+    HIDDEN_SCALE,
+    count_table,
+    integer_layers,
+    table_bits,
+)
 from evc.streams import spectrum_contexts as contexts
-from evc.streams.spectrum_model import IntegerNetwork, SpectrumModel
+from evc.streams.spectrum_model import BlockNetwork, SpectrumModel
 from evc.streams.spectrum_walk import HALF_ENERGY
 
 Array = NDArray[Any]
@@ -35,8 +42,6 @@ UNIT_HZ = 86.1328125  # of the smallest block at 44.1 kHz: steps take all sample
 UPWARD_DB, DOWNWARD_DB = 10.0, 25.0  # loss of spread energy per Bark, towards higher and lower bands
 WIDTH_EXPONENT = 0.22  # of a step, in the width of its band
 HIDDEN = (48, 24)
-FEATURE_SCALE = 1 / 32
-HIDDEN_SCALE = 64  # float activations 0 ... 4 become integers 0 ... 255
 BATCH = 8192
 LEARNING_RATE = 4e-3
 
@@ -81,7 +86,7 @@ class CoefficientModel(_Perceptron):
 
     def integer(self) -> Arrays:
         # Rows are chosen by rounding: half a row is added to the floor of the integer network.
-        return _integer_layers(
+        return integer_layers(
             list(self.layers), [8.0, 1.0], [c.MAGNITUDE_SCALES * 0.45 + 0.5, (c.MAGNITUDE_SHAPES - 1) / 2 + 0.5]
         )
 
@@ -107,28 +112,7 @@ class EnergyModel(_Perceptron):
         return -torch.log2(0.9 * narrow + 0.1 * wide + 1e-5).mean()
 
     def integer(self) -> Arrays:
-        return _integer_layers(list(self.layers), [16.0, 2.0], [0.5, c.ENERGY_SCALES / 2 + 0.5])
-
-
-def _integer_layers(layers: list[Any], scales: list[float], offsets: list[float]) -> Arrays:
-    """Round a float network to integers with as many fractional bits as float32 sums stay exact with."""
-    arrays: Arrays = {}
-    shifts: list[int] = []
-    reach, gain = float(c.FEATURE_LIMIT), FEATURE_SCALE
-    for number, layer in enumerate(layers):
-        weights, biases = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
-        last = number == len(layers) - 1
-        out = np.array(scales) if last else np.full(len(biases), float(HIDDEN_SCALE))
-        weights = weights * gain * out[:, None]
-        biases = biases * out + (np.array(offsets) if last else 0.5)
-        most = (np.abs(weights).sum(axis=1) * reach + np.abs(biases)).max()
-        shift = min(12, int(np.floor(np.log2((2**24 - 2**14) / most))))
-        arrays[f"w{number}"] = np.rint(weights * 2**shift).astype(np.int32)
-        arrays[f"b{number}"] = np.rint(biases * 2**shift).astype(np.int32)
-        shifts.append(shift)
-        reach, gain = float(c.ACTIVATION_LIMIT), 1 / HIDDEN_SCALE
-    arrays["shifts"] = np.array(shifts, np.int32)
-    return arrays
+        return integer_layers(list(self.layers), [16.0, 2.0], [0.5, c.ENERGY_SCALES / 2 + 0.5])
 
 
 def fit(model: CoefficientModel | EnergyModel, features: Array, targets: Array, steps: int) -> None:
@@ -144,18 +128,6 @@ def fit(model: CoefficientModel | EnergyModel, features: Array, targets: Array, 
         loss.backward()
         optimiser.step()
         schedule.step()
-
-
-def count_table(rows: Array, symbols: Array, shape: tuple[int, int], prior: Array) -> NDArray[np.uint16]:
-    """Frequencies uint16 [rows, symbols] by counting, with `prior` probabilities [rows, symbols] worth 40 symbols."""
-    counts = np.bincount(rows * shape[1] + symbols, minlength=shape[0] * shape[1]).reshape(shape) + 40 * prior + 1e-3
-    return np.maximum(np.rint(counts / counts.sum(axis=1, keepdims=True) * 65000), 1).astype(np.uint16)
-
-
-def table_bits(table: Array, rows: Array, symbols: Array) -> float:
-    """Mean bits of `symbols` [n] under the frequencies of their `rows` [n] in `table` [rows, symbols]."""
-    probability = table / table.sum(axis=1, keepdims=True)
-    return float(-np.log2(probability[rows, symbols]).mean())
 
 
 def train(recorder: Recorder, steps: int, report: Report) -> Arrays:
@@ -205,7 +177,7 @@ def train(recorder: Recorder, steps: int, report: Report) -> Arrays:
 
 def _evaluate(arrays: Arrays, features: Array) -> NDArray[np.float32]:
     """Outputs of the integer network for features that include the static ones."""
-    network = IntegerNetwork(
+    network = BlockNetwork(
         [(arrays[f"w{i}"], arrays[f"b{i}"], int(arrays["shifts"][i])) for i in range(len(HIDDEN) + 1)]
     )
     static = features[:, : contexts.STATIC_FEATURES].astype(np.int64)
@@ -214,7 +186,9 @@ def _evaluate(arrays: Arrays, features: Array) -> NDArray[np.float32]:
     for depth in range(c.BLOCK_DEPTHS):
         for earlier in range(c.BLOCK_DEPTHS):
             chosen = np.flatnonzero((static[:, depth] > 0) & (before == earlier))
-            out[chosen] = network(features[chosen, contexts.STATIC_FEATURES :].astype(np.float32), (depth, earlier))
+            out[chosen] = network.of_block(
+                features[chosen, contexts.STATIC_FEATURES :].astype(np.float32), (depth, earlier)
+            )
     return out
 
 

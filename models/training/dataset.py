@@ -46,6 +46,20 @@ class Entry:
         return self.frames / self.samplerate
 
 
+@dataclass(frozen=True)
+class Place:
+    """`frames` frames of a sound file from `start` on, of which `ratio` make one of an excerpt."""
+
+    path: Path
+    start: int
+    frames: int
+    ratio: float
+
+    def read(self, frames: int, channels: int) -> Audio:
+        """The excerpt as float32 [channels, frames]."""
+        return _fitted(resampled(_read(self.path, self.start, self.frames), self.ratio), frames, channels)
+
+
 class AudioFolder:
     """Sound files to draw excerpts from, long ones more often than short ones."""
 
@@ -85,15 +99,22 @@ class AudioFolder:
         Mono is the mean of the channels; mono files fill all channels. Silent stretches are drawn again a few times.
         Files too short are followed by zeros.
         """
+        return self.placed(random, samplerate, frames, channels, speed)[1]
+
+    def placed(
+        self, random: np.random.Generator, samplerate: int, frames: int, channels: int = 1, speed: float = 1.0
+    ) -> tuple[Place, Audio]:
+        """As `excerpt`, and where it is from."""
         for _ in range(_ATTEMPTS):
             entry = self.entries[int(random.choice(len(self.entries), p=self._shares))]
             ratio = entry.samplerate * speed / samplerate
             length = int(np.ceil(frames * ratio)) + 2 * RESAMPLING_MARGIN
             start = int(random.integers(0, max(1, entry.frames - length)))
-            audio = _fitted(resampled(_read(entry.path, start, length), ratio), frames, channels)
+            place = Place(entry.path, start, length, ratio)
+            audio = place.read(frames, channels)
             if np.abs(audio).max(initial=0) > _SILENCE:
                 break
-        return audio
+        return place, audio
 
 
 def scan(

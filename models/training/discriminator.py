@@ -1,4 +1,4 @@
-"""A small convolutional discriminator on spectrograms, with hinge losses."""
+"""Small convolutional discriminators on spectrograms, with hinge losses and feature matching."""
 
 from __future__ import annotations
 
@@ -39,15 +39,32 @@ class SpectrogramDiscriminator(nn.Module):
         return self.out(x).flatten(1), features
 
 
-def discriminator_loss(discriminator: SpectrogramDiscriminator, real: Tensor, fake: Tensor) -> Tensor:
+class MultiDiscriminator(nn.Module):
+    """Judges patches of spectrograms with several window sizes: scores [batch, patches] and features of all of them.
+
+    Each size has about as many patches, since what it has in frequency it lacks in time.
+    """
+
+    def __init__(self, channels: int = 16, layers: int = 4, sizes: tuple[int, ...] = (2048, 1024, 512)) -> None:
+        super().__init__()
+        self.judges = nn.ModuleList(SpectrogramDiscriminator(channels, layers, size) for size in sizes)
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Scores [batch, patches] and the features of each layer of each size."""
+        scores, features = zip(*(judge(audio) for judge in self.judges), strict=True)
+        return torch.cat(scores, dim=1), [feature for each in features for feature in each]
+
+
+Discriminator = SpectrogramDiscriminator | MultiDiscriminator
+
+
+def discriminator_loss(discriminator: Discriminator, real: Tensor, fake: Tensor) -> Tensor:
     """Hinge loss of the discriminator; no gradient reaches what made `fake`."""
     scores = discriminator(real)[0], discriminator(fake.detach())[0]
     return functional.relu(1 - scores[0]).mean() + functional.relu(1 + scores[1]).mean()
 
 
-def generator_loss(
-    discriminator: SpectrogramDiscriminator, real: Tensor, fake: Tensor, matching: float = 2.0
-) -> Tensor:
+def generator_loss(discriminator: Discriminator, real: Tensor, fake: Tensor, matching: float = 2.0) -> Tensor:
     """What the maker of `fake` minimises: the negated score, and `matching` times the distance of features."""
     with torch.no_grad():
         wanted = discriminator(real)[1]
@@ -60,6 +77,6 @@ def half_masked(parts: Tensor, random: torch.Generator) -> Tensor:
     """The sum [batch, frames] of a random half of the events in `parts` [batch, events, frames]: what half of them
     make must sound like music too, so each event has to stand alone."""
     batch, events = parts.shape[:2]
-    order = torch.rand(batch, events, generator=random).argsort(dim=1)
+    order = torch.rand(batch, events, generator=random, device=random.device).argsort(dim=1)
     kept = (order < (events + 1) // 2).to(parts)
     return (parts * kept[..., None]).sum(dim=1)

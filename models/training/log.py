@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 NUMBERS = "log.jsonl"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -38,6 +41,25 @@ class TrainingLog:
     def picture(self, name: str, levels: ArrayLike) -> None:
         """Values [rows, columns] from 0 (black) to 1 (white), row 0 at the bottom, as `name`.png."""
         write_png(self.folder / f"{name}.png", np.asarray(levels, np.float64)[::-1])
+
+
+class Means:
+    """Means of figures over steps; one that a step lacks does not count there. `seconds`: when it begins."""
+
+    def __init__(self, seconds: float) -> None:
+        self._values: dict[str, list[Tensor]] = {}
+        self._begun, self._steps = seconds, 0
+
+    def add(self, figures: Mapping[str, Tensor]) -> None:
+        self._steps += 1
+        for name, value in figures.items():
+            self._values.setdefault(name, []).append(value)
+
+    def means(self, seconds: float, waited: float) -> dict[str, float]:
+        """At `seconds`, with the speed, and the share of the time in which data were waited for."""
+        passed = max(seconds - self._begun, 1e-9)
+        figures = {name: float(torch.stack(values).float().mean()) for name, values in self._values.items()}
+        return {**figures, "steps_per_second": self._steps / passed, "waiting": waited / passed}
 
 
 def spectrogram_picture(audio: ArrayLike, size: int = 1024, hop: int = 256) -> NDArray[np.float64]:

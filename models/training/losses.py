@@ -7,6 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+CPU = torch.device("cpu")
 _FLOOR = 1e-5
 
 
@@ -19,7 +20,8 @@ def stft(audio: Tensor, size: int, hop: int) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def mel_matrix(samplerate: int, size: int, bands: int) -> Tensor:
+@torch.inference_mode(False)  # what is cached may be part of a gradient later
+def mel_matrix(samplerate: int, size: int, bands: int, device: torch.device = CPU) -> Tensor:
     """Triangular bands float32 [bands, bins] evenly spaced on the mel scale of O'Shaughnessy (1987),
     2595 log10(1 + f / 700), each with unit sum."""
     top = 2595 * torch.log10(torch.tensor(1 + samplerate / 2 / 700))
@@ -29,7 +31,7 @@ def mel_matrix(samplerate: int, size: int, bands: int) -> Tensor:
     matrix = torch.minimum((hertz - left) / (centre - left), (right - hertz) / (right - centre)).clamp_min(0)
     nearest = (hertz - centre).abs().argmin(dim=1)
     matrix[torch.arange(bands), nearest] += (matrix.sum(dim=1) == 0).float()  # bands narrower than a bin
-    return matrix / matrix.sum(dim=1, keepdim=True)
+    return (matrix / matrix.sum(dim=1, keepdim=True)).to(device)
 
 
 class SpectralLoss(nn.Module):
@@ -61,7 +63,7 @@ class SpectralLoss(nn.Module):
 
     def _mel(self, ours: Tensor, theirs: Tensor) -> Tensor:
         size = 2 * (ours.shape[-2] - 1)
-        matrix = mel_matrix(self.samplerate, size, self.bands).to(ours.device)
+        matrix = mel_matrix(self.samplerate, size, self.bands, ours.device)
         levels = [torch.log(matrix @ (x.real.square() + x.imag.square()) + _FLOOR) for x in (ours, theirs)]
         return (levels[0] - levels[1]).abs().mean()
 

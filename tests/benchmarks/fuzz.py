@@ -34,8 +34,10 @@ from evc.coder import SymbolDecoder, SymbolEncoder
 from evc.container import ChunkReader, chunk_bytes
 from evc.decoding import stream_context
 from evc.header import Header
+from evc.networks import installed_too
 from evc.reader import ContainerReader
 from evc.segment import Segment, StreamData
+from evc.spec.signals import FOLDER as VECTORS
 from evc.streams import StreamContext, stream_class
 from evc.writer import ContainerWriter
 
@@ -44,7 +46,7 @@ MOST_FRAMES = 100_000  # read from a case: a header may promise more
 SHOWN_FAULTS = 20
 MOST_SYMBOLS = 20_000  # claimed for words that are random
 WORD_BYTES = (0, 4, 8, 16, 40, 200)
-KINDS = range(len(c.LAYERS))
+LAYERS = c.LAYERS[: c.STREAM_LATENT]  # in files of all kinds; latents are in the file of a conformance vector
 
 
 # Files to start from
@@ -52,7 +54,7 @@ KINDS = range(len(c.LAYERS))
 
 def seeds() -> list[bytes]:
     """Small files of different shapes: silence, tones and noise, one to three channels, several sample rates, one to
-    three segments, and files with empty streams of every kind."""
+    three segments, files with streams of every kind, and one with latents."""
     noise = np.random.default_rng(1)
     files = [b"", evc.encode(np.zeros(0), 8_000), evc.encode(np.zeros((5_000, 2)), 44_100)]
     for channels, rate, frames in ((1, 8_000, 2_000), (2, 16_000, 3_000), (3, 44_100, 2_000)):
@@ -61,18 +63,19 @@ def seeds() -> list[bytes]:
         files.append(evc.encode(0.1 * noise.normal(size=(frames, channels)), rate, quality=0))
     files.append(evc.encode(0.01 * np.sin(np.arange(3 * 49_152) / 9), 8_000, quality=0))
     files += [_all_kinds(channels) for channels in (1, 2)]
+    files.append((VECTORS / "latents.evc").read_bytes())
     return files
 
 
 def _all_kinds(channels: int) -> bytes:
-    """A file with a stream of every layer in each of its two segments. Nothing renders it, but all of it can be
-    read."""
-    header = Header(8_000, channels, 2 * 1024, layers=c.LAYERS, segment_frames=1024)
+    """A file with a stream of every layer but the latents in each of its two segments. Nothing renders it, but all of
+    it can be read."""
+    header = Header(8_000, channels, 2 * 1024, layers=LAYERS, segment_frames=1024)
     context = StreamContext(8_000, channels, 1024, header.phase_bits)
     target = io.BytesIO()
     with ContainerWriter(target, header, {"title": "all"}) as writer:
         for index in range(2):
-            streams = [_stream_of_words(kind, bytes(40), 2_000, context) for kind in KINDS]
+            streams = [_stream_of_words(kind, bytes(40), 2_000, context) for kind in range(len(LAYERS))]
             writer.add_segment(Segment(index, (), tuple(stream for stream in streams if stream is not None)))
     return target.getvalue()
 
@@ -259,7 +262,8 @@ def run(numbers: range, files: list[bytes]) -> Tally:
     for number in numbers:
         begun = time.perf_counter()
         try:
-            found = outcome(Damage(number, files).case(), salvage=number % 2 == 1)
+            with installed_too(VECTORS):
+                found = outcome(Damage(number, files).case(), salvage=number % 2 == 1)
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             found = f"FAULT while damaging: {type(error).__name__} at {place.filename}:{place.lineno}: {error}"

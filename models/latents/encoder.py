@@ -1,0 +1,183 @@
+"""A whole file as events, noise and latents: what the first two leave for a network to restore (`--hints latent`).
+
+The description comes first, in a part of the bytes that the bitrate tells. What it renders, as a decoder will, is what
+latents are measured against; they are quantised as finely as the rest of the bytes allows (`quantise`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evc.decoding import WORKERS, SegmentDecoder
+from evc.errors import InputError
+from evc.file import EvcFile
+from evc.header import Header
+from evc.models.description import DECOMPOSING, Describer, description_header
+from evc.models.device import one_thread, torch_device
+from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
+from evc.models.latents.planes import to_planes
+from evc.models.latents.quantise import Quantiser
+from evc.models.latents.rendering import Stretch, columns_of, latent_network
+from evc.models.latents.ways import EVENTS_WORTH, TONAL_ENOUGH, Score, Way, heard_as, possible_ways, sampled
+from evc.models.patterns.file import Encoded
+from evc.models.progress import Progress, counted, part, stage
+from evc.models.residual.encoder import LOUDEST
+from evc.models.room import FileRoom, empty_bytes
+from evc.models.synthesis import Synthesiser
+from evc.models.units import Audio
+from evc.networks import LATENTS_NETWORK, installed_network
+from evc.playback import FileSegments
+from evc.reader import ContainerReader
+from evc.settings import EncodeSettings
+from evc.source import AudioSource
+from evc.writer import ContainerWriter
+
+SILENT = 1e-6  # amplitude of what the description renders, below which latents restore nothing
+CHOSEN, DESCRIBED, ANALYSED = 0.1, 0.75, 0.9  # of the work, for showing progress
+MOST = 1000.0  # of a latent, in the finest steps,
+HOPELESS = 0.02  # and of those of a column, the share that would exceed it
+
+Latents = NDArray[np.float16]  # [columns, DIMENSIONS], in units of the finest step
+
+
+def with_latents(
+    source: AudioSource, header: Header, settings: EncodeSettings, header_bytes: int, progress: Progress | None = None
+) -> Encoded:
+    """The segments of a whole source of one or two channels, and the header for them; the arguments are those of
+    `pipeline.encode`. Raises UnsupportedError if a network is missing."""
+    room = FileRoom.of(header, settings, header_bytes)
+    if not header.known_frames:
+        return Encoded(replace(header, layers=(), networks=()), [])
+    encoder = LatentEncoder(source, header, settings)
+    way = chosen_way(source, settings, part(progress, 0, CHOSEN))
+    return encoder.encode(way, room.target(encoder.header), part(progress, CHOSEN, 1.0))
+
+
+class LatentEncoder:
+    """Encodes one source at one bitrate, with any description beside the latents.
+
+    header: that of a file with all layers.
+    """
+
+    def __init__(self, source: AudioSource, header: Header, settings: EncodeSettings) -> None:
+        self._source, self._settings = source, settings
+        self._plain = description_header(header)
+        self._network = installed_network(LATENTS_NETWORK)
+        self.header = self._with_latents(self._plain)
+
+    def encode(self, way: Way, target: float, progress: Progress | None = None) -> Encoded:
+        """The file in `target` bytes without tags."""
+        described = self._described(way, target, part(progress, 0, DESCRIBED))
+        if not described.header.layers:
+            return described  # silence
+        header, device = self._with_latents(described.header), torch_device(self._settings.device)
+        network = latent_network(header, device)
+        found = analysed(self._source, described, network, device, part(progress, DESCRIBED, ANALYSED))
+        return Quantiser(Encoded(header, described.segments), found, target, part(progress, ANALYSED, 1.0)).run()
+
+    def _with_latents(self, header: Header) -> Header:
+        return replace(header, layers=(*header.layers, "latent"), networks=(*header.networks, self._network))
+
+    def _described(self, way: Way, target: float, progress: Progress | None) -> Encoded:
+        """Events and noise, or noise alone."""
+        assert self._settings.bitrate is not None
+        share = way.bitrate / self._settings.bitrate
+        room = empty_bytes(self._plain) + share * (target - empty_bytes(self.header))
+        if not way.events:
+            return Describer.without_events(self._source, self._plain).to_target(room, progress)
+        working = part(progress, 0, DECOMPOSING)
+        describer = Describer.of(self._source, self._plain, self._settings, way.bitrate, working)
+        return describer.to_target(room, part(progress, DECOMPOSING, 1.0))
+
+
+def chosen_way(source: AudioSource, settings: EncodeSettings, progress: Progress | None = None) -> Way:
+    """What a few seconds of a source sound best with beside their latents."""
+    assert settings.bitrate is not None
+    ways = possible_ways(settings.bitrate)
+    sample = sampled(source)
+    encoder = LatentEncoder(sample, Header(sample.samplerate, sample.channels, sample.frames), settings)
+    target = empty_bytes(encoder.header) + settings.bitrate * 125 * sample.frames / sample.samplerate
+    whole = counted(progress, source.frames)
+    noise = _tried(encoder, sample, ways[0], target, stage(whole, 0, 2))
+    if noise.tonal >= TONAL_ENOUGH:
+        return ways[0]
+    events = _tried(encoder, sample, ways[1], target, stage(whole, 1, 2))
+    return ways[events.badness < noise.badness - EVENTS_WORTH]
+
+
+def _tried(encoder: LatentEncoder, source: AudioSource, way: Way, target: float, progress: Progress | None) -> Score:
+    """How a source comes out."""
+    with EvcFile(as_file(encoder.encode(way, target, progress))) as file:
+        return heard_as(file.read(always_2d=True).T, source.read(0, source.frames), source.samplerate)
+
+
+def analysed(
+    source: AudioSource, described: Encoded, network: LatentNetwork, device: str, progress: Progress | None = None
+) -> Latents:
+    """What the network hears in a source beside its description."""
+    header = described.header
+    columns = columns_of(header)
+    found = np.zeros((columns, DIMENSIONS), np.float16)
+
+    def latents(work: tuple[Stretch, Audio, Audio, Audio]) -> tuple[Stretch, NDArray[np.float32]]:
+        stretch, *audio = work
+        torch.set_num_threads(1)  # each thread has its own setting
+        x, y, noise = (torch.from_numpy(to_planes(one))[None].to(device) for one in audio)
+        with torch.inference_mode():
+            heard = network.encode(x, y, noise)[0]
+        return stretch, stretch.inner((heard.cpu().numpy() * _audible(audio[1])[:, None]).T).T
+
+    work = _stretches(source, described, network.config.margin)
+    with one_thread(), ThreadPoolExecutor(WORKERS) as threads:
+        while batch := list(islice(work, WORKERS)):
+            for stretch, values in threads.map(latents, batch):
+                found[stretch.start : stretch.end] = _limited(values)
+                if progress is not None:
+                    progress(min(stretch.end * SAMPLES_PER_COLUMN, header.known_frames), header.known_frames)
+    return found
+
+
+def _stretches(source: AudioSource, described: Encoded, margin: int) -> Iterator[tuple[Stretch, Audio, Audio, Audio]]:
+    """All units with their margins: the source, what the description renders, and the noise of that."""
+    channels, frames = source.channels, described.header.known_frames
+    with closing(SegmentDecoder(ContainerReader(as_file(described)))) as decoder:
+        known = Synthesiser(FileSegments(decoder), parallel=decoder.threads.map).known
+        for stretch in Stretch.all(columns_of(described.header), margin):
+            x = stretch.read(source.read, channels, frames)
+            if np.abs(x).max(initial=0) > LOUDEST:
+                raise InputError(f"a sample exceeds {LOUDEST:g} times full scale: scale the audio down first")
+            y, noise = np.split(stretch.read(known, 2 * channels, frames), 2)
+            yield stretch, x, y, noise
+
+
+def as_file(encoded: Encoded) -> io.BytesIO:
+    """The bytes of a file without tags."""
+    file = io.BytesIO()
+    with ContainerWriter(file, encoded.header) as writer:
+        for segment in encoded.segments:
+            writer.add_segment(segment)
+    return file
+
+
+def _limited(latents: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Latents [columns, DIMENSIONS] that cost no more than they bring: of columns in which next to nothing was expected
+    nothing can be restored."""
+    hopeless = (np.abs(latents) > MOST).mean(axis=1) > HOPELESS
+    return np.where(hopeless[:, None], 0, latents.clip(-MOST, MOST))
+
+
+def _audible(audio: Audio) -> NDArray[np.bool_]:
+    """In which columns something sounds, or next to them: [columns] of audio [channels, frames]."""
+    sounds = np.abs(audio).max(axis=0).reshape(-1, SAMPLES_PER_COLUMN).max(axis=1) > SILENT
+    near = np.pad(sounds, 1)
+    audible: NDArray[np.bool_] = near[:-2] | near[1:-1] | near[2:]
+    return audible

@@ -1,0 +1,308 @@
+"""The latent networks, read top to bottom: what is taken from x, what is stored of it, what is heard.
+
+    latents = [C(x - known) / g,  E(x | y) - E(y | y)]      a column of DIMENSIONS, quantised with one step size
+    x_hat   = D(latents, y + what the coefficients change)
+
+y is what all other layers render, `known` the same without its noise. C are the lowest coefficients of a lapped
+transform (`transform`): below 1 to 2 kHz a waveform is worth its bits. The gains g, which make their step sizes, are a
+network's guess from y. E are learned latents, which say how the rest differs from y, and D bends the spectrum of y and
+adds to it, so an untrained network gives y with its coefficients back.
+
+All networks see spectra over the local envelope of y (`features`). Everything is a convolution of finite reach or looks
+at one frame: a stretch with `margin` columns around it sounds as it does in the whole. Blocks follow ConvNeXt (Liu et
+al. 2022), the head Vocos (Siuzdak 2023).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from evc.errors import InputError
+from evc.models.latents.features import (
+    BANDS,
+    BINS,
+    CHANNELS,
+    FEATURES,
+    HOP,
+    WINDOW,
+    Whitened,
+    bands,
+    envelope,
+    spectrum,
+    waveform,
+    whitened,
+)  # fmt: skip
+from evc.models.latents.transform import COEFFICIENTS, COLUMN, SIDE_COEFFICIENTS, coefficients, samples
+
+LEARNED = 64  # latents of a column
+CODED = COEFFICIENTS + SIDE_COEFFICIENTS
+DIMENSIONS = CODED + LEARNED  # mid, side, learned
+SAMPLES_PER_COLUMN = COLUMN
+FRAMES_PER_COLUMN = SAMPLES_PER_COLUMN // HOP
+LATENT_SCALE = 8.0  # so that a step of 1 is about the finest useful
+ENTROPY = "entropy."
+_CONFIG = "config"
+_LEAST_GAIN, _MOST_GAIN = -6.0, 3.0  # natural logarithms
+_NOISE_POWER = 0.375 * WINDOW  # of white noise of power 1, in a bin: the sum of the squared Hann window
+_SLOPE, _TILT = 0.6, 0.5  # of the gains before any training
+_FIRST_BAND = 20  # 640 Hz at 44.1 kHz; below, coefficients say more
+_MOST_DETAIL = 6.0  # natural logarithm
+_CEILING = 0.25  # of a step: how loud noise may be in coefficients that were coded as 0
+
+
+@dataclass(frozen=True)
+class LatentConfig:
+    """Sizes of the networks. Those of the default make 6.5 million weights, 13.1 MB in half precision."""
+
+    channels: int = 224
+    expansion: int = 3
+    kernel: int = 5
+    encoder_blocks: int = 3
+    coarse_blocks: int = 2  # of the decoder, at the rate of the columns
+    fine_blocks: int = 4  # at the rate of the spectra
+
+    @property
+    def margin(self) -> int:
+        """Columns on each side of a stretch beyond which nothing changes what is decoded there."""
+        reach = self.kernel // 2
+        frames = reach * (1 + self.fine_blocks) + 2 * (WINDOW // (2 * HOP)) + 2  # blocks, windows, envelope
+        return reach * (self.encoder_blocks + self.coarse_blocks) + -(-frames // FRAMES_PER_COLUMN)
+
+
+class Layers(NamedTuple):
+    """What is known of y: its spectrum and envelope [batch, 2, frames, bins], and it in units of the envelope."""
+
+    spectra: Tensor
+    scale: Tensor
+    seen: Whitened
+
+
+class Known(NamedTuple):
+    """What decoder and encoder make of y: its layers, E(y | y) [batch, columns, LEARNED], and the scale of the
+    coefficients, that is their steps at a step size of 1, [batch, columns, CODED]."""
+
+    layers: Layers
+    latents: Tensor
+    units: Tensor
+
+
+class Block(nn.Module):
+    """[batch, frames, channels] plus what a depthwise convolution and two linear layers make of it."""
+
+    def __init__(self, channels: int, expansion: int, kernel: int) -> None:
+        super().__init__()
+        self.near = nn.Conv1d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        self.norm = nn.LayerNorm(channels)
+        self.wide = nn.Linear(channels, expansion * channels)
+        self.narrow = nn.Linear(expansion * channels, channels)
+        self.share = nn.Parameter(torch.full((channels,), 0.3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = self.near(x.mT).mT
+        return x + self.share * self.narrow(functional.gelu(self.wide(self.norm(near))))
+
+
+class Encoder(nn.Module):
+    """Features [batch, frames, FEATURES] to what there is in a column: [batch, columns, channels]."""
+
+    def __init__(self, config: LatentConfig) -> None:
+        super().__init__()
+        channels, shape = config.channels, (config.channels, config.expansion, config.kernel)
+        self.enter = nn.Linear(FEATURES, channels)
+        self.fine = Block(*shape)
+        self.join = nn.Linear(FRAMES_PER_COLUMN * channels, channels)
+        self.coarse = nn.Sequential(*(Block(*shape) for _ in range(config.encoder_blocks)))
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = self.fine(self.enter(features))
+        x = self.join(x.reshape(len(x), -1, FRAMES_PER_COLUMN * x.shape[-1]))
+        return self.norm(self.coarse(x))
+
+
+class Detail(nn.Module):
+    """How finely to code each coefficient, from the envelope of y and what the encoder makes of y."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        tilt = -_TILT * torch.cat([torch.arange(n) for n in (COEFFICIENTS, SIDE_COEFFICIENTS)]) / COEFFICIENTS
+        self.slope = nn.Parameter(torch.full((CODED,), _SLOPE))
+        self.tilt = nn.Parameter(tilt)
+        self.guess = nn.Linear(channels, CODED)
+        nn.init.zeros_(self.guess.weight)
+        nn.init.zeros_(self.guess.bias)
+
+    def forward(self, scale: Tensor, seen: Tensor) -> Tensor:
+        """The envelope [batch, 2, frames, bins] and the encoder's view [batch, columns, channels] of y to units
+        [batch, columns, CODED]."""
+        power = scale[..., : COEFFICIENTS // 2].square().unflatten(2, (-1, FRAMES_PER_COLUMN)).mean(dim=3)
+        level = torch.sqrt(power / _NOISE_POWER).repeat_interleave(2, dim=-1)
+        level = torch.cat([level[:, 0], level[:, 1, :, :SIDE_COEFFICIENTS]], dim=-1)
+        over = torch.log(level) - torch.log(level[..., :COEFFICIENTS]).mean(dim=-1, keepdim=True)
+        finer = self.slope * over + self.tilt + self.guess(seen)
+        return level * torch.exp(-finer.clamp(-_MOST_DETAIL, _MOST_DETAIL))
+
+
+class Decoder(nn.Module):
+    """Latents and y to the spectrum of x_hat."""
+
+    def __init__(self, config: LatentConfig) -> None:
+        super().__init__()
+        channels, shape = config.channels, (config.channels, config.expansion, config.kernel)
+        self.enter = nn.Linear(CODED + 2 * LEARNED + 1, channels)
+        self.coarse = nn.Sequential(*(Block(*shape) for _ in range(config.coarse_blocks)))
+        self.part = nn.Linear(channels, FRAMES_PER_COLUMN * channels)
+        self.look = nn.Linear(FEATURES, channels)
+        self.fine = nn.Sequential(*(Block(*shape) for _ in range(config.fine_blocks)))
+        self.norm = nn.LayerNorm(channels)
+        self.gains = nn.Linear(channels, CHANNELS * BINS)
+        self.contrast = nn.Linear(channels, CHANNELS * BANDS)
+        self.added = nn.Linear(channels, 2 * CHANNELS * BINS)
+        for layer in (self.gains, self.contrast, self.added):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, integers: Tensor, learned: Tensor, known: Tensor, step: Tensor, louder: Tensor, y: Layers
+    ) -> Tensor:
+        """`integers` [batch, columns, CODED]: the coefficients in steps; `learned`: dequantised latents, `known`:
+        E(y | y), both [batch, columns, LEARNED]; step [batch, columns or 1, 1]; `louder` [batch, frames, 2 * BANDS]:
+        gains, as natural logarithms, to begin with."""
+        steps = torch.log2(step).expand(*learned.shape[:2], 1) / 4
+        x = self.enter(torch.cat([torch.log1p(integers.abs()), learned, known, steps], dim=-1))
+        x = self.part(self.coarse(x)).reshape(len(x), -1, x.shape[-1]) + self.look(y.seen.features)
+        return self._heard(self.norm(self.fine(x)), louder, y)
+
+    def _heard(self, x: Tensor, louder: Tensor, y: Layers) -> Tensor:
+        def split(values: Tensor) -> Tensor:
+            return values.float().reshape(*values.shape[:2], CHANNELS, -1).transpose(1, 2)
+
+        contrast, smooth = split(self.contrast(x)) @ bands(x.device), split(louder) @ bands(x.device)
+        levels = 0.5 * torch.log(y.seen.ratio.real.square() + y.seen.ratio.imag.square() + 1e-6)
+        gains = split(self.gains(x)) + smooth + contrast * levels
+        bent = y.spectra * torch.exp(gains.clamp(_LEAST_GAIN, _MOST_GAIN))
+        real, imaginary = split(self.added(x)).chunk(2, dim=-1)
+        return bent + y.scale * torch.complex(real.contiguous(), imaginary.contiguous())
+
+
+class LatentNetwork(nn.Module):
+    """Encoder and decoder. Audio is float32 [batch, 2 (mid, side), samples], a multiple of SAMPLES_PER_COLUMN; y is all
+    that other layers render, `noise` the part of it that is noise.
+
+    What is decoded of a stretch is right behind the first and before the last `config.margin` columns: let silence
+    surround a file.
+    """
+
+    def __init__(self, config: LatentConfig = LatentConfig()) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.leave = nn.Linear(config.channels, LEARNED)
+        nn.init.zeros_(self.leave.weight)
+        measure, shape = _band_gains()
+        self.measure, self.shape = nn.Parameter(measure), nn.Parameter(shape)
+        self.detail = Detail(config.channels)
+        self.ceiling = nn.Parameter(torch.full((CODED,), _CEILING))
+
+    def encode(self, x: Tensor, y: Tensor, noise: Tensor, known: Known | None = None) -> Tensor:
+        """What is to be divided by the step size and rounded: [batch, columns, DIMENSIONS]; `known`, of y, if it is at
+        hand."""
+        known = known or self.known(y)
+        coded = _columns(coefficients(x - (y - noise))) / known.units
+        seen = whitened(spectrum(x), known.layers.scale)
+        learned = self._learned(seen, self.encoder(seen.features))
+        return torch.cat([coded, learned - known.latents], dim=-1)
+
+    def decode(self, integers: Tensor, step: Tensor, y: Tensor, noise: Tensor, known: Known | None = None) -> Tensor:
+        """x_hat [batch, 2, samples], from quantised latents [batch, columns, DIMENSIONS], their step sizes [batch] or
+        [batch, columns], and y."""
+        known = known or self.known(y)
+        step = step.reshape(len(step), -1, 1)
+        coded, learned = integers.split([CODED, LEARNED], dim=-1)
+        nearer = y + samples(_planes(self._change(coded, step * known.units, _columns(coefficients(noise)))))
+        spectra = spectrum(nearer)
+        layers = Layers(spectra, known.layers.scale, whitened(spectra, known.layers.scale))
+        learned = learned * step / LATENT_SCALE
+        louder = (learned @ self.shape).unflatten(-1, (FRAMES_PER_COLUMN, -1)).flatten(1, 2)
+        return waveform(self.decoder(coded, learned, known.latents / LATENT_SCALE, step, louder, layers))
+
+    def known(self, y: Tensor) -> Known:
+        """What both sides make of y."""
+        spectra = spectrum(y)
+        scale = envelope(spectra)
+        layers = Layers(spectra, scale, whitened(spectra, scale))
+        seen = self.encoder(layers.seen.features)
+        return Known(layers, self._learned(layers.seen, seen), self.detail(scale, seen))
+
+    def _learned(self, whitened: Whitened, seen: Tensor) -> Tensor:
+        """E of a spectrum, from the encoder's view of it [batch, columns, channels]."""
+        levels = whitened.levels.unflatten(1, (-1, FRAMES_PER_COLUMN)).flatten(2)
+        return LATENT_SCALE * (self.leave(seen) + levels @ self.measure)
+
+    def _change(self, coded: Tensor, steps: Tensor, noise: Tensor) -> Tensor:
+        """What is added to the coefficients of y, all [batch, columns, CODED]: what was coded takes the place of noise,
+        and noise is held below what would have been coded."""
+        value = coded * steps
+        most = self.ceiling.clamp_min(0) * steps
+        # In training the value of a 0 keeps its gradient, so that steps feel what they leave out.
+        return torch.where(coded == 0, noise.clamp(-most, most) + (value - value.detach()), value) - noise
+
+    @classmethod
+    def load(cls, path: Path) -> LatentNetwork:
+        """A network that `save` wrote, in evaluation mode. Raises InputError if a file holds something else."""
+        from safetensors import safe_open
+
+        try:
+            with safe_open(path, "pt") as file:
+                network = cls(LatentConfig(**json.loads((file.metadata() or {})[_CONFIG])))
+                names = [name for name in file.keys() if not name.startswith(ENTROPY)]
+                network.load_state_dict({name: file.get_tensor(name).float() for name in names})
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{path.name} does not hold the weights of a latent network") from error
+        return network.eval()
+
+    def save(self, path: Path, entropy: Mapping[str, NDArray[np.integer]]) -> None:
+        """Write the weights as safetensors, in half precision, with the tables of the entropy coder, whose names begin
+        with ENTROPY."""
+        from safetensors.torch import save_file
+
+        tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in self.state_dict().items()}
+        tensors |= {name: torch.from_numpy(np.ascontiguousarray(table)) for name, table in entropy.items()}
+        save_file(tensors, path, {_CONFIG: json.dumps(asdict(self.config))})
+
+
+def _columns(planes: Tensor) -> Tensor:
+    """Coefficients of mid and side [batch, 2, columns, COEFFICIENTS] to [batch, columns, CODED]."""
+    return torch.cat([planes[:, 0], planes[:, 1, :, :SIDE_COEFFICIENTS]], dim=-1)
+
+
+def _planes(columns: Tensor) -> Tensor:
+    """The inverse of `_columns`, with zeros for what side lacks."""
+    mid, side = columns.split([COEFFICIENTS, SIDE_COEFFICIENTS], dim=-1)
+    return torch.stack([mid, functional.pad(side, (0, COEFFICIENTS - SIDE_COEFFICIENTS))], dim=1)
+
+
+def _band_gains() -> tuple[Tensor, Tensor]:
+    """What the learned latents are before any training: differences of level above _FIRST_BAND, those of mid in bands
+    of two and halves of a column, those of side in wider bands and whole columns. As matrices from levels
+    [FRAMES_PER_COLUMN * 2 * BANDS, LEARNED] and back [LEARNED, FRAMES_PER_COLUMN * 2 * BANDS]."""
+    used = BANDS - _FIRST_BAND
+    belongs = torch.zeros(LEARNED, FRAMES_PER_COLUMN, CHANNELS, BANDS)
+    halves, side = used // 2, LEARNED - used
+    for band in range(used):
+        for frame in range(FRAMES_PER_COLUMN):
+            half = frame * 2 // FRAMES_PER_COLUMN
+            belongs[half * halves + band // 2, frame, 0, _FIRST_BAND + band] = 1
+            belongs[used + band * side // used, frame, 1, _FIRST_BAND + band] = 1
+    shape = belongs.flatten(1)
+    return (shape / shape.sum(dim=1, keepdim=True)).T.contiguous(), shape

@@ -1,0 +1,160 @@
+"""What latents bring to a file: their decoder's output less what it starts from, at any span.
+
+Both run over units on a grid from the file's start, with a margin on either side beyond which nothing matters, so that
+a span has the same samples however it was come to. Outside the file, and in segments that are lost, latents are zero,
+in the coarsest steps; where all other layers are silent, so is this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evc import constants as c
+from evc.errors import FormatError, UnsupportedError
+from evc.header import Header, NetworkReference
+from evc.models.device import one_thread
+from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
+from evc.models.latents.planes import from_planes, to_planes
+from evc.models.overlay import Decode, Parallel
+from evc.models.units import Audio, Units
+from evc.networks import find
+
+UNIT_COLUMNS = (1 << 18) // SAMPLES_PER_COLUMN
+UNITS_AHEAD = 4  # rendered together, at most
+COARSEST = 2.0 ** (((1 << c.LATENT_STEP_BITS) - 1) / c.LATENT_STEPS_PER_OCTAVE)  # where there are no latents (spec 8.2)
+
+Latents = tuple[NDArray[np.float32], NDArray[np.float32]]  # integers [columns, DIMENSIONS] and step sizes [columns]
+Span = Callable[[int, int], Audio]  # first frame and number of frames to samples [channels, frames]
+
+
+class Stretch(NamedTuple):
+    """A unit with its margins, in columns: those of the unit are [start, end), with the margins [first, last)."""
+
+    first: int
+    start: int
+    end: int
+    last: int
+
+    @classmethod
+    def of(cls, number: int, columns: int, margin: int) -> Self:
+        """Unit `number` of a file of so many columns."""
+        start = number * UNIT_COLUMNS
+        end = min(start + UNIT_COLUMNS, columns)
+        return cls(start - margin, start, end, end + margin)
+
+    @classmethod
+    def all(cls, columns: int, margin: int) -> Iterator[Self]:
+        """All units of a file of so many columns."""
+        return (cls.of(number, columns, margin) for number in range(-(-columns // UNIT_COLUMNS)))
+
+    def inner(self, values: NDArray[Any], per_column: int = 1) -> NDArray[Any]:
+        """What belongs to the unit itself, of values [..., columns * per_column] of the whole stretch."""
+        return values[..., (self.start - self.first) * per_column : (self.end - self.first) * per_column]
+
+    def read(self, read: Span, channels: int, frames: int) -> Audio:
+        """The samples [channels, ...] of the stretch, silence outside the file of so many frames; `read` is asked only
+        inside."""
+        begin, end = (max(0, min(at * SAMPLES_PER_COLUMN, frames)) for at in (self.first, self.last))
+        out = np.zeros((channels, (self.last - self.first) * SAMPLES_PER_COLUMN), np.float32)
+        at = begin - self.first * SAMPLES_PER_COLUMN
+        out[:, at : at + end - begin] = read(begin, end - begin)
+        return out
+
+
+class LatentRenderer:
+    """Renders the layer of a file: what its decoder changes of what is `known`, all other layers together and noise
+    alone (`Synthesiser.known`). Units are rendered in `parallel`, a function like map. Raises UnsupportedError if the
+    network is not installed, FormatError if the file cannot have latents."""
+
+    def __init__(self, header: Header, decode: Decode, known: Span, parallel: Parallel = map) -> None:
+        if header.channels > c.MAX_LATENT_CHANNELS or header.segment_frames % SAMPLES_PER_COLUMN:
+            raise FormatError("the file cannot have latents: their columns do not fit its channels or its segments")
+        self._header, self._decode, self._known, self._parallel = header, decode, known, parallel
+        self._network = latent_network(header)
+        self._units = Units(UNIT_COLUMNS * SAMPLES_PER_COLUMN, header.known_frames, UNITS_AHEAD, self._render_all)
+        self.fetch, self.ready, self.prepare = self._units.fetch, self._units.ready, self._units.prepare
+
+    def together(self, frame: int) -> int:
+        """The end of what is rendered together with a frame, at most."""
+        length = UNIT_COLUMNS * SAMPLES_PER_COLUMN
+        return (frame // length + UNITS_AHEAD) * length
+
+    def _render_all(self, numbers: list[int]) -> Iterable[Audio]:
+        columns, margin = columns_of(self._header), self._network.config.margin
+        stretches = [Stretch.of(number, columns, margin) for number in numbers]
+        latents = self._latents(stretches)
+        channels, frames = self._header.channels, self._header.known_frames
+        known = [stretch.read(self._known, 2 * channels, frames) for stretch in stretches]
+        work = list(zip(stretches, known, latents, strict=True))
+        with one_thread():
+            return list(self._parallel(lambda work: self._render(*work), work))
+
+    def _render(self, stretch: Stretch, others: Audio, latents: Latents) -> Audio:
+        """The contribution [channels, frames] to a unit."""
+        channels = self._header.channels
+        y, noise = (to_planes(part) for part in (others[:channels], others[channels:]))
+        changed = y
+        if y.any():
+            torch.set_num_threads(1)  # each thread has its own setting
+            integers, steps, *known = (torch.from_numpy(array)[None] for array in (*latents, y, noise))
+            with torch.inference_mode():
+                changed = self._network.decode(integers, steps, known[0], known[1])[0].numpy() - y
+        inside = from_planes(stretch.inner(changed, SAMPLES_PER_COLUMN), channels)
+        return inside[:, : self._header.known_frames - stretch.start * SAMPLES_PER_COLUMN]
+
+    def _latents(self, stretches: list[Stretch]) -> list[Latents]:
+        """The latents of each stretch."""
+        per_segment = self._header.segment_frames // SAMPLES_PER_COLUMN
+        most = self._header.segments
+        needed = {
+            index
+            for stretch in stretches
+            for index in range(max(0, stretch.first) // per_segment, min(-(-stretch.last // per_segment), most))
+        }
+        streams = {
+            index: found[c.STREAM_LATENT]
+            for index, found in self._decode(sorted(needed)).items()
+            if c.STREAM_LATENT in found
+        }
+        return [_gathered(stretch, streams, per_segment) for stretch in stretches]
+
+
+def _gathered(stretch: Stretch, streams: Mapping[int, Any], per_segment: int) -> Latents:
+    count = stretch.last - stretch.first
+    values, steps = np.zeros((count, DIMENSIONS), np.float32), np.full(count, COARSEST, np.float32)
+    for index, stream in streams.items():
+        begin = index * per_segment
+        low, high = max(begin, stretch.first), min(begin + len(stream.latents), stretch.last)
+        if low < high:
+            values[low - stretch.first : high - stretch.first] = stream.latents[low - begin : high - begin]
+            steps[low - stretch.first : high - stretch.first] = step_size(stream.step)
+    return values, steps
+
+
+def step_size(index: int) -> float:
+    """Of a step index (spec 8.2), in units of the finest."""
+    return float(2.0 ** (index / c.LATENT_STEPS_PER_OCTAVE))
+
+
+def columns_of(header: Header) -> int:
+    """How many columns a file has."""
+    return -(-header.known_frames // SAMPLES_PER_COLUMN)
+
+
+def latent_network(header: Header, device: str = "cpu") -> LatentNetwork:
+    """The network of a file's latents, the last that its header names (spec 3.2). Raises UnsupportedError if it is not
+    installed."""
+    if not header.networks:
+        raise UnsupportedError("the file names no network for its latents")
+    return _loaded(header.networks[-1], device)
+
+
+@lru_cache(maxsize=2)
+def _loaded(reference: NetworkReference, device: str) -> LatentNetwork:
+    return LatentNetwork.load(find(reference)).to(device)

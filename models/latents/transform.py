@@ -1,0 +1,48 @@
+"""The lapped transform under the latents: the lowest coefficients of an MDCT with one block per column.
+
+Modified discrete cosine transform with the power-sine window (Princen, Johnson and Bradley 1987; Vorbis I, section
+1.3.2), orthonormal. The block of column k is centred on samples [COLUMN k, COLUMN (k + 1)).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+COLUMN = 2048  # samples
+COEFFICIENTS = 256  # of mid: those below 2.8 kHz at 44.1 kHz
+SIDE_COEFFICIENTS = 128
+_EDGE = COLUMN // 2
+
+
+def coefficients(audio: Tensor) -> Tensor:
+    """[batch, channels, samples], a multiple of COLUMN, to [batch, channels, columns, COEFFICIENTS]; what lies outside
+    counts as silence."""
+    window, cosines = _basis(audio.device)
+    blocks = functional.pad(audio, (_EDGE, _EDGE)).unfold(-1, 2 * COLUMN, COLUMN)
+    return (blocks * window) @ cosines
+
+
+def samples(coefficients: Tensor) -> Tensor:
+    """The inverse, but for the first and the last COLUMN samples, where blocks are missing."""
+    window, cosines = _basis(coefficients.device)
+    batch, channels, columns, _ = coefficients.shape
+    blocks = ((coefficients @ cosines.T) * window).reshape(batch * channels, columns, 2 * COLUMN)
+    length = COLUMN * (columns + 1)
+    folded = functional.fold(blocks.mT, (1, length), (1, 2 * COLUMN), stride=COLUMN)
+    return folded.reshape(batch, channels, length)[..., _EDGE : length - _EDGE]
+
+
+@lru_cache(maxsize=4)
+@torch.inference_mode(False)
+def _basis(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The window [2 COLUMN] and the cosines [2 COLUMN, COEFFICIENTS]."""
+    times = torch.arange(2 * COLUMN, dtype=torch.float64) + 0.5
+    window = torch.sin(math.pi / 2 * torch.sin(math.pi * times / (2 * COLUMN)) ** 2)
+    frequencies = torch.arange(COEFFICIENTS, dtype=torch.float64) + 0.5
+    cosines = torch.cos(math.pi / COLUMN * (times[:, None] + COLUMN / 2) * frequencies) * math.sqrt(2 / COLUMN)
+    return window.float().to(device), cosines.float().to(device)

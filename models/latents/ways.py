@@ -1,0 +1,70 @@
+"""What a file holds beside latents, and which of the ways sounds best.
+
+Music that consists of clear notes is best told by many events, most other sounds by noise of the right colour and more
+latents; there is little between. What suits a file is tried on a few seconds of it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evc.models.device import one_thread
+from evc.models.training.measures import mel_distance, tonal_similarity
+from evc.source import ArraySource, AudioSource
+
+NOISE_SHARE, NOISE_MOST = 0.4, 0.8  # of the bitrate, and kbit/s, where noise stands alone
+EVENT_SHARE, EVENTS_MOST = 0.7, 3.0  # of the bitrate, and kbit/s, for events and noise
+TONAL_ENOUGH = 0.86  # similarity with noise alone, from which on events are not tried
+EVENTS_WORTH = 0.03  # of badness: what events have to improve to be worth the time it takes to find them
+TONAL_WEIGHT = 2.0  # of what is missing to perfect tonal similarity, against the mel distance
+SAMPLED_SHARE, LEAST_SAMPLED, MOST_SAMPLED = 0.15, 3.0, 12.0  # of the duration, in seconds,
+PIECE = 3.0  # in pieces of about so many
+
+
+class Way(NamedTuple):
+    """Events and noise in so many kbit/s, or noise alone."""
+
+    events: bool
+    bitrate: float
+
+
+class Score(NamedTuple):
+    """Mel distance and tonal similarity."""
+
+    mel: float
+    tonal: float
+
+    @property
+    def badness(self) -> float:
+        """Both in one figure."""
+        return self.mel + TONAL_WEIGHT * (1 - self.tonal)
+
+
+def possible_ways(bitrate: float) -> tuple[Way, Way]:
+    """Noise alone, and events: what may be told beside latents in a file of a bitrate (kbit/s)."""
+    noise, events = min(NOISE_SHARE * bitrate, NOISE_MOST), min(EVENT_SHARE * bitrate, EVENTS_MOST)
+    return Way(False, noise), Way(True, events)
+
+
+def sampled(source: AudioSource) -> AudioSource:
+    """A few seconds of a source, in pieces from all over it."""
+    seconds = source.frames / source.samplerate
+    total = min(max(SAMPLED_SHARE * seconds, LEAST_SAMPLED), MOST_SAMPLED, seconds)
+    count = max(1, round(total / PIECE))
+    frames = max(1, round(total * source.samplerate) // count)
+    starts = [(source.frames - frames) * (2 * piece + 1) // (2 * count) for piece in range(count)]
+    audio = np.concatenate([source.read(start, frames) for start in starts], axis=1)
+    return ArraySource(audio.T, source.samplerate)
+
+
+def heard_as(heard: NDArray[np.float32], wanted: NDArray[np.float32], samplerate: int) -> Score:
+    """How near one waveform [channels, frames] is to another."""
+    estimate, target = (torch.from_numpy(np.ascontiguousarray(audio)) for audio in (heard, wanted))
+    with one_thread(), torch.inference_mode():
+        return Score(
+            float(mel_distance(estimate, target, samplerate)), float(tonal_similarity(estimate, target, samplerate))
+        )

@@ -1,0 +1,50 @@
+"""How many bytes a file of a bitrate may take."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from evc import constants as c
+from evc.container import chunk_bytes
+from evc.header import Header
+from evc.segment import Segment
+from evc.settings import EncodeSettings
+from evc.writer import ContainerWriter
+
+LEAST_SHARE = 0.5  # of a bitrate that streams get in a file so short that its frame would take more
+
+
+@dataclass(frozen=True)
+class FileRoom:
+    """How large a file may become: `wanted` bytes in all, of which its tags take `tags`."""
+
+    wanted: float
+    tags: int
+
+    @classmethod
+    def of(cls, header: Header, settings: EncodeSettings, header_bytes: int) -> Self:
+        """For a bitrate and a file that begins with `header_bytes`: signature, `header` and tags."""
+        assert settings.bitrate is not None
+        tags = header_bytes - len(c.SIGNATURE) - len(chunk_bytes(c.CHUNK_HEAD, header.write()))
+        return cls(settings.bitrate * 125 * header.known_frames / header.samplerate, max(tags, 0))
+
+    def target(self, header: Header) -> float:
+        """Bytes of a file with this header, without tags: a part of it is left to streams, however short it is."""
+        return max(self.wanted - self.tags, empty_bytes(header) + LEAST_SHARE * self.wanted)
+
+
+def file_bytes(header: Header, segments: Iterable[Segment]) -> int:
+    """Of a whole file without tags."""
+    file = io.BytesIO()
+    with ContainerWriter(file, header) as writer:
+        for segment in segments:
+            writer.add_segment(segment)
+    return writer.bytes_written
+
+
+def empty_bytes(header: Header) -> int:
+    """Of a whole file without tags and without streams."""
+    return file_bytes(header, [Segment(index) for index in range(header.segments)])

@@ -1,0 +1,99 @@
+"""A conformance vector of latents, and the small model of their probabilities that it carries with it.
+
+Networks are replaced by better ones; a vector is not. So it names a network of its own, `evc-latents-test`, whose
+weights hold nothing but integers drawn at random, and lie beside it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import constants as c
+from evc.header import Header
+from evc.models.latents.entropy import stored
+from evc.models.training.integer_layers import Arrays
+from evc.networks import installed_too, reference_of
+from evc.segment import Segment
+from evc.spec.patterned import coded
+from evc.streams import StreamContext
+from evc.streams.latent import LatentStream, columns
+from evc.streams.latent_model import (
+    BLOCKS,
+    DIFFERENCE_ROWS,
+    DIFFERENCES,
+    MAGNITUDE_ROWS,
+    MAGNITUDES,
+    SHARED,
+)
+from evc.writer import ContainerWriter
+
+NETWORK = "evc-latents-test"
+OTHERS, PREDICTED = (2, 2), (1, 2)  # dimensions of the passes
+RATE, SEGMENT, FRAMES = 32_000, 32_768, 80_000
+FEATURES, HIDDEN = 12, (8, 5)
+
+
+def drawn_entropy(others: Sequence[int], predicted: Sequence[int], seed: int) -> Arrays:
+    """Tables `entropy.*` of a model that uses all there is, with passes of so many dimensions of the two sorts."""
+    random = np.random.default_rng(seed)
+    count, first = sum(predicted), sum(others)
+    dimensions, places = first + count, BLOCKS * (first + count) + count + SHARED
+    order = np.repeat(np.arange(len(others) + len(predicted)), [*others, *predicted])
+    sizes = (FEATURES, *HIDDEN, 2)
+    arrays: Arrays = {
+        "order": np.concatenate([random.permutation(order[:first]), random.permutation(order[first:])]),
+        "look": random.integers(0, places, (dimensions, FEATURES)),
+        "shifts": np.array([4, 6, 8]),
+        "centre.w": random.integers(-60, 61, (count, 3 * count)),
+        "centre.b": random.integers(-300, 301, count),
+        "centre.shift": np.array([6]),
+    }
+    arrays["look"][:, -SHARED:] = places - SHARED + np.arange(SHARED)
+    for number, (inputs, outputs) in enumerate(zip(sizes, sizes[1:])):
+        arrays[f"w{number}"] = random.integers(-30, 41, (outputs, inputs))
+        arrays[f"b{number}"] = random.integers(-300, 301, (dimensions, outputs) if number == 0 else outputs)
+    shape, scale = np.divmod(np.arange(MAGNITUDE_ROWS)[:, None], c.LATENT_SCALES)
+    arrays["magnitudes"] = _falling(scale, np.arange(MAGNITUDES) * (3 - shape))
+    scale, quarter = np.divmod(np.arange(DIFFERENCE_ROWS)[:, None], c.LATENT_QUARTERS)
+    distance = np.abs(c.LATENT_QUARTERS * (np.arange(DIFFERENCES) - c.LATENT_ESCAPE) - quarter)
+    arrays["differences"] = _falling(scale, distance)
+    return stored(arrays)
+
+
+def _falling(scale: NDArray[np.int64], distance: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Weights [scales, symbols] that fall with a distance, the less the larger the scale."""
+    falling: NDArray[np.int64] = 1 + 60_000 * (scale + 1) // (scale + 1 + distance * (40 - scale))
+    return falling
+
+
+def write_weights(folder: Path, entropy: Arrays, id: str = NETWORK) -> Path:
+    """A file of weights that holds these tables alone."""
+    from safetensors.numpy import save_file
+
+    path = folder / f"{id}.safetensors"
+    save_file(entropy, path)
+    return path
+
+
+def latents(folder: Path) -> bytes:
+    """Latents small and huge, a segment without, and one that ends within a column. Its weights are put into
+    `folder`."""
+    weights = write_weights(folder, drawn_entropy(OTHERS, PREDICTED, seed=4))
+    header = Header(RATE, 2, FRAMES, layers=("latent",), segment_frames=SEGMENT, networks=(reference_of(weights),))
+    random = np.random.default_rng(7)
+    target = io.BytesIO()
+    with installed_too(folder), ContainerWriter(target, header) as writer:
+        for index in range(header.segments):
+            frames = header.segment_span(index)[1]
+            context = StreamContext(RATE, 2, frames, header.phase_bits, networks=header.networks)
+            spread = 10 ** random.uniform(-1, (1, 0, 4)[index], (columns(frames), 1))
+            values = np.rint(random.laplace(0, spread, (columns(frames), sum(OTHERS + PREDICTED)))).astype(np.int64)
+            stream = LatentStream(np.clip(values, -c.MAX_LATENT, c.MAX_LATENT), (50, 0, 127)[index])
+            streams = () if index == 1 else (coded(c.STREAM_LATENT, stream, context),)
+            writer.add_segment(Segment(index, (), streams))
+    return target.getvalue()
