@@ -24,6 +24,7 @@ from evc import constants as c
 from evc.errors import DamagedError, FormatError, InputError, UnsupportedError
 from evc.event_files import event_streams
 from evc.header import Header, NetworkReference
+from evc.models.device import one_thread
 from evc.models.latents import rendering
 from evc.models.latents.encoder import LatentEncoder, analysed, chosen_way
 from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
@@ -136,7 +137,7 @@ def test_the_layer_is_what_the_network_makes_of_the_others(
     steps = np.concatenate([np.full(len(one.latents), step_size(one.step), np.float32) for one in streams])
     steps = np.pad(steps, margin, constant_values=step_size(127))[None]
     values = np.pad(np.concatenate([one.latents for one in streams]), ((margin, margin), (0, 0)))[None]
-    with torch.inference_mode():
+    with one_thread(), torch.inference_mode():
         heard = network.decode(torch.from_numpy(values).float(), torch.from_numpy(steps), *known)[0].numpy()
     expected = from_planes(heard, channels)[:, margin * SAMPLES_PER_COLUMN :][:, :FRAMES]
     np.testing.assert_allclose(whole, expected, atol=1e-5)

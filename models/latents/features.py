@@ -24,6 +24,8 @@ _EDGE = (WINDOW - HOP) // 2
 _OVERLAP = 1.5  # sum of the squared Hann windows of HOP = WINDOW / 4
 _SIDE_SHARE = 1e-3  # of the power of mid, least envelope of side
 _SILENCE = 1e-14  # power of a bin
+_FAINTEST = 1e-9  # power over that of the loudest band of the frame: what is less is rounding, which machines differ in
+_GOLDEN = 0.6180339887498949
 _LEAST_RATIO = 1e-3  # power of a bin over the envelope's, below which all is the same
 
 
@@ -55,18 +57,21 @@ def waveform(spectra: Tensor) -> Tensor:
 
 def envelope(spectra: Tensor) -> Tensor:
     """W, the local magnitude [batch, 2, frames, bins] of mid and side [batch, 2, frames, bins]: the power in
-    overlapping bands and three frames, interpolated."""
+    overlapping bands and three frames, interpolated, and a little of the loudest band."""
     power = spectra.real.square() + spectra.imag.square()
     mid, side = (power @ _means(spectra.device)).split(1, dim=1)
     levels = torch.cat([mid, side + _SIDE_SHARE * mid], dim=1)
     near = functional.pad(levels, (0, 0, 1, 1))
     levels = 0.25 * near[..., :-2, :] + 0.5 * levels + 0.25 * near[..., 2:, :]
-    return torch.sqrt(levels @ bands(spectra.device) + _SILENCE)
+    least = _FAINTEST * levels.amax(dim=(1, 3), keepdim=True) + _SILENCE
+    return torch.sqrt(levels @ bands(spectra.device) + least)
 
 
 def whitened(spectra: Tensor, scale: Tensor) -> Whitened:
-    """Mid and side [batch, 2, frames, bins] over their envelope `scale`, as the networks see them."""
-    ratio = spectra / scale
+    """Mid and side [batch, 2, frames, bins] over their envelope `scale`, as the networks see them: with a faint fixed
+    spectrum added, that empty bands look the same whatever the rounding of a transform leaves in them."""
+    faint = _FAINTEST**0.5 * scale.amax(dim=(1, 3), keepdim=True)
+    ratio = (spectra + faint * _carpet(scale.device)) / scale
     power = ratio.real.square() + ratio.imag.square()
     means = _means(scale.device)
     levels = 0.5 * torch.log(power + _LEAST_RATIO)
@@ -84,6 +89,14 @@ def whitened(spectra: Tensor, scale: Tensor) -> Whitened:
 @torch.inference_mode(False)
 def _window(device: torch.device) -> Tensor:
     return torch.hann_window(WINDOW, device=device)
+
+
+@lru_cache(maxsize=4)
+@torch.inference_mode(False)
+def _carpet(device: torch.device) -> Tensor:
+    """Complex numbers of magnitude 1 [bins], whose phases advance by the golden ratio of a turn."""
+    turns = torch.arange(BINS, dtype=torch.float64) * _GOLDEN % 1
+    return torch.polar(torch.ones_like(turns), 2 * torch.pi * turns).to(torch.complex64).to(device)
 
 
 @lru_cache(maxsize=4)

@@ -260,14 +260,14 @@ class LatentNetwork(nn.Module):
     @classmethod
     def load(cls, path: Path) -> LatentNetwork:
         """A network that `save` wrote, in evaluation mode. Raises InputError if a file holds something else."""
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(path, "pt") as file:
                 network = cls(LatentConfig(**json.loads((file.metadata() or {})[_CONFIG])))
                 names = [name for name in file.keys() if not name.startswith(ENTROPY)]
                 network.load_state_dict({name: file.get_tensor(name).float() for name in names})
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise InputError(f"{path.name} does not hold the weights of a latent network") from error
         return network.eval()
 

@@ -26,6 +26,7 @@ from evc.header import NetworkReference
 from evc.models.latents.descriptions import described, rendered
 from evc.models.latents.network import SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
+from evc.models.latents.quantise import ROUNDING
 from evc.networks import LATENTS_NETWORK, find, installed_network, installed_too
 from evc.streams import StreamContext, coded_stream
 from evc.streams.latent import LatentStream
@@ -72,10 +73,9 @@ class Bench:
 
     def decoded(self, integers: Latents, step: int, y: Below) -> Audio:
         """What is heard of latents at a step size (its index) beside y."""
-        size = _size(step)
-        sent = torch.from_numpy(size * integers.astype(np.float32))[None]
+        values, size = torch.from_numpy(integers.astype(np.float32))[None], torch.tensor([_size(step)])
         with torch.inference_mode():
-            planes = self._network.decode(sent, torch.tensor([size]), _batch(y.all), _batch(y.noise))
+            planes = self._network.decode(values, size, _batch(y.all), _batch(y.noise))
         return np.ascontiguousarray(from_planes(planes[0].numpy(), self._channels))
 
     def kbps(self, integers: Latents, step: int) -> float:
@@ -109,8 +109,9 @@ class Bench:
 
 
 def quantised(latents: NDArray[np.float32], step: int) -> Latents:
-    """Plainly rounded."""
-    return np.rint(latents / _size(step)).astype(np.int64)
+    """Rounded, small ones to zero."""
+    levels = latents / _size(step)
+    return np.copysign(np.floor(np.abs(levels) + ROUNDING), levels).astype(np.int64)
 
 
 def _size(step: int) -> float:
