@@ -55,16 +55,17 @@ def waveform(spectra: Tensor) -> Tensor:
     return folded.reshape(batch, channels, length)[..., _EDGE : length - _EDGE]
 
 
-def envelope(spectra: Tensor) -> Tensor:
-    """W, the local magnitude [batch, 2, frames, bins] of mid and side [batch, 2, frames, bins]: the power in
-    overlapping bands and three frames, interpolated, and a little of the loudest band."""
+def envelope(spectra: Tensor) -> tuple[Tensor, Tensor]:
+    """The local magnitude of mid and side [batch, 2, frames, bins], the power in overlapping bands and three frames,
+    interpolated; and W, the same with a little of the loudest band."""
     power = spectra.real.square() + spectra.imag.square()
     mid, side = (power @ _means(spectra.device)).split(1, dim=1)
     levels = torch.cat([mid, side + _SIDE_SHARE * mid], dim=1)
     near = functional.pad(levels, (0, 0, 1, 1))
     levels = 0.25 * near[..., :-2, :] + 0.5 * levels + 0.25 * near[..., 2:, :]
-    least = _FAINTEST * levels.amax(dim=(1, 3), keepdim=True) + _SILENCE
-    return torch.sqrt(levels @ bands(spectra.device) + least)
+    least = _FAINTEST * levels.amax(dim=(1, 3), keepdim=True)
+    local = levels @ bands(spectra.device) + _SILENCE
+    return torch.sqrt(local), torch.sqrt(local + least)
 
 
 def whitened(spectra: Tensor, scale: Tensor) -> Whitened:

@@ -80,9 +80,11 @@ class LatentConfig:
 
 
 class Layers(NamedTuple):
-    """What is known of y: its spectrum and envelope [batch, 2, frames, bins], and it in units of the envelope."""
+    """Of y: its spectrum, its local magnitude and its envelope W [batch, 2, frames, bins], and its view in
+    units of the envelope."""
 
     spectra: Tensor
+    local: Tensor
     scale: Tensor
     seen: Whitened
 
@@ -192,7 +194,7 @@ class Decoder(nn.Module):
         gains = split(self.gains(x)) + smooth + contrast * levels
         bent = y.spectra * torch.exp(gains.clamp(_LEAST_GAIN, _MOST_GAIN))
         real, imaginary = split(self.added(x)).chunk(2, dim=-1)
-        return bent + y.scale * torch.complex(real.contiguous(), imaginary.contiguous())
+        return bent + y.local * torch.complex(real.contiguous(), imaginary.contiguous())
 
 
 class LatentNetwork(nn.Module):
@@ -231,7 +233,7 @@ class LatentNetwork(nn.Module):
         coded, learned = integers.split([CODED, LEARNED], dim=-1)
         nearer = y + samples(_planes(self._change(coded, step * known.units, _columns(coefficients(noise)))))
         spectra = spectrum(nearer)
-        layers = Layers(spectra, known.layers.scale, whitened(spectra, known.layers.scale))
+        layers = known.layers._replace(spectra=spectra, seen=whitened(spectra, known.layers.scale))
         learned = learned * step / LATENT_SCALE
         louder = (learned @ self.shape).unflatten(-1, (FRAMES_PER_COLUMN, -1)).flatten(1, 2)
         return waveform(self.decoder(coded, learned, known.latents / LATENT_SCALE, step, louder, layers))
@@ -239,8 +241,8 @@ class LatentNetwork(nn.Module):
     def known(self, y: Tensor) -> Known:
         """What both sides make of y."""
         spectra = spectrum(y)
-        scale = envelope(spectra)
-        layers = Layers(spectra, scale, whitened(spectra, scale))
+        local, scale = envelope(spectra)
+        layers = Layers(spectra, local, scale, whitened(spectra, scale))
         seen = self.encoder(layers.seen.features)
         return Known(layers, self._learned(layers.seen, seen), self.detail(scale, seen))
 
