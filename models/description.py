@@ -96,7 +96,8 @@ class Describer:
 
     @classmethod
     def of(
-        cls, source: AudioSource, header: Header, settings: EncodeSettings, bitrate: float, progress: Progress | None
+        cls, source: AudioSource, header: Header, settings: EncodeSettings, bitrate: float,
+        progress: Progress | None = None,
     ) -> Self:
         """With as many events as `bitrate` kbit/s may need. Raises UnsupportedError if the network is missing."""
         from evc.models.events.decompose import decompose

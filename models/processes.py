@@ -22,12 +22,14 @@ _COMMAND = [sys.executable, "-m", "evc.models.processes"]
 _MOST = 8
 
 
+def available_cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def cores() -> int:
     """How many processes are worth it: one where this process is one of several already."""
-    if parent_process() is not None:
-        return 1
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(found, _MOST)
+    return 1 if parent_process() is not None else min(available_cores(), _MOST)
 
 
 class Processes:

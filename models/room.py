@@ -1,4 +1,4 @@
-"""How many bytes a file of a bitrate may take."""
+"""How many bytes a file of a bitrate may take, and how many one takes."""
 
 from __future__ import annotations
 
@@ -36,13 +36,18 @@ class FileRoom:
         return max(self.wanted - self.tags, empty_bytes(header) + LEAST_SHARE * self.wanted)
 
 
-def file_bytes(header: Header, segments: Iterable[Segment]) -> int:
-    """Of a whole file without tags."""
+def as_file(header: Header, segments: Iterable[Segment]) -> io.BytesIO:
+    """A whole file without tags."""
     file = io.BytesIO()
     with ContainerWriter(file, header) as writer:
         for segment in segments:
             writer.add_segment(segment)
-    return writer.bytes_written
+    return file
+
+
+def file_bytes(header: Header, segments: Iterable[Segment]) -> int:
+    """Of a whole file without tags."""
+    return as_file(header, segments).getbuffer().nbytes
 
 
 def empty_bytes(header: Header) -> int:

@@ -45,7 +45,7 @@ def music(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(ahead, "cores", lambda: 1)
+    monkeypatch.setattr(ahead, "available_cores", lambda: 1)
 
 
 def make_pairs(out, music, settings, seed, progress=None):
@@ -58,7 +58,7 @@ def cached(music, tmp_path_factory):
     """A folder with pairs."""
     out = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ahead, "cores", lambda: 1)
+        patch.setattr(ahead, "available_cores", lambda: 1)
         make_pairs(out, music, PAIRS, 0)
     return out
 
@@ -91,7 +91,7 @@ def test_pairs_that_are_there_are_used_and_others_are_as_before(music, cached, t
 
 def test_processes_render_the_same_pairs(music, cached, tmp_path, monkeypatch):
     shutil.copytree(cached / "descriptions", tmp_path / "descriptions")
-    monkeypatch.setattr(ahead, "cores", lambda: 2)
+    monkeypatch.setattr(ahead, "available_cores", lambda: 2)
     render_pairs(tmp_path, music, replace(PAIRS, validation=0))
     for number in range(2):
         wanted, found = (np.load(path_of(folder, "training", number)) for folder in (cached, tmp_path))

@@ -30,7 +30,8 @@ from evc.models.events.proposer import Description, Proposer, ProposerConfig, Se
 from evc.models.events.scores import Score
 from evc.models.events.targets import Targets
 from evc.models.events.voices import generator_voices
-from evc.models.training.ahead import Store, cores, workers
+from evc.models.processes import available_cores
+from evc.models.training.ahead import Store, workers
 from evc.models.training.dataset import Audio, AudioFolder, Report, scan
 from evc.models.training.discriminator import (
     SpectrogramDiscriminator,
@@ -270,7 +271,7 @@ def train(
     chosen = torch.device(torch_device(device))
     check_resumption(out, resume)
     parts = scan(folder, exclude, report, skip).split(_VALIDATION_SHARE, config.loop.seed)
-    pool = workers(max(1, cores() - 1)) if chosen.type == "cuda" else None
+    pool = workers(max(1, available_cores() - 1)) if chosen.type == "cuda" else None
 
     def task(scale: int) -> EventTask:
         larger = replace(config, planted=scale * config.planted, recorded=scale * config.recorded)

@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from evc.api import open as open_evc
 from evc.errors import InputError
 from evc.header import Header
-from evc.models.description import CANDIDATES, EVENT_BYTES, Describer, description_header
+from evc.models.description import Describer, description_header
 from evc.models.patterns.file import Encoded
-from evc.models.room import FileRoom
+from evc.models.room import FileRoom, as_file
 from evc.models.training.dataset import Audio, AudioFolder, Place
-from evc.settings import DEFAULT_EFFORT
+from evc.settings import EncodeSettings
 from evc.source import ArraySource
-from evc.writer import ContainerWriter
 
 Samples = NDArray[np.int16]
 
@@ -119,14 +118,11 @@ class Description:
 
 def described(audio: Audio, samplerate: int, rate: float, noise_rate: float) -> tuple[bytes, bytes]:
     """Files of audio [channels, frames]: events and noise in `rate` kbit/s, and noise alone in `noise_rate`."""
-    from evc.models.events.decompose import decompose
-
     source = ArraySource(audio.T, samplerate)
     header = description_header(Header(samplerate, *audio.shape))
-    density = CANDIDATES * rate * 125 / EVENT_BYTES
-    events, gains = decompose(source, header, DEFAULT_EFFORT, "cpu", density=density)
+    settings = EncodeSettings(bitrate=rate, hints="noise", device="cpu")
     targets = [FileRoom(125 * kbps * source.frames / samplerate, 0).target(header) for kbps in (rate, noise_rate)]
-    both = Describer(source, header, events, gains).to_target(targets[0], None)
+    both = Describer.of(source, header, settings, rate).to_target(targets[0], None)
     alone = Describer.without_events(source, header).to_target(targets[1], None)
     return _file(both), _file(alone)
 
@@ -138,11 +134,7 @@ def rendered(both: bytes, alone: bytes) -> list[Audio]:
 
 
 def _file(encoded: Encoded) -> bytes:
-    file = io.BytesIO()
-    with ContainerWriter(file, encoded.header) as writer:
-        for segment in encoded.segments:
-            writer.add_segment(segment)
-    return file.getvalue()
+    return as_file(encoded.header, encoded.segments).getvalue()
 
 
 def _layers(file: bytes, *layers: str) -> list[Audio]:

@@ -6,7 +6,6 @@ latents are measured against; they are quantised as finely as the rest of the by
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -31,7 +30,7 @@ from evc.models.latents.ways import EVENTS_WORTH, TONAL_ENOUGH, Score, Way, hear
 from evc.models.patterns.file import Encoded
 from evc.models.progress import Progress, counted, part, stage
 from evc.models.residual.encoder import LOUDEST
-from evc.models.room import FileRoom, empty_bytes
+from evc.models.room import FileRoom, as_file, empty_bytes
 from evc.models.synthesis import Synthesiser
 from evc.models.units import Audio
 from evc.networks import LATENTS_NETWORK, installed_network
@@ -39,7 +38,6 @@ from evc.playback import FileSegments
 from evc.reader import ContainerReader
 from evc.settings import EncodeSettings
 from evc.source import AudioSource
-from evc.writer import ContainerWriter
 
 SILENT = 1e-6  # amplitude of what the description renders, below which latents restore nothing
 CHOSEN, DESCRIBED, ANALYSED = 0.1, 0.75, 0.9  # of the work, for showing progress
@@ -116,7 +114,8 @@ def chosen_way(source: AudioSource, settings: EncodeSettings, progress: Progress
 
 def _tried(encoder: LatentEncoder, source: AudioSource, way: Way, target: float, progress: Progress | None) -> Score:
     """How a source comes out."""
-    with EvcFile(as_file(encoder.encode(way, target, progress))) as file:
+    coded = encoder.encode(way, target, progress)
+    with EvcFile(as_file(coded.header, coded.segments)) as file:
         return heard_as(file.read(always_2d=True).T, source.read(0, source.frames), source.samplerate)
 
 
@@ -149,7 +148,7 @@ def analysed(
 def _stretches(source: AudioSource, described: Encoded, margin: int) -> Iterator[tuple[Stretch, Audio, Audio, Audio]]:
     """All units with their margins: the source, what the description renders, and the noise of that."""
     channels, frames = source.channels, described.header.known_frames
-    with closing(SegmentDecoder(ContainerReader(as_file(described)))) as decoder:
+    with closing(SegmentDecoder(ContainerReader(as_file(described.header, described.segments)))) as decoder:
         known = Synthesiser(FileSegments(decoder), parallel=decoder.threads.map).known
         for stretch in Stretch.all(columns_of(described.header), margin):
             x = stretch.read(source.read, channels, frames)
@@ -157,15 +156,6 @@ def _stretches(source: AudioSource, described: Encoded, margin: int) -> Iterator
                 raise InputError(f"a sample exceeds {LOUDEST:g} times full scale: scale the audio down first")
             y, noise = np.split(stretch.read(known, 2 * channels, frames), 2)
             yield stretch, x, y, noise
-
-
-def as_file(encoded: Encoded) -> io.BytesIO:
-    """The bytes of a file without tags."""
-    file = io.BytesIO()
-    with ContainerWriter(file, encoded.header) as writer:
-        for segment in encoded.segments:
-            writer.add_segment(segment)
-    return file
 
 
 def _limited(latents: NDArray[np.float32]) -> NDArray[np.float32]:

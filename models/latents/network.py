@@ -41,7 +41,7 @@ from evc.models.latents.features import (
     spectrum,
     waveform,
     whitened,
-)  # fmt: skip
+)
 from evc.models.latents.transform import COEFFICIENTS, COLUMN, SIDE_COEFFICIENTS, coefficients, samples
 
 LEARNED = 64  # latents of a column
@@ -223,7 +223,7 @@ class LatentNetwork(nn.Module):
         coded = _columns(coefficients(x - (y - noise))) / known.units
         seen = whitened(spectrum(x), known.layers.scale)
         learned = self._learned(seen, self.encoder(seen.features))
-        return torch.cat([coded, learned - known.latents], dim=-1)
+        return torch.cat([coded, LATENT_SCALE * (learned - known.latents)], dim=-1)
 
     def decode(self, integers: Tensor, step: Tensor, y: Tensor, noise: Tensor, known: Known | None = None) -> Tensor:
         """x_hat [batch, 2, samples], from quantised latents [batch, columns, DIMENSIONS], their step sizes [batch] or
@@ -236,7 +236,7 @@ class LatentNetwork(nn.Module):
         layers = known.layers._replace(spectra=spectra, seen=whitened(spectra, known.layers.scale))
         learned = learned * step / LATENT_SCALE
         louder = (learned @ self.shape).unflatten(-1, (FRAMES_PER_COLUMN, -1)).flatten(1, 2)
-        return waveform(self.decoder(coded, learned, known.latents / LATENT_SCALE, step, louder, layers))
+        return waveform(self.decoder(coded, learned, known.latents, step, louder, layers))
 
     def known(self, y: Tensor) -> Known:
         """What both sides make of y."""
@@ -249,7 +249,8 @@ class LatentNetwork(nn.Module):
     def _learned(self, whitened: Whitened, seen: Tensor) -> Tensor:
         """E of a spectrum, from the encoder's view of it [batch, columns, channels]."""
         levels = whitened.levels.unflatten(1, (-1, FRAMES_PER_COLUMN)).flatten(2)
-        return LATENT_SCALE * (self.leave(seen) + levels @ self.measure)
+        learned: Tensor = self.leave(seen) + levels @ self.measure
+        return learned
 
     def _change(self, coded: Tensor, steps: Tensor, noise: Tensor) -> Tensor:
         """What is added to the coefficients of y, all [batch, columns, CODED]: what was coded takes the place of noise,

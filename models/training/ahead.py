@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
 import time
@@ -18,20 +17,16 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from evc.errors import EvcError
+from evc.models.processes import available_cores
 
 Item = TypeVar("Item")
 Order = TypeVar("Order")
 
 
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def each(function: Callable[[Order], Item], orders: Sequence[Order]) -> Iterator[Item]:
     """What a function makes of each order, in one process per core; functions and orders go there pickled. Raises
     EvcError if a process dies."""
-    processes = min(cores(), len(orders))
+    processes = min(available_cores(), len(orders))
     if processes <= 1:
         yield from map(function, orders)
         return
