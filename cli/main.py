@@ -10,6 +10,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -17,7 +18,7 @@ import click
 
 import evc
 from evc.cli.common import EXIT_DATA, EXIT_INTERRUPTED, EXIT_PIPE, EXIT_TERMINATED
-from evc.errors import EvcError
+from evc.errors import EvcError, EvcWarning
 
 # Each command's module is imported only when the command runs, so that `evc --help` starts at once.
 _COMMANDS = {
@@ -79,6 +80,9 @@ def main() -> NoReturn:
     """Run the command line and exit."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
     signal.signal(signal.SIGINT, _interrupt)
+    warnings.simplefilter("ignore")  # what libraries warn of is no line for a user
+    warnings.simplefilter("always", EvcWarning)
+    warnings.showwarning = _show_warning
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a tag or a name may not fit the locale
     code = _run()
@@ -106,6 +110,10 @@ def _run() -> int:
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         return _complain(f"{name}{(error.strerror or str(error)).lower()}", EXIT_DATA)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"evc: warning: {message}", err=True)
 
 
 def _complain(message: str, code: int) -> int:

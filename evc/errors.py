@@ -1,4 +1,4 @@
-"""Every error EVC raises for bad input. Catching `EvcError` catches them all."""
+"""Every error EVC raises for bad input: catching `EvcError` catches them all. And the category of its warnings."""
 
 from __future__ import annotations
 
@@ -29,3 +29,9 @@ class UnsupportedError(EvcError):
 
 class InputError(EvcError):
     """What the caller handed over cannot be encoded or done: bad audio, bad arguments."""
+
+
+class EvcWarning(UserWarning):
+    """What a caller should know of something that was done all the same, in one line: a sound file that ends elsewhere
+    than it says, bytes behind the end of an .evc file. Issued through `warnings`; the command prints it on standard
+    error."""
