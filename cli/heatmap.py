@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from evc.file import EvcFile
     from evc.models.heatmap import HeatMaps, Read
-    from evc.source import FileSource
+    from evc.sound.source import FileSource
 
 _RAMP = " .:-=+*#%@"
 # Colours of the scale, from nothing to the loudest cell.
@@ -112,7 +112,7 @@ def _span(file: EvcFile, start: float, seconds: float | None) -> tuple[int, int]
 
 
 def _original(path: str, file: EvcFile, stack: ExitStack) -> FileSource:
-    from evc.source import FileSource
+    from evc.sound.source import FileSource
 
     found = stack.enter_context(FileSource(input_file(path)))
     for what, other, own in (

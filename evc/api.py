@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -14,6 +14,7 @@ from evc.errors import InputError
 from evc.header import Header, Tags
 from evc.reader import ContainerReader
 from evc.settings import DEFAULT_EFFORT, EncodeSettings
+from evc.speakers import names_of
 from evc.streaming import PathOrFile, seekable_input, seekable_output
 from evc.writer import ContainerWriter, rewrite
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from evc.file import DamagedSpan, EvcFile
-    from evc.source import AudioSource
+    from evc.sound.source import FileSource
+    from evc.source import ArraySource
 
 Progress = Callable[[float, float], None]  # seconds of audio done, and in all
 
@@ -39,6 +41,7 @@ class FileInfo:
     format_version: str
     samplerate: int
     channels: int
+    speakers: tuple[str, ...]
     frames: int
     duration: float
     subtype: str
@@ -74,6 +77,7 @@ def info(file: PathOrFile) -> FileInfo:
         format_version=header.version,
         samplerate=header.samplerate,
         channels=header.channels,
+        speakers=names_of(container.speakers, header.channels),
         frames=header.known_frames,
         duration=duration,
         subtype=header.subtype,
@@ -100,6 +104,7 @@ def encode(
     device: str = "auto",
     tags: Mapping[str, str | list[str]] | None = None,
     subtype: str = "PCM_16",
+    speakers: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> bytes:
     """Encode `audio`, [frames] or [frames, channels], into the bytes of an .evc file.
@@ -114,13 +119,14 @@ def encode(
     need one or two channels, latents also a sample rate of 32 to 48 kHz.
 
     `device` is "auto", "cpu" or "cuda": where networks run, if any are used. `subtype` is what decoding to a sound file
-    restores. `progress` is called with seconds of audio done and in all. Raises InputError for audio or arguments that
-    cannot be encoded.
+    restores. `speakers` names the speaker of each channel ("FL", "FR", "FC", "LFE", "BL", "BR", …, "" for none); the
+    file has its channels in the order of spec 3.4. `progress` is called with seconds of audio done and in all. Raises
+    InputError for audio or arguments that cannot be encoded.
     """
     from evc.source import ArraySource
 
     target = io.BytesIO()
-    source = ArraySource(audio, samplerate, subtype, dict(tags or {}))
+    source = ArraySource(audio, samplerate, subtype, dict(tags or {}), speakers)
     _encode(source, target, EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints), progress)
     return target.getvalue()
 
@@ -152,7 +158,7 @@ def encode_file(
     The source's tags are carried over; `tags` are added to them. With `verify` the result is decoded and checked
     before it appears. `target` appears only when complete. Otherwise as `encode`.
     """
-    from evc.source import FileSource
+    from evc.sound.source import FileSource
 
     settings = EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints)
     with ExitStack() as stack:
@@ -196,7 +202,7 @@ def decode_file(
         file.seek(first)
         shape = (file.samplerate, file.channels, frames)
         chosen = chosen_subtype(container, file.subtype, subtype)
-        out = stack.enter_context(SoundWriter(output, container, chosen, *shape, file.tags))
+        out = stack.enter_context(SoundWriter(output, container, chosen, *shape, file.tags, file.speakers))
         for block in file.blocks(_BLOCK_FRAMES, frames=frames, always_2d=True):
             out.write(block)
             if progress:
@@ -213,7 +219,7 @@ def edit_tags(source: PathOrFile, target: PathOrFile, tags: Mapping[str, str | l
 
 
 def _encode(
-    source: AudioSource, target: BinaryIO, settings: EncodeSettings, progress: Progress | None
+    source: ArraySource | FileSource, target: BinaryIO, settings: EncodeSettings, progress: Progress | None
 ) -> None:
     from evc.models import pipeline
 
@@ -221,9 +227,9 @@ def _encode(
     tags = dict(source.tags) | {"encoder": f"evc {evc.__version__}, {settings}"}
     header = Header(source.samplerate, source.channels, source.frames, source.subtype, layers=("spectrum",))
     start = io.BytesIO()
-    ContainerWriter(start, header, tags)
+    ContainerWriter(start, header, tags, source.speakers)
     coded = pipeline.encode(source, header, settings, len(start.getvalue()), _in_frames(progress, source.samplerate))
-    with ContainerWriter(target, coded.header, tags) as writer:
+    with ContainerWriter(target, coded.header, tags, source.speakers) as writer:
         for segment in coded.segments:
             writer.add_segment(segment)
 

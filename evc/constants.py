@@ -10,6 +10,7 @@ VERSION_MINOR = 0
 
 CHUNK_HEAD = b"HEAD"
 CHUNK_TAGS = b"TAGS"
+CHUNK_SPKR = b"SPKR"
 CHUNK_DICT = b"DICT"
 CHUNK_SEGM = b"SEGM"
 CHUNK_INDX = b"INDX"
@@ -51,6 +52,11 @@ MAX_PHASE_BITS = 16
 DEFAULT_PHASE_BITS = 5
 
 SUBTYPES = {1: "PCM_16", 2: "PCM_24", 3: "PCM_32", 4: "PCM_U8", 5: "FLOAT", 6: "DOUBLE"}
+
+# Speakers; the place of a name is its bit in the mask of SPKR, and in that of a WAVE file.
+SPEAKERS = (
+    "FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR", "TC", "TFL", "TFC", "TFR", "TBL", "TBC", "TBR",
+)  # fmt: skip
 
 # Layer names; the place of a name is its bit in the header's layer mask.
 LAYERS = ("patterns", "events", "spectrum", "noise", "latent")

@@ -27,6 +27,7 @@ from evc.patterns import PatternMap, read_patterns
 from evc.playback import Player
 from evc.reader import ContainerReader
 from evc.samples import converted
+from evc.speakers import names_of
 from evc.streaming import open_binary
 
 if TYPE_CHECKING:
@@ -98,6 +99,12 @@ class EvcFile:
     @property
     def channels(self) -> int:
         return self.header.channels
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The speaker of each channel, "FL", "FR", "FC", "LFE", … (spec 3.4), "" for a channel that has none; empty
+        where the file does not know them. Channels stand in the order of that list."""
+        return names_of(self.container.speakers, self.channels)
 
     @property
     def frames(self) -> int:

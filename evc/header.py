@@ -1,4 +1,4 @@
-"""The HEAD and TAGS chunks (spec section 3): what a file is, and what it says about itself."""
+"""The HEAD, TAGS and SPKR chunks (spec section 3): what a file is, what it says about itself, and its speakers."""
 
 from __future__ import annotations
 
@@ -236,3 +236,24 @@ def _is_text(value: object) -> bool:
         return isinstance(value, str) and value.encode() is not None
     except UnicodeEncodeError:
         return False
+
+
+def write_speakers(mask: int, channels: int) -> bytes:
+    """Payload of SPKR. Raises InputError for a mask that names no speaker, or more than there are channels."""
+    if not _mask_valid(mask, channels):
+        raise InputError(f"{mask:#x} is no mask of speakers of {channels} channels")
+    return mask.to_bytes(4, "little")
+
+
+def read_speakers(payload: bytes, channels: int) -> int:
+    """The mask; raises FormatError for anything malformed."""
+    reader = ByteReader(payload, "speakers")
+    mask = reader.unsigned(4)
+    reader.finish()
+    if not _mask_valid(mask, channels):
+        raise FormatError(f"{mask:#x} is no mask of speakers of {channels} channels")
+    return mask
+
+
+def _mask_valid(mask: int, channels: int) -> bool:
+    return 0 < mask < 1 << len(c.SPEAKERS) and mask.bit_count() <= channels

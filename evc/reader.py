@@ -13,9 +13,10 @@ from evc import constants as c
 from evc.binary import ByteReader
 from evc.container import KNOWN_TYPES, ChunkPlace, ChunkReader, DamagedBytes, check_signature
 from evc.errors import DamagedError, FormatError, UnsupportedError
-from evc.header import Header, Tags, read_tags
+from evc.header import Header, Tags, read_speakers, read_tags
 from evc.index import End, IndexEntry, read_index
 from evc.segment import Dictionary, Segment, read_segment_start
+from evc.speakers import usual_mask
 
 
 class ContainerReader:
@@ -24,6 +25,7 @@ class ContainerReader:
     header        the HEAD chunk; its `frames` is always known: of a file that was cut or never
                   finished, salvage mode makes it the end of the last intact segment
     tags          dict of texts and lists of texts, empty where there are none
+    speakers      the mask of spec 3.4; 0 where the speakers are not known
     dictionaries  the DICT chunks, in file order
     chunks        places of all chunks (salvage mode: of the intact ones), in file order
     damage        damaged byte ranges, ascending; empty in strict mode
@@ -44,6 +46,7 @@ class ContainerReader:
         self.lost: frozenset[int] = frozenset()
         self._dictionary_bytes = 0
         self._tags_place: ChunkPlace | None = None
+        self._speakers_place: ChunkPlace | None = None
         self._index_place: ChunkPlace | None = None
         self._index: list[IndexEntry] = []
         self._end: End | None = None
@@ -52,6 +55,7 @@ class ContainerReader:
         self._patterns: dict[int, int] = {}
 
         self.header = self._read_header()
+        self.speakers = usual_mask(self.header.channels)
         for place in self.chunks:
             try:
                 self._read_chunk(place)
@@ -147,6 +151,10 @@ class ContainerReader:
                 _refuse(self._tags_place is not None or bool(self._places), place)
                 self._tags_place = place
                 self.tags = read_tags(self._reader.payload(place))
+            case c.CHUNK_SPKR:
+                _refuse(self._speakers_place is not None or bool(self._places), place)
+                self._speakers_place = place
+                self.speakers = read_speakers(self._reader.payload(place), self.header.channels)
             case c.CHUNK_INDX:
                 _refuse(self._index_place is not None, place)
                 self._index_place = place

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -10,12 +12,15 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from evc.errors import InputError
+from evc.errors import EvcWarning, InputError
 from evc.header import Tags
 from evc.samples import stored
+from evc.speakers import FLAC_ORDER, VORBIS_ORDER, Layout, codes_of, order_for, usual_mask
 from evc.streaming import PathOrFile
 
 _EXTENSIONS = {"AIF": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}
+_STATING_SPEAKERS = ("WAV", "WAVEX", "RF64", "CAF", "AIFF")
+_SET_CHANNEL_MAP = 0x1101  # SFC_SET_CHANNEL_MAP_INFO of sndfile.h
 _WAV_LIMIT = 0xFFFF0000  # bytes of samples beyond which WAV needs its 64-bit form
 # What holds a subtype's samples best where a format lacks it.
 _SUBSTITUTES = {
@@ -58,7 +63,8 @@ class SoundWriter:
     """Writes float32 blocks [frames, channels] to `file`, rounded and clipped to `subtype`. A context
     manager.
 
-    `frames` is the length to come. Raises InputError if the format cannot hold the audio.
+    `frames` is the length to come; `speakers` are those of the channels (spec 3.4), which the file gets in the order of
+    its format. Raises InputError if the format cannot hold the audio.
     """
 
     def __init__(
@@ -70,31 +76,61 @@ class SoundWriter:
         channels: int,
         frames: int,
         tags: Tags,
+        speakers: Sequence[str] = (),
     ) -> None:
         self.subtype = subtype
-        if format == "WAV" and frames * channels * 8 > _WAV_LIMIT:
+        self._order = _channel_order(format, channels, speakers)
+        if format == "WAV" and speakers and Layout.of_names(speakers).mask != usual_mask(channels):
+            format = "WAVEX"
+        if format in ("WAV", "WAVEX") and frames * channels * 8 > _WAV_LIMIT:
             format = "RF64"
         try:
             self._file = soundfile.SoundFile(file, "w", samplerate, channels, self.subtype, format=format)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
             raise InputError(f"{format} cannot hold {channels} channels at {samplerate} Hz") from error
+        if speakers and self._file.format in _STATING_SPEAKERS and not self._state(speakers) and channels > 2:
+            _warn_of(format, speakers)
         for name in _TAGS:
             if value := tags.get(name):
                 with suppress(soundfile.SoundFileError):  # not every format has every tag
                     setattr(self._file, name, value if isinstance(value, str) else "; ".join(value))
 
     def write(self, block: NDArray[np.float32]) -> None:
-        samples: NDArray[Any] = stored(block, self.subtype)
+        samples: NDArray[Any] = stored(block if self._order is None else block[:, self._order], self.subtype)
         try:
             self._file.write(samples)
         except soundfile.SoundFileError as error:
             raise InputError(f"the sound file cannot be written ({error})") from error
+
+    def _state(self, speakers: Sequence[str]) -> bool:
+        """Let the file say which speakers it has; whether it can."""
+        codes = soundfile._ffi.new("int[]", codes_of(speakers))
+        return bool(
+            soundfile._snd.sf_command(self._file._file, _SET_CHANNEL_MAP, codes, soundfile._ffi.sizeof(codes))
+        )
 
     def __enter__(self) -> SoundWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def _channel_order(format: str, channels: int, speakers: Sequence[str]) -> list[int] | None:
+    """For each channel of a file of a format with an order of its own, that of the audio; None where they are the same,
+    or the format has not these speakers, which is warned of."""
+    if channels < 3:
+        return None
+    fixed = {"FLAC": FLAC_ORDER, "OGG": VORBIS_ORDER}.get(format)
+    order = order_for(speakers, fixed[channels]) if fixed else None
+    if order is None and speakers and format not in _STATING_SPEAKERS:
+        _warn_of(format, speakers)
+    return None if order is None else list(order)
+
+
+def _warn_of(format: str, speakers: Sequence[str]) -> None:
+    names = " ".join(name or "-" for name in speakers)
+    warnings.warn(f"{format} cannot say that the channels are {names}: they keep their order", EvcWarning, stacklevel=4)
 
 
 def chosen_subtype(format: str, subtype: str, wanted: str | None) -> str:

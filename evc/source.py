@@ -1,16 +1,14 @@
-"""Where the encoder's samples come from: an array, or any sound file that libsndfile reads.
+"""Where the encoder's samples come from: what all sources offer, and arrays (`evc.sound` has sound files).
 
-Both sources have `samplerate`, `channels`, `frames`, `subtype`, `tags` and `read(start, count)`, so that
-the encoder can pass over the audio several times in bounded memory.
+A source has `samplerate`, `channels`, `frames`, `subtype`, `tags` and `read(start, count)`, so that the encoder can
+pass over the audio several times in bounded memory. Arrays and files have `speakers` too, the mask of spec 3.4, whose
+order their channels have.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import re
-import threading
-from contextlib import ExitStack
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,9 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from evc import constants
 from evc.errors import InputError
 from evc.header import Tags
-from evc.streaming import PathOrFile, display_name, seekable_input
-
-_LIBRARY_SUFFIX = re.compile(r" \(libsndfile-[^)]*\)$")
+from evc.speakers import Layout
 
 
 class AudioSource(Protocol):
@@ -54,11 +50,17 @@ class ArraySource:
     """Samples in memory.
 
     `audio` is [frames] or [frames, channels]: floats with full scale at ±1, or integers of 8 (unsigned), 16
-    or 32 bits with full scale at the ends of their range. Raises InputError for anything else.
+    or 32 bits with full scale at the ends of their range. `speakers` names those of its channels. Raises InputError for
+    anything else.
     """
 
     def __init__(
-        self, audio: ArrayLike, samplerate: int, subtype: str = "PCM_16", tags: Tags | None = None
+        self,
+        audio: ArrayLike,
+        samplerate: int,
+        subtype: str = "PCM_16",
+        tags: Tags | None = None,
+        speakers: Sequence[str] | None = None,
     ) -> None:
         samples = np.asarray(audio)
         if samples.ndim not in (1, 2):
@@ -75,13 +77,17 @@ class ArraySource:
         self.subtype = subtype
         self.tags = dict(tags or {})
         check_format(self.samplerate, self.channels)
+        layout = Layout.usual(self.channels) if speakers is None else Layout.of_names(speakers)
+        if len(layout.order) != self.channels:
+            raise InputError(f"{len(layout.order)} speakers are named for {self.channels} channels")
+        self.speakers, self._order = layout.mask, list(layout.order)
         self._offset, self._scale = _scaling(samples.dtype)
 
     def read(self, start: int, count: int) -> NDArray[np.float32]:
-        block = self._samples[start : start + count].T
+        block = self._samples[start : start + count].T[self._order]
         if self._scale != 1:
             block = (block.astype(np.float64) - self._offset) * self._scale
-        return _finite(np.ascontiguousarray(block, dtype=np.float32), start, "audio")
+        return finite(np.ascontiguousarray(block, dtype=np.float32), start, "audio")
 
 
 def _scaling(dtype: np.dtype[Any]) -> tuple[float, float]:
@@ -95,78 +101,7 @@ def _scaling(dtype: np.dtype[Any]) -> tuple[float, float]:
     raise InputError(f"audio of type {dtype} cannot be encoded: floats, uint8, int16 or int32 are expected")
 
 
-class FileSource:
-    """A sound file, opened by path or from a binary file. A context manager; threads may read at the same
-    time.
-
-    Raises InputError if libsndfile cannot read it or the format cannot hold it.
-    """
-
-    def __init__(self, file: PathOrFile) -> None:
-        self._name = display_name(file)
-        self._lock = threading.Lock()
-        self._stack = ExitStack()
-        try:
-            self._file = self._open(file)
-            self.samplerate, self.channels = self._file.samplerate, self._file.channels
-            check_format(self.samplerate, self.channels, self._name)
-        except BaseException:
-            self.close()
-            raise
-        self.frames: int = self._file.frames
-        self.subtype = _nearest_subtype(self._file.subtype)
-        texts = self._file.copy_metadata().items()
-        self.tags: Tags = {name: _LIBRARY_SUFFIX.sub("", text) for name, text in texts if text}
-
-    def _open(self, file: PathOrFile) -> Any:
-        import soundfile
-
-        readable: PathOrFile | bytes = file
-        if not isinstance(file, (str, os.PathLike)) or not os.path.isfile(file):
-            readable = self._stack.enter_context(seekable_input(file))
-        elif os.name == "posix":
-            readable = os.fsencode(file)  # names need not be text there
-        try:
-            return self._stack.enter_context(soundfile.SoundFile(readable))
-        except (soundfile.SoundFileError, OSError, TypeError) as error:
-            reason = _reason(error)
-            raise InputError(f"{self._name}: not a sound file that can be read ({reason})") from error
-
-    def read(self, start: int, count: int) -> NDArray[np.float32]:
-        import soundfile
-
-        count = max(0, min(count, self.frames - start))
-        try:
-            with self._lock:
-                if self._file.tell() != start:
-                    self._file.seek(start)
-                block = self._file.read(count, dtype="float32", always_2d=True)
-        except soundfile.SoundFileError as error:
-            raise InputError(f"{self._name}: damaged near frame {start} ({_reason(error)})") from error
-        if len(block) < count:
-            raise InputError(f"{self._name}: ends at frame {start + len(block)}, but declares {self.frames}")
-        return _finite(np.ascontiguousarray(block.T), start, self._name)
-
-    def close(self) -> None:
-        self._stack.close()
-
-    def __enter__(self) -> FileSource:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _nearest_subtype(subtype: str) -> str:
-    """The subtype of the format that holds what a file of libsndfile's `subtype` can hold."""
-    if subtype in constants.SUBTYPES.values():
-        return subtype
-    return {"PCM_S8": "PCM_U8", "ALAC_20": "PCM_24", "ALAC_24": "PCM_24", "ALAC_32": "PCM_32"}.get(
-        subtype, "PCM_16"
-    )
-
-
-def _finite(block: NDArray[np.float32], start: int, name: str) -> NDArray[np.float32]:
+def finite(block: NDArray[np.float32], start: int, name: str) -> NDArray[np.float32]:
     """`block` [channels, frames] itself; raises InputError if it holds NaN or infinity."""
     if not np.isfinite(block).all():
         bad = ~np.isfinite(block)
@@ -176,8 +111,3 @@ def _finite(block: NDArray[np.float32], start: int, name: str) -> NDArray[np.flo
         where = f"frame {start + frame} of channel {channel}"
         raise InputError(f"{name}: {where} is {value}: only finite samples can be encoded")
     return block
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    return str(text).removeprefix("Error : ").rstrip(".")

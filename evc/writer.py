@@ -11,25 +11,27 @@ from typing import BinaryIO, Self
 from evc import constants as c
 from evc.container import chunk_bytes
 from evc.errors import FormatError, InputError, UnsupportedError
-from evc.header import Header, write_tags
+from evc.header import Header, write_speakers, write_tags
 from evc.index import END_PAYLOAD_BYTES, End, IndexEntry, write_index
 from evc.output import atomic_output
 from evc.reader import ContainerReader
 from evc.segment import Dictionary, Segment
+from evc.speakers import usual_mask
 
 
 class ContainerWriter:
     """Writes a file as its parts come, from the file object's present position.
 
     `header.frames` may be None; `close(frames)` then gives the length, and the file object has to
-    be seekable. As a context manager it closes itself, except after an exception: what was written
-    then lacks its end marker, and no strict reader takes it for a whole file.
+    be seekable. `speakers` is a mask (spec 3.4), 0 where they are not known. As a context manager
+    it closes itself, except after an exception: what was written then lacks its end marker, and no
+    strict reader takes it for a whole file.
 
     All methods raise InputError for parts that are out of order or break a limit.
     """
 
     def __init__(
-        self, file: BinaryIO, header: Header, tags: Mapping[str, str | list[str]] | None = None
+        self, file: BinaryIO, header: Header, tags: Mapping[str, str | list[str]] | None = None, speakers: int = 0
     ) -> None:
         if header.frames is None and not file.seekable():
             raise InputError("the length has to be known before writing to a pipe")
@@ -45,6 +47,8 @@ class ContainerWriter:
         self._put(c.SIGNATURE)
         self._put(chunk_bytes(c.CHUNK_HEAD, header.write()))
         self._put(_tags_chunk(tags))
+        if speakers not in (0, usual_mask(header.channels)):
+            self._put(chunk_bytes(c.CHUNK_SPKR, write_speakers(speakers, header.channels)))
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,14 +43,15 @@ def _encoded(
     superframes: int = c.DEFAULT_SUPERFRAMES_PER_SEGMENT,
     tags: Mapping[str, str | list[str]] | None = None,
     note: bytes = b"",
+    speakers: Sequence[str] | None = None,
 ) -> bytes:
     """A file of the encoder, with segments of `superframes` and, with `note`, an optional chunk of that content."""
-    source = ArraySource(audio.astype(np.float32), samplerate)
+    source = ArraySource(audio.astype(np.float32), samplerate, speakers=speakers)
     length = superframes * c.superframe_length(samplerate)
     header = Header(samplerate, source.channels, source.frames, layers=("spectrum",), segment_frames=length)
     target = io.BytesIO()
     coded = pipeline.encode(source, header, EncodeSettings(quality=quality, patterns="off"), 0)
-    with ContainerWriter(target, coded.header, tags) as writer:
+    with ContainerWriter(target, coded.header, tags, source.speakers) as writer:
         if note:
             writer.add_optional(b"note", note)
         for segment in coded.segments:
@@ -88,7 +89,8 @@ def _three() -> bytes:
 
 def _surround() -> bytes:
     tones = [_sine(6000, 48_000, 220 * 1.5**channel, 0.2) for channel in range(8)]
-    return _encoded(np.stack(tones, axis=1), 48_000, quality=4.0)
+    speakers = ("FL", "FR", "FC", "LFE", "BL", "BR", "TFL", "")
+    return _encoded(np.stack(tones, axis=1), 48_000, quality=4.0, speakers=speakers)
 
 
 def _wide() -> bytes:
@@ -255,7 +257,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "mono": ("one channel, one superframe; explained byte by byte in section 13 of the specification", _mono),
     "stereo": ("music, stereo modes, several segments, tags, an unknown optional chunk", _stereo),
     "three": ("a pair that falls silent, and a single channel", _three),
-    "surround": ("eight channels", _surround),
+    "surround": ("eight channels, seven of them with speakers", _surround),
     "wide": ("192 kHz, a sweep up to half the sample rate", _wide),
     "transient": ("clicks and a burst: blocks of many sizes", _transient),
     "quiet": ("noise of half a step of 16 bits", _quiet),

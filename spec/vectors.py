@@ -29,6 +29,7 @@ from evc.errors import EvcError
 from evc.networks import installed_too
 from evc.reader import ContainerReader
 from evc.segment import StreamData
+from evc.speakers import names_of
 from evc.spec.listing import listing
 from evc.spec.noise import noise_signal
 from evc.spec.signals import FILES, FOLDER
@@ -78,6 +79,7 @@ def describe(data: bytes) -> dict[str, Any]:
         "version": header.version,
         "samplerate": header.samplerate,
         "channels": header.channels,
+        "speakers": list(names_of(container.speakers, header.channels)),
         "frames": header.known_frames,
         "layers": list(header.layers),
         "tags": container.tags,

@@ -1,0 +1,1 @@
+"""Sound files of other formats as the encoder's source: their true length, joined streams, speakers, ffmpeg."""
