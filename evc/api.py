@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from evc.file import DamagedSpan, EvcFile
     from evc.sound.source import FileSource
-    from evc.source import ArraySource
+    from evc.source import ArraySource, AudioSource
 
 Progress = Callable[[float, float], None]  # seconds of audio done, and in all
 
@@ -45,6 +45,7 @@ class FileInfo:
     frames: int
     duration: float
     subtype: str
+    loop: bool
     kbps: float
     layers: tuple[str, ...]
     hints: str
@@ -71,16 +72,17 @@ def info(file: PathOrFile) -> FileInfo:
     with seekable_input(file) as binary:
         container = ContainerReader(binary)
     header = container.header
-    duration = header.known_frames / header.samplerate
+    duration = header.sound_frames / header.samplerate
     return FileInfo(
         bytes=container.file_bytes,
         format_version=header.version,
         samplerate=header.samplerate,
         channels=header.channels,
         speakers=names_of(container.speakers, header.channels),
-        frames=header.known_frames,
+        frames=header.sound_frames,
         duration=duration,
         subtype=header.subtype,
+        loop=header.loop,
         kbps=8 * container.file_bytes / duration / 1000 if duration else 0.0,
         layers=header.layers,
         hints=_hints(header),
@@ -101,6 +103,7 @@ def encode(
     effort: int = DEFAULT_EFFORT,
     preset: str = "auto",
     hints: str = "auto",
+    loop: bool = False,
     device: str = "auto",
     tags: Mapping[str, str | list[str]] | None = None,
     subtype: str = "PCM_16",
@@ -118,6 +121,9 @@ def encode(
     "spectrum", a waveform, from 6 kbit/s on, or at a quality; "auto", what measures best at the bitrate. The first two
     need one or two channels, latents also a sample rate of 32 to 48 kHz.
 
+    With `loop` the audio is a loop: its first frame follows upon its last, without a seam, and the file says so. Only a
+    spectrum holds loops.
+
     `device` is "auto", "cpu" or "cuda": where networks run, if any are used. `subtype` is what decoding to a sound file
     restores. `speakers` names the speaker of each channel ("FL", "FR", "FC", "LFE", "BL", "BR", …, "" for none); the
     file has its channels in the order of spec 3.4. `progress` is called with seconds of audio done and in all. Raises
@@ -127,7 +133,7 @@ def encode(
 
     target = io.BytesIO()
     source = ArraySource(audio, samplerate, subtype, dict(tags or {}), speakers)
-    _encode(source, target, EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints), progress)
+    _encode(source, target, EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints, loop), progress)
     return target.getvalue()
 
 
@@ -147,6 +153,7 @@ def encode_file(
     effort: int = DEFAULT_EFFORT,
     preset: str = "auto",
     hints: str = "auto",
+    loop: bool = False,
     tags: Mapping[str, str | list[str]] | None = None,
     device: str = "auto",
     overwrite: bool = True,
@@ -160,7 +167,7 @@ def encode_file(
     """
     from evc.sound.source import FileSource
 
-    settings = EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints)
+    settings = EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints, loop)
     with ExitStack() as stack:
         audio = stack.enter_context(FileSource(source))
         audio.tags.update(tags or {})
@@ -222,15 +229,18 @@ def _encode(
     source: ArraySource | FileSource, target: BinaryIO, settings: EncodeSettings, progress: Progress | None
 ) -> None:
     from evc.models import pipeline
+    from evc.source import LoopSource
 
     settings = settings.settled(source.samplerate, source.channels)
     tags = dict(source.tags) | {"encoder": f"evc {evc.__version__}, {settings}"}
-    header = Header(source.samplerate, source.channels, source.frames, source.subtype, layers=("spectrum",))
+    coded: AudioSource = LoopSource(source) if settings.loop else source
+    shape = source.samplerate, source.channels, coded.frames, source.subtype
+    header = Header(*shape, layers=("spectrum",), loop=settings.loop)
     start = io.BytesIO()
     ContainerWriter(start, header, tags, source.speakers)
-    coded = pipeline.encode(source, header, settings, len(start.getvalue()), _in_frames(progress, source.samplerate))
-    with ContainerWriter(target, coded.header, tags, source.speakers) as writer:
-        for segment in coded.segments:
+    found = pipeline.encode(coded, header, settings, len(start.getvalue()), _in_frames(progress, source.samplerate))
+    with ContainerWriter(target, found.header, tags, source.speakers) as writer:
+        for segment in found.segments:
             writer.add_segment(segment)
 
 

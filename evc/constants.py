@@ -61,6 +61,9 @@ SPEAKERS = (
 # Layer names; the place of a name is its bit in the header's layer mask.
 LAYERS = ("patterns", "events", "spectrum", "noise", "latent")
 
+LOOP_BIT = 7  # of the layer mask: the first frame follows upon the last
+LOOP_OVERLAPS_PER_SUPERFRAME = 8  # a loop's start is coded again behind its end, for an eighth of a superframe
+
 # Stream kinds. A kind below len(LAYERS) belongs to the layer of the same number; unknown kinds
 # below OPTIONAL_STREAM are refused, those from it upward are skipped.
 STREAM_OCCURRENCES = 0

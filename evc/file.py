@@ -109,12 +109,17 @@ class EvcFile:
     @property
     def frames(self) -> int:
         """Exact length: frames per channel."""
-        return self.header.known_frames
+        return self.header.sound_frames
 
     @property
     def duration(self) -> float:
         """Length in seconds."""
         return self.frames / self.samplerate
+
+    @property
+    def loop(self) -> bool:
+        """Whether the file is a loop: its first frame follows upon its last."""
+        return self.header.loop
 
     @property
     def subtype(self) -> str:
@@ -284,12 +289,21 @@ class EvcFile:
         frames: int = -1,
         dtype: str = "float32",
         always_2d: bool = False,
+        loops: int = 1,
     ) -> Iterator[NDArray[Any]]:
         """Blocks of `blocksize` frames from the current position on, each sharing `overlap` frames with the
-        one before; the last may be shorter. Memory stays bounded whatever the length of the file."""
+        one before; the last may be shorter. Memory stays bounded whatever the length of the file.
+
+        With `loops` the file is played so many times: blocks go on from its last frame to its first, and all have their
+        full length but for the very last. They do not overlap then, and `frames` are counted over all loops.
+        """
         if not 0 <= overlap < blocksize:
             raise InputError(f"blocks of {blocksize} frames cannot overlap by {overlap}")
-        end = self.frames if frames < 0 else min(self.frames, self._position + frames)
+        if loops < 1 or loops > 1 and overlap:
+            raise InputError(f"{loops} loops with an overlap of {overlap}: at least one, without overlap, is expected")
+        end = self.frames * loops if frames < 0 else min(self.frames * loops, self._position + frames)
+        if end > self.frames:
+            return self._looped(blocksize, end - self._position, dtype, always_2d)
         return self._blocks(blocksize, overlap, end, dtype, always_2d)
 
     def render(
@@ -339,6 +353,19 @@ class EvcFile:
             yield self.read(count, dtype, always_2d)
             if self._position < end:
                 self._position -= overlap
+
+    def _looped(self, blocksize: int, frames: int, dtype: str, always_2d: bool) -> Iterator[NDArray[Any]]:
+        """`frames` from the current position on, over the end to the start as often as it takes."""
+        while frames > 0:
+            parts, missing = [], min(blocksize, frames)
+            frames -= missing
+            while missing:
+                if self._position == self.frames:
+                    self._position = 0
+                self._player.prefetch(self._position, self.frames)
+                parts.append(self.read(missing, dtype, always_2d))
+                missing -= len(parts[-1])
+            yield parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     # --- Housekeeping -------------------------------------------------------------------------
 

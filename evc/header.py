@@ -40,7 +40,7 @@ class NetworkReference:
 class Header:
     """The HEAD chunk. Any value that breaks a limit raises InputError when the object is made.
 
-    frames           exact length per channel; None while a writer does not know it yet
+    frames           exact length per channel, a loop's overlap included; None while a writer does not know it yet
     subtype          sample format of the source, a soundfile name such as "PCM_16"
     layers           names out of `constants.LAYERS`, kept in that order
     segment_frames   length of every segment but the last, a multiple of the superframe;
@@ -48,6 +48,7 @@ class Header:
     phase_bits       fraction bits of the times of events and occurrences
     reference_depth  longest chain of segment dependencies; 0: all segments are independent
     reference_span   how many segments back a dependency reaches at most
+    loop             whether the first frame follows upon the last
     extra            fields that a later minor version appended, kept as they are
     """
 
@@ -62,6 +63,7 @@ class Header:
     reference_span: int = 0
     networks: tuple[NetworkReference, ...] = ()
     minor: int = c.VERSION_MINOR
+    loop: bool = False
     extra: bytes = b""
 
     def __post_init__(self) -> None:
@@ -77,6 +79,8 @@ class Header:
         if self.frames is not None:
             _within("number of frames", self.frames, 0, c.MAX_FRAMES)
             _within("number of segments", self.segments, 0, c.MAX_SEGMENTS)
+            if self.loop and self.frames <= self.loop_overlap:
+                raise InputError(f"a loop of {self.frames} frames has nothing before its overlap")
         if self.subtype not in _SUBTYPE_CODES:
             raise InputError(f"subtype {self.subtype!r} is none of {', '.join(_SUBTYPE_CODES)}")
         if unknown := set(self.layers) - set(c.LAYERS):
@@ -110,6 +114,16 @@ class Header:
             raise InputError("the length of this file is not known yet")
         return self.frames
 
+    @property
+    def loop_overlap(self) -> int:
+        """Frames of a loop's start that are coded once more behind its end (spec 10.6)."""
+        return c.superframe_length(self.samplerate) // c.LOOP_OVERLAPS_PER_SUPERFRAME if self.loop else 0
+
+    @property
+    def sound_frames(self) -> int:
+        """Length of the sound: all frames but a loop's overlap."""
+        return self.known_frames - self.loop_overlap
+
     def segment_span(self, index: int) -> tuple[int, int]:
         """First frame and number of frames of a segment (full length while `frames` is unknown)."""
         start = index * self.segment_frames
@@ -121,6 +135,7 @@ class Header:
         """Payload of HEAD."""
         frames = c.FRAMES_UNKNOWN if self.frames is None else self.frames
         mask = sum(1 << bit for bit, name in enumerate(c.LAYERS) if name in self.layers)
+        mask |= self.loop << c.LOOP_BIT
         fields = (
             (c.VERSION_MAJOR, 1),
             (self.minor, 1),
@@ -156,7 +171,7 @@ class Header:
         subtype = c.SUBTYPES.get(code := reader.unsigned(1), f"number {code}")
         mask = reader.unsigned(1)
         segment_frames = reader.unsigned(4)
-        if mask >> len(c.LAYERS) and minor == 0:
+        if (mask & ~(1 << c.LOOP_BIT)) >> len(c.LAYERS) and minor == 0:
             raise FormatError("header names layers that version 1.0 does not have")
         if segment_frames == 0:
             raise FormatError("header gives segments no length")
@@ -173,6 +188,7 @@ class Header:
                 reference_span=reader.unsigned(4),
                 networks=_read_networks(reader),
                 minor=minor,
+                loop=bool(mask >> c.LOOP_BIT & 1),
                 extra=reader.take(reader.remaining),
             )
         except InputError as error:

@@ -55,7 +55,26 @@ class Player:
         """Frames [start, start + frames), which lie inside the file, as float32 [channels, frames]. Lost
         spans (salvage mode) are silence."""
         self._check_networks()
-        return self._synthesiser.render(start, frames)
+        audio = self._synthesiser.render(start, frames)
+        header = self._decoder.container.header
+        meeting = min(header.loop_overlap, header.sound_frames) - start
+        if meeting > 0 and frames:
+            self._meet(audio[:, :meeting], start)
+        return audio
+
+    def _meet(self, audio: NDArray[np.float32], start: int) -> None:
+        """Fade a loop's start [channels, frames], from frame `start` on, in from what is coded behind its end (spec
+        10.6), unless that is lost."""
+        header = self._decoder.container.header
+        behind = header.sound_frames + start
+        again = self._synthesiser.render(behind, audio.shape[1])
+        if self._decoder.lost.keys() & {at // header.segment_frames for at in (behind, behind + audio.shape[1] - 1)}:
+            return
+        length = min(header.loop_overlap, header.sound_frames)
+        position = (start + np.arange(audio.shape[1]) + 0.5) / length
+        weights = (np.sin(np.pi / 2 * position) ** 2).astype(np.float32)
+        audio *= weights
+        audio += again * (1 - weights)
 
     def waveform(self, entry: int) -> NDArray[np.float32]:
         """The sound of a dictionary entry that is no excerpt, as float32 [channels, frames]. Raises DamagedError if it

@@ -50,6 +50,7 @@ class EncodeSettings:
     hints     what tells of the sound: "noise", events and noise, at 0.4 to 6 kbit/s (default 1); "latent", a network's
               hints beside these, at 1.2 to 16 kbit/s (default 6); "spectrum", a waveform, from 6 kbit/s on; "auto",
               what measures best at the bitrate
+    loop      the source is a loop; only a spectrum holds one
 
     Raises InputError for anything else.
     """
@@ -61,6 +62,7 @@ class EncodeSettings:
     effort: int = DEFAULT_EFFORT
     preset: str = "auto"
     hints: str = "auto"
+    loop: bool = False
 
     def __post_init__(self) -> None:
         if self.bitrate is not None and self.quality is not None:
@@ -86,7 +88,9 @@ class EncodeSettings:
             if self.hints not in ("auto", "noise"):
                 raise InputError(f"the preset events excludes the hints {self.hints}: leave one of them out")
             object.__setattr__(self, "hints", "noise")
-        if self.hints == "auto" and self.bitrate is None:
+        if self.loop and self.hints not in ("auto", "spectrum"):
+            raise InputError(f"the hints {self.hints} hold no loop: leave one of them out")
+        if self.hints == "auto" and (self.bitrate is None or self.loop):
             object.__setattr__(self, "hints", "spectrum")
         if self.hints != "auto":
             self._check_bitrate()

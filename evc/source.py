@@ -90,6 +90,30 @@ class ArraySource:
         return finite(np.ascontiguousarray(block, dtype=np.float32), start, "audio")
 
 
+class LoopSource:
+    """A source that is a loop, with as much of its start behind its end as the format codes again (spec 10.6). Raises
+    InputError if it is empty."""
+
+    def __init__(self, source: AudioSource) -> None:
+        if not source.frames:
+            raise InputError("a loop without a frame has no end to meet its start")
+        self._source = source
+        self.samplerate, self.channels, self.subtype = source.samplerate, source.channels, source.subtype
+        self.tags = source.tags
+        overlap = constants.superframe_length(self.samplerate) // constants.LOOP_OVERLAPS_PER_SUPERFRAME
+        self.frames = source.frames + overlap
+
+    def read(self, start: int, count: int) -> NDArray[np.float32]:
+        """Frames [start, start + count) of the loop, as far as they exist, as float32 [channels, count]."""
+        left = max(0, min(count, self.frames - start))
+        parts = [self._source.read(0, 0)]
+        while left:
+            at = start % self._source.frames
+            parts.append(self._source.read(at, min(left, self._source.frames - at)))
+            start, left = start + parts[-1].shape[1], left - parts[-1].shape[1]
+        return np.concatenate(parts, axis=1)
+
+
 def _scaling(dtype: np.dtype[Any]) -> tuple[float, float]:
     """(offset, scale) that bring samples of `dtype` to ±1."""
     if dtype.kind == "f":

@@ -16,7 +16,7 @@ from evc.header import Header, NetworkReference
 from evc.models import pipeline, sequencer
 from evc.segment import Dictionary, Segment
 from evc.settings import EncodeSettings
-from evc.source import ArraySource
+from evc.source import ArraySource, AudioSource, LoopSource
 from evc.spec.latents import latents
 from evc.spec.patterned import coded, copies, graded, lattices, placements
 from evc.streams import StreamContext
@@ -44,13 +44,17 @@ def _encoded(
     tags: Mapping[str, str | list[str]] | None = None,
     note: bytes = b"",
     speakers: Sequence[str] | None = None,
+    loop: bool = False,
 ) -> bytes:
     """A file of the encoder, with segments of `superframes` and, with `note`, an optional chunk of that content."""
     source = ArraySource(audio.astype(np.float32), samplerate, speakers=speakers)
+    played: AudioSource = LoopSource(source) if loop else source
     length = superframes * c.superframe_length(samplerate)
-    header = Header(samplerate, source.channels, source.frames, layers=("spectrum",), segment_frames=length)
+    header = Header(
+        samplerate, source.channels, played.frames, layers=("spectrum",), segment_frames=length, loop=loop
+    )
     target = io.BytesIO()
-    coded = pipeline.encode(source, header, EncodeSettings(quality=quality, patterns="off"), 0)
+    coded = pipeline.encode(played, header, EncodeSettings(quality=quality, patterns="off"), 0)
     with ContainerWriter(target, coded.header, tags, source.speakers) as writer:
         if note:
             writer.add_optional(b"note", note)
@@ -91,6 +95,12 @@ def _surround() -> bytes:
     tones = [_sine(6000, 48_000, 220 * 1.5**channel, 0.2) for channel in range(8)]
     speakers = ("FL", "FR", "FC", "LFE", "BL", "BR", "TFL", "")
     return _encoded(np.stack(tones, axis=1), 48_000, quality=4.0, speakers=speakers)
+
+
+def _loop() -> bytes:
+    phase = 2 * np.pi * np.arange(2300) / 2300
+    tones = np.stack([np.sin(37 * phase + 1), np.sin(91 * phase) + np.sin(5 * phase)], axis=1)
+    return _encoded(0.3 * tones, 8000, quality=6.0, superframes=1, loop=True)
 
 
 def _wide() -> bytes:
@@ -258,6 +268,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "stereo": ("music, stereo modes, several segments, tags, an unknown optional chunk", _stereo),
     "three": ("a pair that falls silent, and a single channel", _three),
     "surround": ("eight channels, seven of them with speakers", _surround),
+    "loop": ("a loop, whose start is coded again behind its end", _loop),
     "wide": ("192 kHz, a sweep up to half the sample rate", _wide),
     "transient": ("clicks and a burst: blocks of many sizes", _transient),
     "quiet": ("noise of half a step of 16 bits", _quiet),

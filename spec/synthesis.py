@@ -63,6 +63,21 @@ def synthesise(
     return out
 
 
+def without_overlap(header: Header, output: Signal) -> Signal:
+    """Section 10.6: the sound [channels, F] of a file from its output [channels, frames]: a loop's start fades in from
+    what is coded behind its end."""
+    if not header.loop:
+        return output
+    overlap = c.superframe_length(header.samplerate) // 8
+    frames = output.shape[1] - overlap
+    meeting = min(overlap, frames)
+    angle = np.pi / 2 * (np.arange(meeting) + 0.5) / meeting
+    sound = output[:, :frames].copy()
+    behind = output[:, frames : frames + meeting]
+    sound[:, :meeting] = sound[:, :meeting] * np.sin(angle) ** 2 + behind * np.cos(angle) ** 2
+    return sound
+
+
 def noise(counters: NDArray[np.int64]) -> Signal:
     """Section 10.2: the hash of counters, as noise of unit power."""
     mask = np.uint64(2**32 - 1)

@@ -33,7 +33,7 @@ from evc.speakers import names_of
 from evc.spec.listing import listing
 from evc.spec.noise import noise_signal
 from evc.spec.signals import FILES, FOLDER
-from evc.spec.synthesis import synthesise
+from evc.spec.synthesis import synthesise, without_overlap
 from evc.streams import StreamContext, stream_class
 from evc.streams.event_tables import tables as event_tables
 from evc.streams.noise_changes import tables as noise_tables
@@ -81,6 +81,7 @@ def describe(data: bytes) -> dict[str, Any]:
         "channels": header.channels,
         "speakers": list(names_of(container.speakers, header.channels)),
         "frames": header.known_frames,
+        "loop": header.loop,
         "layers": list(header.layers),
         "tags": container.tags,
         "dictionaries": [],
@@ -152,6 +153,7 @@ def reference_samples(data: bytes) -> NDArray[np.int32] | None:
     audio = synthesise(container.header, spectra, occurrences, decode_entries(container))
     if noise:
         audio = audio + noise_signal(container.header, noise)
+    audio = without_overlap(container.header, audio)
     if np.abs(audio).max() >= 1:
         return None
     return np.rint(audio.T / PCM_STEP).astype(np.int32)

@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -105,13 +105,18 @@ class FileSource:
         return decoder
 
     def _streams(self, file: PathOrFile) -> list[Decoder]:
-        first = self._libsndfile((0, self._size))
-        if first.exact:
+        try:
+            first = self._libsndfile((0, self._size))
+        except InputError as unknown:
             if not _is_file(file):
-                return [first]
+                raise
+            with suppress(InputError):  # of a path the extension may tell what the first bytes do not
+                return [self._by_path(file)]
+            raise unknown
+        if first.exact and _is_file(file):
             first.close()
-            first = LibsndfileDecoder(cast(str, file))  # faster than through Python's files
-            self._stack.callback(first.close)
+            return [self._by_path(file)]  # faster than through Python's files
+        if first.exact:
             return [first]
         self._spans = stream_spans(self._file, self._size)
         if len(self._spans) == 1:
@@ -121,6 +126,11 @@ class FileSource:
 
     def _libsndfile(self, span: Span, patches: Sequence[Patch] = ()) -> LibsndfileDecoder:
         decoder = LibsndfileDecoder(cast(BinaryIO, ByteView(self._file, *span, patches)))
+        self._stack.callback(decoder.close)
+        return decoder
+
+    def _by_path(self, file: PathOrFile) -> LibsndfileDecoder:
+        decoder = LibsndfileDecoder(file)
         self._stack.callback(decoder.close)
         return decoder
 

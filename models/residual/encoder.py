@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from evc import constants as c
 from evc.errors import InputError
 from evc.models.residual import analysis
+from evc.models.residual.extrapolation import HISTORY, REACH, continued
 from evc.models.residual.quantise import Quantiser, quantise
 from evc.models.residual.stereo import apply_stereo, choose_stereo
 from evc.source import AudioSource
@@ -147,16 +149,29 @@ class SegmentAnalyser:
         return result
 
     def read(self, start: int, count: int) -> NDArray[np.float32]:
-        """Samples [channels, count] from frame `start` on, in 16-bit units, silence outside the file."""
+        """Samples [channels, count] from frame `start` on, in 16-bit units; outside the file silence, but for what is
+        assumed behind its end."""
         out = np.zeros((self.source.channels, count), np.float32)
         inside = max(0, start)
         frames = max(0, min(start + count, self.source.frames) - inside)
         if frames:
             with self._reading:
                 out[:, inside - start : inside - start + frames] = self.source.read(inside, frames)
+        end = self.source.frames
+        if start + count > end and self._behind.shape[1]:
+            first, last = max(start, end), min(start + count, end + self._behind.shape[1])
+            out[:, first - start : max(first, last) - start] = self._behind[:, first - end : max(first, last) - end]
         if np.abs(out).max(initial=0) > LOUDEST:
             raise InputError(f"a sample exceeds {LOUDEST:g} times full scale: scale the audio down first")
         return out * FULL_SCALE
+
+    @cached_property
+    def _behind(self) -> NDArray[np.float32]:
+        """What is assumed behind the last frame, [channels, frames], up to the end of the last superframe."""
+        frames = self.source.frames
+        count = min(self.superframes * self.superframe - frames, REACH)
+        with self._reading:
+            return continued(self.source.read(max(0, frames - HISTORY), min(HISTORY, frames)), count)
 
 
 def encode_segment(analysed: list[AnalysedGroup | None], gain: int) -> tuple[SpectrumStream, float]:

@@ -50,9 +50,9 @@ def coded_bandwidth(settings: EncodeSettings, gain: int) -> float:
 
 def payload_target(settings: EncodeSettings, header: Header, header_bytes: int) -> float | None:
     """Bytes of coded words that a file of the wanted bitrate can hold; None for a quality."""
-    if settings.bitrate is None or not header.known_frames:
+    if settings.bitrate is None or not header.sound_frames:
         return None
-    duration = header.known_frames / header.samplerate
+    duration = header.sound_frames / header.samplerate
     overhead = header_bytes + FILE_OVERHEAD + SEGMENT_OVERHEAD * header.segments
     return max(settings.bitrate * 125 * duration - overhead, 1.0)
 
