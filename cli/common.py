@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from evc.errors import EvcError
-from evc.streaming import UNNAMED
+from evc.errors import EvcError, OutputError
+from evc.streaming import UNNAMED, UNNAMED_OUTPUT
 
 if TYPE_CHECKING:
     from evc.file import EvcFile
@@ -52,6 +52,9 @@ def naming(source: str, target: str | None = None) -> Iterator[None]:
     name = "standard input" if source == STANDARD else source
     try:
         yield
+    except OutputError as error:  # names what could not be written
+        path, _, reason = str(error).partition(": ")
+        raise OutputError(f"{'standard output' if path == UNNAMED_OUTPUT else path}: {reason}") from error
     except EvcError as error:
         message = str(error).removeprefix(f"{UNNAMED}: ")
         if message.startswith((f"{name}: ", f"{target}: ")):

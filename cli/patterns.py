@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -123,24 +122,28 @@ def _table(file: EvcFile, chosen: list[int], width: int) -> str:
 def _export(
     file: EvcFile, chosen: list[int], listing: dict[str, Any], folder: Path, width: int, force: bool
 ) -> None:
-    """Write the patterns `chosen`, and then the index; `listing` learns the names of the files."""
+    """Write the patterns `chosen` and the index, all or nothing; `listing` learns the names of the files."""
+    from evc.output import atomic_folder, opened
+
     for row in listing["patterns"]:
         row["wav"], row["json"] = (f"pattern-{row['number']:0{width}}.{suffix}" for suffix in ("wav", "json"))
     names = [row[suffix] for row in listing["patterns"] for suffix in ("wav", "json")]
     for name in [*names, INDEX]:
         if not force and (folder / name).exists():
             raise EvcError(f"{folder / name}: exists already; --force replaces it")
-    os.makedirs(folder, exist_ok=True)
-    with progress_bar("exporting", files=True) as progress:
+    with atomic_folder(folder) as new, progress_bar("exporting", files=True) as progress:
         # In the order of the track, which decodes it once.
         for done, row in enumerate(sorted(listing["patterns"], key=lambda row: row["frame"] or 0), 1):
-            _write_wav(file, listing["file"], row["number"], folder / row["wav"], force)
+            with opened(new / row["wav"], str(folder / row["wav"])) as output:
+                _write_wav(file, listing["file"], row["number"], output)
             occurrences = [_occurrence(file, i) for i in (file.occurrences["pattern"] == row["number"]).nonzero()[0]]
             found = {"file": listing["file"], "samplerate": file.samplerate} | row | {"occurrences": occurrences}
-            _write_json(found, folder / row["json"], force)
+            with opened(new / row["json"], str(folder / row["json"])) as output:
+                _write_json(found, output)
             if progress:
                 progress(done, len(chosen))
-    _write_json(listing, folder / INDEX, force)
+        with opened(new / INDEX, str(folder / INDEX)) as output:
+            _write_json(listing, output)
 
 
 def _occurrence(file: EvcFile, index: int) -> dict[str, Any]:
@@ -171,20 +174,15 @@ def _turns(phase: complex) -> float:
     return round(math.atan2(phase.imag, phase.real) / (2 * math.pi) * (1 << 16)) % (1 << 16) / (1 << 16)
 
 
-def _write_wav(file: EvcFile, source: str, number: int, path: Path, force: bool) -> None:
-    from evc.output import atomic_output
+def _write_wav(file: EvcFile, source: str, number: int, output: BinaryIO) -> None:
     from evc.soundfiles import SoundWriter, chosen_subtype
 
     with naming(source):
         audio = file.pattern_audio(number)
     subtype = chosen_subtype("WAV", file.subtype, None)
-    with atomic_output(path, force) as output:
-        with SoundWriter(output, "WAV", subtype, file.samplerate, audio.shape[1], len(audio), {}) as out:
-            out.write(audio)
+    with SoundWriter(output, "WAV", subtype, file.samplerate, audio.shape[1], len(audio), {}) as out:
+        out.write(audio)
 
 
-def _write_json(value: Any, path: Path, force: bool) -> None:
-    from evc.output import atomic_output
-
-    with atomic_output(path, force) as output:
-        output.write(json.dumps(value, indent=1).encode() + b"\n")
+def _write_json(value: Any, output: BinaryIO) -> None:
+    output.write(json.dumps(value, indent=1).encode() + b"\n")

@@ -31,6 +31,11 @@ class InputError(EvcError):
     """What the caller handed over cannot be encoded or done: bad audio, bad arguments."""
 
 
+class OutputError(EvcError):
+    """What was to be written cannot be: the disk is full, the folder is not there or is protected. Nothing of it is
+    left behind."""
+
+
 class EvcWarning(UserWarning):
     """What a caller should know of something that was done all the same, in one line: a sound file that ends elsewhere
     than it says, bytes behind the end of an .evc file. Issued through `warnings`; the command prints it on standard

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from evc.errors import InputError
 from evc.header import Tags
 from evc.samples import stored
+from evc.soundfile_checks import BROKEN, CheckedFile, finish
 from evc.streaming import PathOrFile
 
-_EXTENSIONS = {"AIF": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}
+_EXTENSIONS = {"AIF": "AIFF", "OGA": "OGG", "WAVE": "WAV"}
+_OPUS_RATES = (8000, 12_000, 16_000, 24_000, 48_000)  # Hz
 _WAV_LIMIT = 0xFFFF0000  # bytes of samples beyond which WAV needs its 64-bit form
 # What holds a subtype's samples best where a format lacks it.
 _SUBSTITUTES = {
@@ -41,13 +44,15 @@ _TAGS = (
 
 
 def output_format(target: PathOrFile) -> str:
-    """libsndfile's name for the format that the extension of `target` asks for; WAV for an open file. Raises
-    InputError for an extension that stands for none."""
+    """libsndfile's name for the format that the extension of `target` asks for, or OPUS, which to libsndfile is a
+    subtype; WAV for an open file. Raises InputError for an extension that stands for none."""
     if not isinstance(target, (str, os.PathLike)):
         return "WAV"
     extension = os.path.splitext(os.fspath(target))[1][1:].upper()
     format = _EXTENSIONS.get(extension, extension)
-    if format not in soundfile.available_formats():
+    if format == "OPUS" and not soundfile.check_format("OGG", "OPUS"):
+        raise InputError(f"{os.fspath(target)}: the installed libsndfile cannot write Opus: choose .ogg for Vorbis")
+    if format not in (*soundfile.available_formats(), "OPUS"):
         raise InputError(
             f"{os.fspath(target)}: the extension is not that of a sound file, as .wav and .flac are"
         )
@@ -58,7 +63,9 @@ class SoundWriter:
     """Writes float32 blocks [frames, channels] to `file`, rounded and clipped to `subtype`. A context
     manager.
 
-    `frames` is the length to come. Raises InputError if the format cannot hold the audio.
+    `file` is readable and seekable, at its start; `frames` is the length to come. Raises InputError if the format
+    cannot hold the audio, which in a few formats only turns out at the end, and OutputError if the file cannot be
+    written.
     """
 
     def __init__(
@@ -74,9 +81,17 @@ class SoundWriter:
         self.subtype = subtype
         if format == "WAV" and frames * channels * 8 > _WAV_LIMIT:
             format = "RF64"
+        if subtype == "OPUS" and samplerate not in _OPUS_RATES:
+            rates = ", ".join(map(str, _OPUS_RATES))
+            raise InputError(f"Opus has no {samplerate} Hz, only {rates}: choose another format")
+        self._target = CheckedFile(file)
+        self._finish = partial(finish, file, format, subtype, channels)
+        self._frames = 0
+        container = "OGG" if format == "OPUS" else format
         try:
-            self._file = soundfile.SoundFile(file, "w", samplerate, channels, self.subtype, format=format)
+            self._file = soundfile.SoundFile(self._target, "w", samplerate, channels, self.subtype, format=container)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
+            self._target.check()
             raise InputError(f"{format} cannot hold {channels} channels at {samplerate} Hz") from error
         for name in _TAGS:
             if value := tags.get(name):
@@ -85,25 +100,34 @@ class SoundWriter:
 
     def write(self, block: NDArray[np.float32]) -> None:
         samples: NDArray[Any] = stored(block, self.subtype)
-        try:
+        with self._target.checked():
             self._file.write(samples)
-        except soundfile.SoundFileError as error:
-            raise InputError(f"the sound file cannot be written ({error})") from error
+        self._frames += len(block)
 
     def __enter__(self) -> SoundWriter:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            with suppress(Exception):  # the first error tells
+                self._file.close()
+            return
+        with self._target.checked():
+            self._file.close()
+        self._finish(self._frames)
 
 
 def chosen_subtype(format: str, subtype: str, wanted: str | None) -> str:
     """The subtype to write: `wanted`, which `format` must have (else InputError), or by default what it has
     nearest to `subtype`."""
+    if format == "OPUS" and wanted in (None, "OPUS"):
+        return "OPUS"
+    if wanted in BROKEN:
+        raise InputError(f"libsndfile writes {wanted} with errors: choose another subtype")
     candidates = (
         (wanted,) if wanted else (subtype, *_SUBSTITUTES.get(subtype, ()), soundfile.default_subtype(format))
     )
     for candidate in candidates:
-        if soundfile.check_format(format, candidate):
+        if format != "OPUS" and soundfile.check_format(format, candidate):
             return candidate
     raise InputError(f"{format} files have no subtype {wanted or subtype}")

@@ -119,7 +119,7 @@ def test_standard_input(run_evc, loops):
     [
         (["nothing.evc"], "nothing.evc: no such file or directory"),
         (["loop.wav"], "loop.wav: not an EVC file"),
-        (["loop.evc", "--export", "loop.wav/out"], "loop.wav/out: not a directory"),
+        (["loop.evc", "--export", "loop.wav/out"], "loop.wav/out: cannot be written (not a directory)"),
     ],
 )
 def test_data_errors(arguments, message, run_evc, loops):
