@@ -66,10 +66,9 @@ def _codes(found: EventList) -> list[dict[str, int]]:
     """The codes of every event by the name of the part; of a network with other parts, by number."""
     from evc.events import PARTS
 
-    assert found.codes is not None
-    count = found.codes.shape[1]
+    count = found.known_codes.shape[1]
     names = [part.name for part in PARTS] if count == len(PARTS) else ["pitch", *map(str, range(1, count))]
-    return [dict(zip(names, row, strict=True)) for row in found.codes.tolist()]
+    return [dict(zip(names, row, strict=True)) for row in found.known_codes.tolist()]
 
 
 def _rows(found: EventList) -> list[dict[str, Any]]:
@@ -121,14 +120,13 @@ def _table(found: EventList) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    assert found.codes is not None
-    usual = found.codes.shape[1] > SOUND[-1]
+    usual = found.known_codes.shape[1] > SOUND[-1]
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("number", "time", "note", "Hz", "level", "pan"):
         table.add_column(heading, justify="left" if heading == "note" else "right", no_wrap=True)
     for heading in ("partials", "sound") if usual else ("codes",):
         table.add_column(heading, no_wrap=usual)
-    for row, codes in zip(_rows(found), found.codes.tolist(), strict=True):
+    for row, codes in zip(_rows(found), found.known_codes.tolist(), strict=True):
         level = 20 * np.log10(max(row["amplitude"], 1e-30))
         fields = [str(row["number"]), f"{row['time']:.3f}", row["name"], f"{row['frequency']:.1f}", f"{level:.1f}"]
         fields.append(f"{row['pan']:+.2f}" if row["pan"] else "0")

@@ -68,8 +68,7 @@ def described(
     header = description_header(header)
     if not header.known_frames:
         return Encoded(replace(header, layers=(), networks=()), [])
-    assert settings.bitrate is not None
-    found = Describer.of(source, header, settings, settings.bitrate, part(progress, 0, DECOMPOSING))
+    found = Describer.of(source, header, settings, settings.known_bitrate, part(progress, 0, DECOMPOSING))
     return found.to_target(room.target(header), part(progress, DECOMPOSING, 1.0))
 
 

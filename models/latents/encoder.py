@@ -87,8 +87,7 @@ class LatentEncoder:
 
     def _described(self, way: Way, target: float, progress: Progress | None) -> Encoded:
         """Events and noise, or noise alone."""
-        assert self._settings.bitrate is not None
-        share = way.bitrate / self._settings.bitrate
+        share = way.bitrate / self._settings.known_bitrate
         room = empty_bytes(self._plain) + share * (target - empty_bytes(self.header))
         if not way.events:
             return Describer.without_events(self._source, self._plain).to_target(room, progress)
@@ -99,11 +98,10 @@ class LatentEncoder:
 
 def chosen_way(source: AudioSource, settings: EncodeSettings, progress: Progress | None = None) -> Way:
     """What a few seconds of a source sound best with beside their latents."""
-    assert settings.bitrate is not None
-    ways = possible_ways(settings.bitrate)
+    ways = possible_ways(settings.known_bitrate)
     sample = sampled(source)
     encoder = LatentEncoder(sample, Header(sample.samplerate, sample.channels, sample.frames), settings)
-    target = empty_bytes(encoder.header) + settings.bitrate * 125 * sample.frames / sample.samplerate
+    target = empty_bytes(encoder.header) + settings.known_bitrate * 125 * sample.frames / sample.samplerate
     whole = counted(progress, source.frames)
     noise = _tried(encoder, sample, ways[0], target, stage(whole, 0, 2))
     if noise.tonal >= TONAL_ENOUGH:
