@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from evc.errors import EvcError, OutputError
+from evc.errors import SALVAGE, EvcError, OutputError
 from evc.streaming import UNNAMED, UNNAMED_OUTPUT
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Progress = Callable[[float, float], None]
 
 STANDARD = "-"
+_SALVAGE = SALVAGE, SALVAGE.replace("salvage=True", "evc decode --salvage")
 EXIT_DATA, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_PIPE = 1, 130, 143, 141
 
 
@@ -56,7 +57,7 @@ def naming(source: str, target: str | None = None) -> Iterator[None]:
         path, _, reason = str(error).partition(": ")
         raise OutputError(f"{'standard output' if path == UNNAMED_OUTPUT else path}: {reason}") from error
     except EvcError as error:
-        message = str(error).removeprefix(f"{UNNAMED}: ")
+        message = str(error).removeprefix(f"{UNNAMED}: ").replace(*_SALVAGE)
         if message.startswith((f"{name}: ", f"{target}: ")):
             raise
         raise EvcError(f"{name}: {message}") from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from evc import constants as c
 from evc.errors import InputError
+from evc.lazy import cached_property
 
 if TYPE_CHECKING:
     from evc.file import EvcFile

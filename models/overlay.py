@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from evc.errors import UnsupportedError
 from evc.event_files import events_network, in_file
 from evc.events import EventList
 from evc.header import Header, NetworkReference
+from evc.lazy import cached_property
 from evc.models.units import Audio, Units
 from evc.networks import EVENTS_NETWORK, Codebooks, find, installed_network
 
