@@ -58,9 +58,8 @@ def naming(source: str, target: str | None = None) -> Iterator[None]:
         raise OutputError(f"{'standard output' if path == UNNAMED_OUTPUT else path}: {reason}") from error
     except EvcError as error:
         message = str(error).removeprefix(f"{UNNAMED}: ").replace(*_SALVAGE)
-        if message.startswith((f"{name}: ", f"{target}: ")):
-            raise
-        raise EvcError(f"{name}: {message}") from error
+        named = not name or message.startswith((f"{name}: ", f"{target}: "))
+        raise EvcError(message if named else f"{name}: {message}") from error
 
 
 def refuse_same(source: str, target: str) -> None:

@@ -12,6 +12,7 @@ import click
 
 import evc
 from evc.cli.common import input_file, naming, patterns_text, print_json, progress_bar, time_text
+from evc.cli.tables import Column, sentence, table
 from evc.errors import EvcError
 from evc.streaming import seekable_input
 
@@ -73,7 +74,7 @@ def patterns(
 
 def _show(file: EvcFile, source: str, chosen: list[int], width: int) -> None:
     count = len(file.patterns)
-    click.echo(f"{source}: {patterns_text(file) if count else 'no patterns'}")
+    click.echo(sentence(f"{source}: {patterns_text(file) if count else 'no patterns'}"))
     if chosen:
         click.echo(_table(file, chosen, width), nl=False)
     if len(chosen) < count:
@@ -101,22 +102,15 @@ def _as_dict(file: EvcFile, number: int) -> dict[str, Any]:
 
 
 def _table(file: EvcFile, chosen: list[int], width: int) -> str:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("number", "kind", "start", "duration", "uses", "in all"):
-        table.add_column(heading, justify="left" if heading == "kind" else "right", no_wrap=True)
+    columns = [Column("number"), Column("kind", 2, left=True), Column("start"), Column("duration")]
+    columns += [Column("uses"), Column("in all", 1)]
+    rows = []
     for number in chosen:
         row = file.patterns[number]
         start = time_text(float(row["start"])) if row["frame"] >= 0 else ""
         times = time_text(float(row["duration"])), str(row["uses"]), time_text(float(row["seconds"]))
-        table.add_row(f"{number:0{width}}", str(row["kind"]), start, *times)
-    console = Console(highlight=False)
-    with console.capture() as text:  # printed by the caller: rich would end the process if the reader went away
-        console.print(table)
-    return "".join(f"{line.rstrip()}\n" for line in text.get().splitlines())
+        rows.append([f"{number:0{width}}", str(row["kind"]), start, *times])
+    return table(columns, rows)
 
 
 def _export(

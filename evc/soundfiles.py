@@ -15,7 +15,7 @@ from evc.errors import InputError
 from evc.header import Tags
 from evc.samples import stored
 from evc.soundfile_checks import BROKEN, CheckedFile, finish
-from evc.streaming import PathOrFile
+from evc.streaming import PathOrFile, check_file
 
 _EXTENSIONS = {"AIF": "AIFF", "OGA": "OGG", "WAVE": "WAV"}
 _OPUS_RATES = (8000, 12_000, 16_000, 24_000, 48_000)  # Hz
@@ -46,6 +46,7 @@ _TAGS = (
 def output_format(target: PathOrFile) -> str:
     """libsndfile's name for the format that the extension of `target` asks for, or OPUS, which to libsndfile is a
     subtype; WAV for an open file. Raises InputError for an extension that stands for none."""
+    check_file(target)
     if not isinstance(target, (str, os.PathLike)):
         return "WAV"
     extension = os.path.splitext(os.fspath(target))[1][1:].upper()

@@ -49,6 +49,13 @@ def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
         raise InputError(f"{os.fspath(path)}: {(error.strerror or str(error)).lower()}") from error
 
 
+def check_readable(file: PathOrFile) -> None:
+    """Raise InputError, with the system's reason, if `file` is no file, or the path of one that cannot be opened."""
+    check_file(file)
+    if isinstance(file, (str, os.PathLike)) and not is_special(file):
+        open_binary(file).close()
+
+
 def is_special(path: str | os.PathLike[str]) -> bool:
     """Whether there is something at `path` that is neither a file nor a folder: a pipe or a device."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)

@@ -25,12 +25,11 @@ from evc.models.noise.encoder import NoiseEncoder, NoiseTargets
 from evc.models.overlay import Sounding, event_renderer
 from evc.models.patterns.file import Encoded
 from evc.models.progress import Progress, forward, part, stage
-from evc.models.residual.encoder import LOUDEST
 from evc.models.room import FileRoom, file_bytes
 from evc.networks import EVENTS_NETWORK, installed_network
 from evc.segment import Segment, StreamData
 from evc.settings import EncodeSettings
-from evc.source import AudioSource
+from evc.source import LOUDEST, AudioSource
 from evc.streams import Stream, StreamContext, coded_stream
 
 MOST_CHANNELS = 2

@@ -16,7 +16,7 @@ from test_cli import one_line
 import evc
 from evc.soundfile_checks import BROKEN, CheckedFile
 from evc.soundfiles import SoundWriter
-from evc.streaming import seekable_input
+from evc.streaming import check_readable, seekable_input
 
 LIMIT = 2000  # bytes that a file may have
 RATE = 16_000
@@ -171,9 +171,12 @@ def test_protected_files(small, tmp_path, request):
     with pytest.raises(evc.OutputError) as caught:
         evc.decode_file(source, tmp_path / "a.wav")
     assert str(caught.value) == f"{tmp_path}/a.wav: cannot be written (permission denied)"
-    with pytest.raises(evc.InputError) as refused:
-        evc.open(small / "a.evc")
-    assert str(refused.value) == f"{small}/a.evc: permission denied"
+    for function, name in ((evc.open, "a.evc"), (evc.info, "a.evc"), (check_readable, "a.wav")):
+        with pytest.raises(evc.InputError) as refused:
+            function(small / name)
+        assert str(refused.value) == f"{small / name}: permission denied"
+    with pytest.raises(evc.InputError, match="a.wav: permission denied"):
+        evc.encode_file(small / "a.wav", io.BytesIO())
 
 
 def written(format: str, subtype: str, channels: int, frames: int) -> io.BytesIO:

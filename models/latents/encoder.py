@@ -29,7 +29,6 @@ from evc.models.latents.rendering import Stretch, columns_of, latent_network
 from evc.models.latents.ways import EVENTS_WORTH, TONAL_ENOUGH, Score, Way, heard_as, possible_ways, sampled
 from evc.models.patterns.file import Encoded
 from evc.models.progress import Progress, counted, part, stage
-from evc.models.residual.encoder import LOUDEST
 from evc.models.room import FileRoom, as_file, empty_bytes
 from evc.models.synthesis import Synthesiser
 from evc.models.units import Audio
@@ -37,7 +36,7 @@ from evc.networks import LATENTS_NETWORK, installed_network
 from evc.playback import FileSegments
 from evc.reader import ContainerReader
 from evc.settings import EncodeSettings
-from evc.source import AudioSource
+from evc.source import LOUDEST, AudioSource
 
 SILENT = 1e-6  # amplitude of what the description renders, below which latents restore nothing
 CHOSEN, DESCRIBED, ANALYSED = 0.1, 0.75, 0.9  # of the work, for showing progress
