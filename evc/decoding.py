@@ -39,13 +39,13 @@ class SegmentDecoder(Forkable):
     """
 
     def __init__(self, container: ContainerReader, keep: int = 4 * WORKERS + 4) -> None:
-        super().__init__()
         self.container = container
         self.lost: dict[int, str] = {index: "missing or damaged" for index in sorted(container.lost)}
         self._keep = keep
         self._kept: OrderedDict[int, DecodedStreams] = OrderedDict()
         self._tracks: dict[int, list[Track]] = {}
         self._layered = constants.LAYERS[constants.STREAM_OCCURRENCES] in container.header.layers
+        super().__init__()
 
     def after_fork(self) -> None:
         self.__dict__.pop("threads", None)  # the child has none of them

@@ -79,7 +79,6 @@ class EvcFile(Forkable):
     """
 
     def __init__(self, file: str | os.PathLike[str] | BinaryIO, salvage: bool = False) -> None:
-        super().__init__()
         self._owned: BinaryIO | None = None
         self._path: str | None = None
         if isinstance(file, (str, os.PathLike)):
@@ -94,6 +93,7 @@ class EvcFile(Forkable):
         self._lock = threading.RLock()
         self._decoder = SegmentDecoder(self.container)
         self._player = Player(self._decoder)
+        super().__init__()
 
     def after_fork(self) -> None:
         """The child has a lock that nobody holds, and none of what another thread may just have been changing."""

@@ -19,7 +19,8 @@ from evc.streaming import check_file
 
 
 class Forkable:
-    """Whoever inherits this is told of a fork in the child, before anything else happens there."""
+    """Whoever inherits this is told of a fork in the child, before anything else happens there. To be initialised when
+    all that `after_fork` uses is there."""
 
     _all: WeakSet[Forkable] = WeakSet()
 
@@ -73,7 +74,6 @@ class PositionedFile(Forkable):
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        super().__init__()
         check_file(file)
         self._file = file
         self._plain = _plain_file(file)
@@ -85,6 +85,7 @@ class PositionedFile(Forkable):
             self.size = file.seek(0, io.SEEK_END)
         except (AttributeError, io.UnsupportedOperation, OSError) as error:
             raise InputError("the input cannot seek: read all of it into an io.BytesIO first") from error
+        super().__init__()
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import warnings
 
 import numpy as np
@@ -34,10 +33,8 @@ def files(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("command", [("stats",), ("decode", "OUT")])
-def test_damage_names_what_helps(command, files, run_evc, tmp_path):
-    words = [tmp_path / "a.wav" if word == "OUT" else word for word in command[1:]]
-    line = one_line(run_evc(command[0], "flipped.evc", *words, cwd=files))
+def test_damage_names_what_helps(files, run_evc, tmp_path):
+    line = one_line(run_evc("decode", "flipped.evc", tmp_path / "a.wav", cwd=files))
     assert line == f"evc: flipped.evc: segment 0 is damaged {HINT}"
 
 
@@ -69,8 +66,6 @@ def test_json_and_csv_of_several_files_have_the_good_ones(files, run_evc):
     for command in ("info", "stats"):
         result = run_evc(command, "--json", "none.evc", "good.evc", cwd=files)
         assert result.returncode == 1 and [row["file"] for row in json.loads(result.stdout)] == ["good.evc"]
-        result = run_evc(command, "--json", "none.evc", cwd=files)
-        assert (result.returncode, result.stdout) == (1, b"")
     result = run_evc("stats", "--csv", "good.evc", "none.evc", cwd=files)
     rows = list(csv.DictReader(io.StringIO(result.stdout.decode())))
     assert result.returncode == 1 and {row["file"] for row in rows} == {"good.evc"}
@@ -81,9 +76,6 @@ def test_bytes_behind_the_end(files, run_evc, tmp_path):
     result = run_evc("decode", "longer.evc", tmp_path / "a.wav", cwd=files)
     assert (result.returncode, result.stderr.decode()) == (0, warning)
     assert soundfile.info(tmp_path / "a.wav").frames == 30_000
-    result = run_evc("info", "longer.evc", "--json", cwd=files)
-    assert (result.returncode, result.stderr.decode()) == (0, warning)
-    assert json.loads(result.stdout)["bytes"] == os.path.getsize(files / "good.evc")
     assert one_line(run_evc("verify", "longer.evc", cwd=files)) == "evc: longer.evc: 4 bytes follow the end marker"
 
 
@@ -96,6 +88,8 @@ def test_bytes_behind_the_end_in_the_library(files, tmp_path):
         assert file.file_bytes == len(good) and file.stats().bits == 8 * len(good)
         with pytest.raises(evc.FormatError, match="1 byte follows the end marker"):
             file.verify()
+    with pytest.warns(evc.EvcWarning, match="longer.evc: 4 bytes"):
+        assert evc.info(files / "longer.evc").bytes == len(good)
     with pytest.warns(evc.EvcWarning, match="longer.evc: 4 bytes"):
         evc.edit_tags(files / "longer.evc", tmp_path / "a.evc", {})
     with warnings.catch_warnings():
@@ -141,17 +135,15 @@ def test_what_cannot_seek():
         evc.open(Pipe(b"x"))
 
 
-@pytest.mark.parametrize("command", [("info", ""), ("decode", "", "a.wav"), ("decode", "good.evc", "")])
-def test_empty_names(command, files, run_evc):
-    assert one_line(run_evc(*command, cwd=files)).endswith("the name of a file is empty")
+def test_an_empty_name(files, run_evc):
+    assert one_line(run_evc("info", "", cwd=files)) == "evc: the name of a file is empty"
 
 
-@pytest.mark.parametrize("hints", ["auto", "noise"])
-def test_absurdly_loud_floats(hints, run_evc, tmp_path):
+def test_absurdly_loud_floats(run_evc, tmp_path):
     audio = np.zeros((9000, 2), np.float32)
     audio[5000:, 1] = 1e30
     soundfile.write(tmp_path / "a.wav", audio, RATE, "FLOAT")
-    line = one_line(run_evc("encode", "a.wav", "a.evc", "--hints", hints, cwd=tmp_path))
+    line = one_line(run_evc("encode", "a.wav", "a.evc", cwd=tmp_path))
     where = "frame 5000 of channel 1 is 1e+30 times full scale"
     assert line == f"evc: a.wav: {where}: scale the audio down to 256 at most"
     assert not (tmp_path / "a.evc").exists()
@@ -162,6 +154,8 @@ def test_loud_arrays():
         warnings.simplefilter("error")
         with pytest.raises(evc.InputError, match=r"frame 3 of channel 0 is -257 times full scale"):
             evc.encode(np.array([0, 1, 256, -257.0]), RATE)
+        with pytest.raises(evc.InputError, match=r"frame 0 of channel 0 is 1e\+30 times full scale"):
+            evc.encode(np.full(9000, 1e30, np.float32), RATE, hints="noise")
         with pytest.raises(evc.InputError, match="infinite"):
             evc.encode(np.full(10, 1e300), RATE)
         assert evc.encode(np.full(100, 256.0), RATE)
