@@ -9,6 +9,7 @@ import click
 import evc
 from evc.cli.common import channels_text, input_file, print_json, size_text, time_text
 from evc.cli.several import attempts
+from evc.cli.tables import terminal_width
 
 
 @click.command()
@@ -50,9 +51,10 @@ def _show(path: str, found: evc.FileInfo) -> None:
         rows.append(("networks", ", ".join(found.networks)))
     for name, value in found.tags.items():
         rows.append((_printable(name), _printable(value if isinstance(value, str) else "; ".join(value))))
-    width = max(len(name) for name, _ in rows) + 2
+    # The long name of a tag must not push figures out of a narrow terminal.
+    width = min(max(len(name) for name, _ in rows), max(terminal_width() - 60, len("patterns")))
     for name, text in rows:
-        click.echo(f"{name:<{width}}{text}")
+        click.echo(f"{name:<{width}}  {text}")
 
 
 def _printable(text: str) -> str:

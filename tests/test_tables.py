@@ -86,3 +86,18 @@ def test_sentences_keep_figures_with_their_units(monkeypatch):
         lines = sentence(text).splitlines()
         assert " ".join(line.strip() for line in lines) == text and max(map(len, lines)) <= max(width, 14)
         assert not {line.split()[0] for line in lines} & {"kB,", "s,", "Hz,", "kbit/s"}
+
+
+@pytest.mark.parametrize("width, column", [(40, 10), (120, 28)])
+def test_long_names_of_tags_leave_room_for_figures(width, column, tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from evc.cli.main import evc_command
+
+    monkeypatch.setenv("COLUMNS", str(width))
+    name = "musicbrainz_albumartistid_"
+    (tmp_path / "a.evc").write_bytes(evc.encode(np.zeros((9, 8)), 192_000, subtype="DOUBLE", tags={name: "x"}))
+    monkeypatch.chdir(tmp_path)
+    lines = CliRunner().invoke(evc_command, ["info", "a.evc"]).output.splitlines()
+    assert f"{name}  x" in lines and f"{'layers':<{column}}spectrum" in lines
+    assert max(len(line) for line in lines if not line.startswith((name, "encoder"))) <= width
