@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 _UNLIMITED = 200  # columns, where the output is no terminal and COLUMNS does not say
+_WIDE = 80
 _EDGES = 2
 
 
@@ -61,11 +62,11 @@ def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], gap: int)
 
 
 def sentence(text: str) -> str:
-    """`text` on as many lines as it needs, broken between words, but not between a figure and its unit."""
-    bound = re.sub(r"(?<=[\d.]) (?=[A-Za-z%])", "\N{NO-BREAK SPACE}", text)
-    if len(text) <= terminal_width():
+    """`text`, in a narrow terminal on as many lines as it needs: broken between words, but not between a figure and its
+    unit. In a wide one only the name of a file can make it too long, and it stays one line."""
+    width = terminal_width()
+    if len(text) <= width or width >= _WIDE:
         return text
-    lines = textwrap.wrap(
-        bound, terminal_width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
+    bound = re.sub(r"(?<=[\d.]) (?=[A-Za-z%])", "\N{NO-BREAK SPACE}", text)
+    lines = textwrap.wrap(bound, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
