@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from evc.errors import EvcError
-from evc.streaming import UNNAMED
+from evc.errors import SALVAGE, EvcError, OutputError
+from evc.streaming import UNNAMED, UNNAMED_OUTPUT
 
 if TYPE_CHECKING:
     from evc.file import EvcFile
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Progress = Callable[[float, float], None]
 
 STANDARD = "-"
+_SALVAGE = SALVAGE, SALVAGE.replace("salvage=True", "evc decode --salvage")
 EXIT_DATA, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_PIPE = 1, 130, 143, 141
 
 
@@ -52,11 +53,13 @@ def naming(source: str, target: str | None = None) -> Iterator[None]:
     name = "standard input" if source == STANDARD else source
     try:
         yield
+    except OutputError as error:  # names what could not be written
+        path, _, reason = str(error).partition(": ")
+        raise OutputError(f"{'standard output' if path == UNNAMED_OUTPUT else path}: {reason}") from error
     except EvcError as error:
-        message = str(error).removeprefix(f"{UNNAMED}: ")
-        if message.startswith((f"{name}: ", f"{target}: ")):
-            raise
-        raise EvcError(f"{name}: {message}") from error
+        message = str(error).removeprefix(f"{UNNAMED}: ").replace(*_SALVAGE)
+        named = not name or message.startswith((f"{name}: ", f"{target}: "))
+        raise EvcError(message if named else f"{name}: {message}") from error
 
 
 def refuse_same(source: str, target: str) -> None:

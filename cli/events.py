@@ -11,6 +11,7 @@ import click
 
 import evc
 from evc.cli.common import input_file, naming, print_json, time_text
+from evc.cli.tables import Column, sentence, table
 from evc.errors import UnsupportedError
 from evc.streaming import seekable_input
 
@@ -66,10 +67,9 @@ def _codes(found: EventList) -> list[dict[str, int]]:
     """The codes of every event by the name of the part; of a network with other parts, by number."""
     from evc.events import PARTS
 
-    assert found.codes is not None
-    count = found.codes.shape[1]
+    count = found.known_codes.shape[1]
     names = [part.name for part in PARTS] if count == len(PARTS) else ["pitch", *map(str, range(1, count))]
-    return [dict(zip(names, row, strict=True)) for row in found.codes.tolist()]
+    return [dict(zip(names, row, strict=True)) for row in found.known_codes.tolist()]
 
 
 def _rows(found: EventList) -> list[dict[str, Any]]:
@@ -111,24 +111,20 @@ def _show(source: str, found: EventList, duration: float) -> None:
         click.echo(f"{source}: no events")
         return
     rate = f"{len(found) / duration:.1f} a second" if duration else ""
-    click.echo(f"{source}: {len(found)} event{'' if len(found) == 1 else 's'} in {time_text(duration)}, {rate}")
+    about = f"{source}: {len(found)} event{'' if len(found) == 1 else 's'} in {time_text(duration)}, {rate}"
+    click.echo(sentence(about))
     click.echo(_table(found), nl=False)
 
 
 def _table(found: EventList) -> str:
     import numpy as np
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
 
-    assert found.codes is not None
-    usual = found.codes.shape[1] > SOUND[-1]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("number", "time", "note", "Hz", "level", "pan"):
-        table.add_column(heading, justify="left" if heading == "note" else "right", no_wrap=True)
-    for heading in ("partials", "sound") if usual else ("codes",):
-        table.add_column(heading, no_wrap=usual)
-    for row, codes in zip(_rows(found), found.codes.tolist(), strict=True):
+    usual = found.known_codes.shape[1] > SOUND[-1]
+    columns = [Column("number", 2), Column("time"), Column("note", left=True), Column("Hz", 1), Column("level")]
+    columns.append(Column("pan", 3))
+    columns += [Column("partials", 4, True), Column("sound", 5, True)] if usual else [Column("codes", 4, True)]
+    rows = []
+    for row, codes in zip(_rows(found), found.known_codes.tolist(), strict=True):
         level = 20 * np.log10(max(row["amplitude"], 1e-30))
         fields = [str(row["number"]), f"{row['time']:.3f}", row["name"], f"{row['frequency']:.1f}", f"{level:.1f}"]
         fields.append(f"{row['pan']:+.2f}" if row["pan"] else "0")
@@ -138,8 +134,5 @@ def _table(found: EventList) -> str:
             fields.append(" ".join(str(codes[number]) for number in SOUND))
         else:
             fields.append(" ".join(str(code) for code in codes[1:] if code >= 0))
-        table.add_row(*fields)
-    console = Console(highlight=False)
-    with console.capture() as text:  # printed by the caller: rich would end the process if the reader went away
-        console.print(table)
-    return "".join(f"{line.rstrip()}\n" for line in text.get().splitlines())
+        rows.append(fields)
+    return table(columns, rows, gap=2)

@@ -13,7 +13,7 @@ import click
 import evc
 from evc.cli.common import input_file, naming, print_json
 from evc.errors import InputError
-from evc.streaming import seekable_input
+from evc.streaming import check_readable, seekable_input
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +114,8 @@ def _span(file: EvcFile, start: float, seconds: float | None) -> tuple[int, int]
 def _original(path: str, file: EvcFile, stack: ExitStack) -> FileSource:
     from evc.sound.source import FileSource
 
-    found = stack.enter_context(FileSource(input_file(path)))
+    check_readable(file_or_path := input_file(path))
+    found = stack.enter_context(FileSource(file_or_path))
     for what, other, own in (
         ("Hz", found.samplerate, file.samplerate),
         ("channels", found.channels, file.channels),

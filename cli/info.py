@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 import evc
-from evc.cli.common import channels_text, input_file, naming, print_json, size_text, time_text
+from evc.cli.common import channels_text, input_file, print_json, size_text, time_text
+from evc.cli.several import attempts
+from evc.cli.tables import terminal_width
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object, or a list for several files.")
-def info(files: tuple[str, ...], as_json: bool) -> None:
-    """Show what .evc files are: format, length, layers, tags. Reads no audio."""
-    if as_json:
-        found = [{"file": path} | _read(path).as_dict() for path in files]
-        print_json(found if len(found) > 1 else found[0])
-        return
-    for number, path in enumerate(files):
-        if number:
-            click.echo()
-        _show(path, _read(path))
+def info(files: tuple[str, ...], as_json: bool) -> int:
+    """Show what .evc files are: format, length, layers, tags. Reads no audio.
 
-
-def _read(path: str) -> evc.FileInfo:
-    with naming(path):
-        return evc.info(input_file(path))
+    Exits with 1 if any file cannot be read, after showing all others.
+    """
+    shown: list[dict[str, Any]] = []
+    for path, found in attempts(files, lambda path: evc.info(input_file(path))):
+        if found is None:
+            continue
+        if not as_json:
+            if shown:
+                click.echo()
+            _show(path, found)
+        shown.append({"file": path} | found.as_dict())
+    if as_json and (len(files) > 1 or shown):
+        print_json(shown if len(files) > 1 else shown[0])
+    return 0 if len(shown) == len(files) else 1
 
 
 def _show(path: str, found: evc.FileInfo) -> None:
@@ -45,9 +51,10 @@ def _show(path: str, found: evc.FileInfo) -> None:
         rows.append(("networks", ", ".join(found.networks)))
     for name, value in found.tags.items():
         rows.append((_printable(name), _printable(value if isinstance(value, str) else "; ".join(value))))
-    width = max(len(name) for name, _ in rows) + 2
+    # The long name of a tag must not push figures out of a narrow terminal.
+    width = min(max(len(name) for name, _ in rows), max(terminal_width() - 60, len("patterns")))
     for name, text in rows:
-        click.echo(f"{name:<{width}}{text}")
+        click.echo(f"{name:<{width}}  {text}")
 
 
 def _printable(text: str) -> str:

@@ -6,6 +6,7 @@ of the output went away.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -91,6 +92,9 @@ def main() -> NoReturn:
             sys.stdout.flush()
     except BrokenPipeError:
         code = _silence_stdout()
+    except OSError as error:
+        _silence_stdout()
+        code = _complain_of(error)
     sys.exit(code)
 
 
@@ -108,8 +112,13 @@ def _run() -> int:
     except MemoryError:
         return _complain("out of memory", EXIT_DATA)
     except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{name}{(error.strerror or str(error)).lower()}", EXIT_DATA)
+        return _complain_of(error)
+
+
+def _complain_of(error: OSError) -> int:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # other outputs have errors of their own
+    name = error.filename or ("standard output" if full else "")
+    return _complain(f"{name}{': ' if name else ''}{(error.strerror or str(error)).lower()}", EXIT_DATA)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

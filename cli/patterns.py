@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 import evc
 from evc.cli.common import input_file, naming, patterns_text, print_json, progress_bar, time_text
+from evc.cli.tables import Column, sentence, table
 from evc.errors import EvcError
 from evc.streaming import seekable_input
 
@@ -74,7 +74,7 @@ def patterns(
 
 def _show(file: EvcFile, source: str, chosen: list[int], width: int) -> None:
     count = len(file.patterns)
-    click.echo(f"{source}: {patterns_text(file) if count else 'no patterns'}")
+    click.echo(sentence(f"{source}: {patterns_text(file) if count else 'no patterns'}"))
     if chosen:
         click.echo(_table(file, chosen, width), nl=False)
     if len(chosen) < count:
@@ -102,45 +102,42 @@ def _as_dict(file: EvcFile, number: int) -> dict[str, Any]:
 
 
 def _table(file: EvcFile, chosen: list[int], width: int) -> str:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("number", "kind", "start", "duration", "uses", "in all"):
-        table.add_column(heading, justify="left" if heading == "kind" else "right", no_wrap=True)
+    columns = [Column("number"), Column("kind", 2, left=True), Column("start"), Column("duration")]
+    columns += [Column("uses"), Column("in all", 1)]
+    rows = []
     for number in chosen:
         row = file.patterns[number]
         start = time_text(float(row["start"])) if row["frame"] >= 0 else ""
         times = time_text(float(row["duration"])), str(row["uses"]), time_text(float(row["seconds"]))
-        table.add_row(f"{number:0{width}}", str(row["kind"]), start, *times)
-    console = Console(highlight=False)
-    with console.capture() as text:  # printed by the caller: rich would end the process if the reader went away
-        console.print(table)
-    return "".join(f"{line.rstrip()}\n" for line in text.get().splitlines())
+        rows.append([f"{number:0{width}}", str(row["kind"]), start, *times])
+    return table(columns, rows)
 
 
 def _export(
     file: EvcFile, chosen: list[int], listing: dict[str, Any], folder: Path, width: int, force: bool
 ) -> None:
-    """Write the patterns `chosen`, and then the index; `listing` learns the names of the files."""
+    """Write the patterns `chosen` and the index, all or nothing; `listing` learns the names of the files."""
+    from evc.output import atomic_folder, opened
+
     for row in listing["patterns"]:
         row["wav"], row["json"] = (f"pattern-{row['number']:0{width}}.{suffix}" for suffix in ("wav", "json"))
     names = [row[suffix] for row in listing["patterns"] for suffix in ("wav", "json")]
     for name in [*names, INDEX]:
         if not force and (folder / name).exists():
             raise EvcError(f"{folder / name}: exists already; --force replaces it")
-    os.makedirs(folder, exist_ok=True)
-    with progress_bar("exporting", files=True) as progress:
+    with atomic_folder(folder) as new, progress_bar("exporting", files=True) as progress:
         # In the order of the track, which decodes it once.
         for done, row in enumerate(sorted(listing["patterns"], key=lambda row: row["frame"] or 0), 1):
-            _write_wav(file, listing["file"], row["number"], folder / row["wav"], force)
+            with opened(new / row["wav"], str(folder / row["wav"])) as output:
+                _write_wav(file, listing["file"], row["number"], output)
             occurrences = [_occurrence(file, i) for i in (file.occurrences["pattern"] == row["number"]).nonzero()[0]]
             found = {"file": listing["file"], "samplerate": file.samplerate} | row | {"occurrences": occurrences}
-            _write_json(found, folder / row["json"], force)
+            with opened(new / row["json"], str(folder / row["json"])) as output:
+                _write_json(found, output)
             if progress:
                 progress(done, len(chosen))
-    _write_json(listing, folder / INDEX, force)
+        with opened(new / INDEX, str(folder / INDEX)) as output:
+            _write_json(listing, output)
 
 
 def _occurrence(file: EvcFile, index: int) -> dict[str, Any]:
@@ -171,20 +168,15 @@ def _turns(phase: complex) -> float:
     return round(math.atan2(phase.imag, phase.real) / (2 * math.pi) * (1 << 16)) % (1 << 16) / (1 << 16)
 
 
-def _write_wav(file: EvcFile, source: str, number: int, path: Path, force: bool) -> None:
-    from evc.output import atomic_output
+def _write_wav(file: EvcFile, source: str, number: int, output: BinaryIO) -> None:
     from evc.soundfiles import SoundWriter, chosen_subtype
 
     with naming(source):
         audio = file.pattern_audio(number)
     subtype = chosen_subtype("WAV", file.subtype, None)
-    with atomic_output(path, force) as output:
-        with SoundWriter(output, "WAV", subtype, file.samplerate, audio.shape[1], len(audio), {}) as out:
-            out.write(audio)
+    with SoundWriter(output, "WAV", subtype, file.samplerate, audio.shape[1], len(audio), {}) as out:
+        out.write(audio)
 
 
-def _write_json(value: Any, path: Path, force: bool) -> None:
-    from evc.output import atomic_output
-
-    with atomic_output(path, force) as output:
-        output.write(json.dumps(value, indent=1).encode() + b"\n")
+def _write_json(value: Any, output: BinaryIO) -> None:
+    output.write(json.dumps(value, indent=1).encode() + b"\n")

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import evc
-from evc.cli.common import channels_text, input_file, naming, print_json, progress_bar, size_text, time_text
+from evc.cli.common import channels_text, input_file, print_json, progress_bar, size_text, time_text
+from evc.cli.several import attempts
+from evc.cli.tables import Column, sentence, table, terminal_width
 from evc.streaming import seekable_input
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from evc.pattern_stats import PatternStats
 
 _BARS = "▁▂▃▄▅▆▇█"
-_MOST_BARS = 72
+_LEAST_BARS, _MOST_BARS = 8, 72
 _MOST_PATTERNS = 10
 
 
@@ -27,35 +27,41 @@ _MOST_PATTERNS = 10
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object, or a list for several files.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one table of all files as CSV.")
-def stats(files: tuple[str, ...], as_json: bool, as_csv: bool) -> None:
+def stats(files: tuple[str, ...], as_json: bool, as_csv: bool) -> int:
     """Report where the bits of .evc files went, by layer, by stream and by second.
 
     "bits/symbol" is what the file spends, "model" the entropy of the symbols under the model; a stream's
-    bits are its symbols' entropy, and "coder loss" is what the file spends beyond that.
+    bits are its symbols' entropy, and "coder loss" is what the file spends beyond that. A narrow terminal shows fewer
+    columns.
 
     Of patterns, those with the most sound come first; evc patterns lists all. "bits" is their share of the
     occurrences, and what their dictionary entry takes. "saved" estimates what the spectrum would have cost where they
     sound, less what is still spent on it there.
+
+    Exits with 1 if any file cannot be read, after reporting on all others.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
-    reports = [(path, _measured(path)) for path in files]
-    if as_json:
-        found = [{"file": path} | report.as_dict() for path, report in reports]
-        print_json(found if len(found) > 1 else found[0])
-    elif as_csv:
-        _print_csv(reports)
-    else:
-        for number, (path, report) in enumerate(reports):
-            if number:
+    reports: list[tuple[str, evc.Stats]] = []
+    for path, report in attempts(files, _measured):
+        if report is None:
+            continue
+        if not (as_json or as_csv):
+            if reports:
                 click.echo()
             _show(path, report)
+        reports.append((path, report))
+    if as_json and (len(files) > 1 or reports):
+        found = [{"file": path} | report.as_dict() for path, report in reports]
+        print_json(found if len(files) > 1 else found[0])
+    elif as_csv:
+        _print_csv(reports)
+    return 0 if len(reports) == len(files) else 1
 
 
 def _measured(path: str) -> evc.Stats:
-    with naming(path), seekable_input(input_file(path)) as binary, evc.open(binary) as file:
-        with progress_bar(path) as progress:
-            return file.stats(progress=progress)
+    with seekable_input(input_file(path)) as binary, evc.open(binary) as file, progress_bar(path) as progress:
+        return file.stats(progress=progress)
 
 
 def _print_csv(reports: Iterable[tuple[str, evc.Stats]]) -> None:
@@ -71,56 +77,42 @@ def _print_csv(reports: Iterable[tuple[str, evc.Stats]]) -> None:
 
 
 def _show(path: str, report: evc.Stats) -> None:
-    from rich.console import Console
-
-    click.echo(
+    about = (
         f"{path}: {size_text(report.file_bytes)}, {time_text(report.duration)}, {report.samplerate} Hz, "
         f"{channels_text(report.channels)}, {report.kbps(report.bits):.2f} kbit/s"
     )
+    click.echo(sentence(about))
     if report.networks:
-        click.echo(f"networks {', '.join(report.networks)}")
-    console = Console(highlight=False)
-    with console.capture() as table:  # printed here: rich would end the process itself if the reader went away
-        console.print(_table(report))
-    click.echo(table.get(), nl=False)
+        click.echo(sentence(f"networks {', '.join(report.networks)}"))
+    click.echo(_table(report), nl=False)
     if len(report.seconds):
         low, high = report.seconds.min() / 1000, report.seconds.max() / 1000
-        click.echo(f"per second  {sparkline(report.seconds)}  {low:.1f} to {high:.1f} kbit")
+        before, behind = "per second  ", f"  {low:.1f} to {high:.1f} kbit"
+        bars = max(_LEAST_BARS, min(_MOST_BARS, terminal_width() - len(before) - len(behind)))
+        click.echo(f"{before}{sparkline(report.seconds, bars)}{behind}")
     if report.patterns:
-        with console.capture() as table:
-            console.print(_pattern_table(report.patterns))
-        click.echo(table.get(), nl=False)
+        click.echo(_pattern_table(report.patterns), nl=False)
 
 
-def _table(report: evc.Stats) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for heading in ("bits", "kbit/s", "share", "symbols", "bits/symbol", "model"):
-        table.add_column(heading, justify="right")
-    for row in report.rows():
-        name = f"  {row['stream']}" if row["stream"] else row["layer"]
-        table.add_row(name, *_cells(row), style="" if row["level"] == "stream" else "bold")
-    return table
+def _table(report: evc.Stats) -> str:
+    columns = [Column("", left=True), Column("bits"), Column("kbit/s", 2), Column("share", 1)]
+    columns += [Column("symbols", 4), Column("bits/symbol", 3), Column("model", 5)]
+    rows = list(report.rows())
+    texts = [[f"  {row['stream']}" if row["stream"] else row["layer"], *_cells(row)] for row in rows]
+    return table(columns, texts, bold=[number for number, row in enumerate(rows) if row["level"] != "stream"])
 
 
-def _pattern_table(patterns: tuple[PatternStats, ...]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("pattern", no_wrap=True)
-    for heading in ("start", "duration", "uses", "in all", "bits", "saved"):
-        table.add_column(heading, justify="right")
+def _pattern_table(patterns: tuple[PatternStats, ...]) -> str:
+    columns = [Column("pattern", left=True), Column("start", 4), Column("duration", 3), Column("uses", 1)]
+    columns += [Column("in all", 2), Column("bits", 5), Column("saved")]
+    rows = []
     for one in patterns[:_MOST_PATTERNS]:
         start = "" if one.start is None else time_text(one.start)
-        table.add_row(f"{one.number:03} {one.kind}", start, time_text(one.duration), *_sums([one]))
+        rows.append([f"{one.number:03} {one.kind}", start, time_text(one.duration), *_sums([one])])
     if rest := patterns[_MOST_PATTERNS:]:
-        table.add_row(f"{len(rest)} more", "", "", *_sums(rest))
-    table.add_row("all", "", "", *_sums(patterns), style="bold")
-    return table
+        rows.append([f"{len(rest)} more", "", "", *_sums(rest)])
+    rows.append(["all", "", "", *_sums(patterns)])
+    return table(columns, rows, bold=[len(rows) - 1])
 
 
 def _sums(patterns: Sequence[PatternStats]) -> list[str]:
@@ -146,12 +138,12 @@ def _cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def sparkline(values: Iterable[float]) -> str:
-    """Values as a row of bars of height proportional to them; long rows are averaged to fit a line."""
+def sparkline(values: Iterable[float], most: int = _MOST_BARS) -> str:
+    """Values as a row of `most` bars at most, of height proportional to them; long rows are averaged to fit."""
     import numpy as np
 
     heights = np.asarray(list(values), float)
-    groups = np.array_split(heights, min(len(heights), _MOST_BARS)) if len(heights) else []
+    groups = np.array_split(heights, min(len(heights), most)) if len(heights) else []
     means = [float(group.mean()) for group in groups]
     top = max(means, default=0.0)
     return "".join(_BARS[min(7, int(8 * mean / top))] if top else _BARS[0] for mean in means)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import click
 
 import evc
 from evc.cli.common import input_file, naming, progress_bar
+from evc.errors import EvcWarning
 from evc.streaming import seekable_input
 
 
@@ -13,11 +16,12 @@ from evc.streaming import seekable_input
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--decode", "synthesis", is_flag=True, help="Synthesise all audio as well.")
 def verify(files: tuple[str, ...], synthesis: bool) -> int:
-    """Check .evc files: every CRC, the structure, and every coded symbol against its checksum.
+    """Check .evc files: every CRC, the structure, every coded symbol against its checksum, and that nothing follows.
 
     Exits with 1 if any file is damaged, after checking all of them.
     """
     failed = 0
+    warnings.simplefilter("ignore", EvcWarning)  # what others only warn of is an error here
     for path in files:
         try:
             with naming(path), seekable_input(input_file(path)) as binary, evc.open(binary) as file:

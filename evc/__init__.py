@@ -17,23 +17,33 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "evc.api": ("FileInfo", "decode", "decode_file", "edit_tags", "encode", "encode_file", "info", "open"),
-    "evc.errors": ("DamagedError", "EvcError", "EvcWarning", "FormatError", "InputError", "UnsupportedError"),
+    "evc.errors": (
+        "DamagedError", "EvcError", "EvcWarning", "FormatError", "InputError", "OutputError", "UnsupportedError",
+    ),
     "evc.event_files": ("write_events",),
     "evc.events": ("EventList",),
     "evc.file": ("DamagedSpan", "EvcFile", "SegmentInfo"),
     "evc.stats": ("Stats",),
-}
+}  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "DamagedError", "DamagedSpan", "EvcError", "EvcFile", "EvcWarning", "EventList", "FileInfo", "FormatError",
-    "InputError", "SegmentInfo", "Stats", "UnsupportedError", "__version__", "decode", "decode_file", "edit_tags",
-    "encode", "encode_file", "info", "open", "write_events",
+    "InputError", "OutputError", "SegmentInfo", "Stats", "UnsupportedError", "__version__", "decode", "decode_file",
+    "edit_tags", "encode", "encode_file", "info", "open", "write_events",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from evc.api import FileInfo, decode, decode_file, edit_tags, encode, encode_file, info, open
-    from evc.errors import DamagedError, EvcError, EvcWarning, FormatError, InputError, UnsupportedError
+    from evc.errors import (
+        DamagedError,
+        EvcError,
+        EvcWarning,
+        FormatError,
+        InputError,
+        OutputError,
+        UnsupportedError,
+    )
     from evc.event_files import write_events
     from evc.events import EventList
     from evc.file import DamagedSpan, EvcFile, SegmentInfo

@@ -15,7 +15,7 @@ from evc.header import Header, Tags
 from evc.reader import ContainerReader
 from evc.settings import DEFAULT_EFFORT, EncodeSettings
 from evc.speakers import names_of
-from evc.streaming import PathOrFile, seekable_input, seekable_output
+from evc.streaming import PathOrFile, check_readable, seekable_input, seekable_output
 from evc.writer import ContainerWriter, rewrite
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def encode(
 ) -> bytes:
     """Encode `audio`, [frames] or [frames, channels], into the bytes of an .evc file.
 
-    Floats have full scale at ±1; uint8, int16 and int32 at the ends of their range. `bitrate` in kbit/s, or
+    Floats have full scale at ±1, integers of 8, 16 and 32 bits at the ends of their range. `bitrate` in kbit/s, or
     `quality` from 0 to 10 (default 6) at a bitrate that varies. With `patterns` "auto" what repeats is coded
     once where that saves bits, and `effort`, 0 to 9, is spent on finding it; "off" saves the time.
 
@@ -139,6 +139,8 @@ def encode(
 
 def decode(data: bytes) -> tuple[NDArray[np.float32], int]:
     """Decode the bytes of an .evc file: (float32 [frames] or [frames, channels], sample rate)."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise InputError(f"decode takes the bytes of a file, not {type(data).__name__}: evc.open takes a path")
     with open(io.BytesIO(data)) as file:
         return file.read(), file.samplerate
 
@@ -168,6 +170,7 @@ def encode_file(
     from evc.sound.source import FileSource
 
     settings = EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints, loop)
+    check_readable(source)
     with ExitStack() as stack:
         audio = stack.enter_context(FileSource(source))
         audio.tags.update(tags or {})

@@ -10,7 +10,6 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import constriction
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import constants
 from .errors import DamagedError
+from .lazy import cached_property
 
 Integers = NDArray[np.integer]
 Account = dict[str, tuple[int, float]]

@@ -6,17 +6,16 @@ all intact chunks and the damaged byte ranges between them.
 
 from __future__ import annotations
 
-import io
 import re
 import struct
-import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from evc import constants as c
-from evc.errors import DamagedError, FormatError, InputError
+from evc.errors import SALVAGE, DamagedError, FormatError, InputError
+from evc.sharing import PositionedFile
 
 _HEADER = struct.Struct("<4sBI")
 _CRC = struct.Struct("<I")
@@ -86,21 +85,20 @@ def check_signature(head: bytes) -> None:
 class ChunkReader:
     """The chunks of a seekable binary file.
 
-    Strict (default): walks the chunk headers from the signature to the end marker, raises
-    FormatError or DamagedError at the first thing wrong; payloads and their CRCs are left to
-    `payload`. Salvage: reads everything once, keeps the chunks whose CRC is right in `chunks` and
-    puts what lies between them into `damage`; raises nothing.
+    `size` is that of the file in bytes. Strict (default): walks the chunk headers from the signature to the end
+    marker, raises FormatError or DamagedError at the first thing wrong; payloads and their CRCs are left to
+    `payload`, and `trailing` counts the bytes behind the end marker, which do not belong to the file. Salvage: reads
+    everything once, keeps the chunks whose CRC is right in `chunks` and puts what lies between them into `damage`;
+    raises nothing.
 
-    Threads may call `payload` and `raw` at the same time.
+    Threads may call `payload` and `raw` at the same time, and so may both processes after a fork.
     """
 
     def __init__(self, file: BinaryIO, salvage: bool = False) -> None:
-        self._file = file
-        self._lock = threading.Lock()
-        try:
-            self.size = file.seek(0, io.SEEK_END)
-        except (AttributeError, io.UnsupportedOperation) as error:
-            raise InputError("the input cannot seek") from error
+        self._file = PositionedFile(file)
+        self._read = self._file.read
+        self.size = self._file.size
+        self.trailing = 0
         self.signature = self._read(0, len(c.SIGNATURE))
         self.chunks: list[ChunkPlace] = []
         self.damage: list[DamagedBytes] = []
@@ -117,24 +115,12 @@ class ChunkReader:
         data = self._read(place.offset, place.size)
         body = data[: -c.CHUNK_CRC_BYTES]
         if len(data) < place.size or zlib.crc32(body) != _CRC.unpack(data[len(body) :])[0]:
-            raise DamagedError(f"{place.type.decode()} chunk at byte {place.offset} is damaged")
+            raise DamagedError(f"{place.type.decode()} chunk at byte {place.offset} is damaged", helps=SALVAGE)
         return data
 
     def payload(self, place: ChunkPlace) -> bytes:
         """The payload of a chunk; raises DamagedError unless the CRC is right."""
         return self.raw(place)[c.CHUNK_HEADER_BYTES : -c.CHUNK_CRC_BYTES]
-
-    def _read(self, offset: int, count: int) -> bytes:
-        """Up to `count` bytes at `offset`; fewer only at the end of the file."""
-        with self._lock:
-            self._file.seek(offset)
-            data = self._file.read(count)
-            while len(data) < count:
-                more = self._file.read(count - len(data))
-                if not more:
-                    break
-                data += more
-        return data
 
     def _walk(self) -> None:
         check_signature(self.signature)
@@ -147,23 +133,24 @@ class ChunkReader:
                 break
             if len(self.chunks) >= c.MAX_CHUNKS:
                 raise FormatError(f"more than {c.MAX_CHUNKS} chunks")
-        if position != self.size:
-            raise FormatError(f"{self.size - position} bytes follow the end marker")
+        self.size, self.trailing = position, self.size - position
 
     def _strict_place(self, offset: int) -> ChunkPlace:
         if self.size - offset < c.CHUNK_OVERHEAD_BYTES:
-            raise DamagedError(f"the file is cut short: it ends at byte {self.size} without an end marker")
+            end = f"it ends at byte {self.size} without an end marker"
+            raise DamagedError(f"the file is cut short: {end}", helps=SALVAGE)
         type, flags, length = _HEADER.unpack(self._read(offset, c.CHUNK_HEADER_BYTES))
         if not _TYPE.fullmatch(type) or flags & ~c.CHUNK_FLAG_CRITICAL:
-            raise DamagedError(f"no chunk at byte {offset}, where one should start")
+            raise DamagedError(f"no chunk at byte {offset}, where one should start", helps=SALVAGE)
         name = type.decode()
         place = ChunkPlace(type, bool(flags), offset, length)
         if type in KNOWN_TYPES and place.critical != (type in _CRITICAL_TYPES):
-            raise DamagedError(f"{name} chunk at byte {offset} has the wrong flags")
+            raise DamagedError(f"{name} chunk at byte {offset} has the wrong flags", helps=SALVAGE)
         if length > c.MAX_CHUNK_BYTES:
             raise FormatError(f"{name} chunk at byte {offset} claims {length} bytes, more than is allowed")
         if place.end > self.size:
-            raise DamagedError(f"the file is cut short: {name} chunk at byte {offset} goes on past its end")
+            beyond = f"{name} chunk at byte {offset} goes on past its end"
+            raise DamagedError(f"the file is cut short: {beyond}", helps=SALVAGE)
         return place
 
     def _salvage(self) -> None:

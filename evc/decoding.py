@@ -9,15 +9,16 @@ import os
 from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from typing import Any
 
 from evc import constants
 from evc.coder import Account, SymbolDecoder
-from evc.errors import DamagedError, EvcError, FormatError, UnsupportedError
+from evc.errors import SALVAGE, DamagedError, EvcError, FormatError, UnsupportedError, reason
 from evc.header import Header
+from evc.lazy import cached_property
 from evc.reader import ContainerReader
 from evc.segment import StreamData
+from evc.sharing import Forkable
 from evc.sources import Entry, decode_entry, level_sources, needed_segments, sound_sources
 from evc.streams import StreamContext, stream_class
 from evc.streams.levels import LevelSource, SegmentLevels, Track
@@ -29,8 +30,9 @@ DecodedStreams = dict[int, Any]
 WORKERS = min(8, os.cpu_count() or 1)  # each has segments in memory
 
 
-class SegmentDecoder:
-    """Decodes the segments of a container, and remembers the last `keep` of them.
+class SegmentDecoder(Forkable):
+    """Decodes the segments of a container, and remembers the last `keep` of them. After a fork both processes may go
+    on; in one process only one thread at a time uses it.
 
     `lost` maps the number of each segment known to be damaged to the reason; in strict mode it stays empty,
     because damage is raised.
@@ -43,6 +45,10 @@ class SegmentDecoder:
         self._kept: OrderedDict[int, DecodedStreams] = OrderedDict()
         self._tracks: dict[int, list[Track]] = {}
         self._layered = constants.LAYERS[constants.STREAM_OCCURRENCES] in container.header.layers
+        super().__init__()
+
+    def after_fork(self) -> None:
+        self.__dict__.pop("threads", None)  # the child has none of them
 
     @cached_property
     def threads(self) -> ThreadPoolExecutor:
@@ -81,7 +87,7 @@ class SegmentDecoder:
         others = self.container.dependencies(index)
         self._decode_all([other for other in others if other not in self._tracks and other not in self.lost])
         if broken := [other for other in others if other in self.lost]:
-            raise DamagedError(f"segment {index} leans on segment {broken[0]}, which is lost", index)
+            raise DamagedError(f"segment {index} leans on segment {broken[0]}, which is lost", index, SALVAGE)
         streams, tracks = self._decode(index, accounts)
         self._keep_tracks(index, tracks, index)
         return streams, tracks
@@ -143,7 +149,7 @@ class SegmentDecoder:
         except EvcError as error:
             if not self.container.salvage:
                 raise
-            return str(error)
+            return reason(error)
 
     def _decode(self, index: int, accounts: dict[int, Account] | None = None) -> tuple[DecodedStreams, list[Track]]:
         if not self._layered:
@@ -198,7 +204,7 @@ def decode_segment(
             decoded[stream.kind] = _decode_stream(stream, context, accounts)
         except DamagedError as error:
             name = constants.STREAM_NAMES[stream.kind]
-            raise DamagedError(f"segment {index}, {name}: {error}", index) from error
+            raise DamagedError(f"segment {index}, {name}: {error.message}", index, SALVAGE) from error
     return decoded
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from evc import constants as c
 from evc.errors import InputError
+from evc.lazy import cached_property
 
 if TYPE_CHECKING:
     from evc.file import EvcFile
@@ -154,10 +154,16 @@ class EventList:
         """[events, 32]. Raises UnsupportedError where the file has codes of a network that is not installed."""
         from evc.networks import Codebooks
 
-        assert self.codes is not None
         if not len(self):
             return np.zeros((0, VECTOR_DIMS), np.float32)
-        return Codebooks.of(self.network).codes_to_vectors(self.codes)
+        return Codebooks.of(self.network).codes_to_vectors(self.known_codes)
+
+    @property
+    def known_codes(self) -> Integers:
+        """`codes`, or InputError once an edit has touched the vectors."""
+        if self.codes is None:
+            raise InputError("these events have vectors, no codes")
+        return self.codes
 
     @property
     def phases(self) -> NDArray[np.complex128]:

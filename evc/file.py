@@ -7,9 +7,9 @@ asked for. Only synthesis imports `evc.models`.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,10 +23,12 @@ from evc.event_files import read_events
 from evc.events import EventList
 from evc.header import Header
 from evc.layers import chosen_places
+from evc.lazy import cached_property
 from evc.patterns import PatternMap, read_patterns
 from evc.playback import Player
 from evc.reader import ContainerReader
-from evc.samples import converted
+from evc.samples import converted, whole_number
+from evc.sharing import Forkable, alone
 from evc.speakers import names_of
 from evc.streaming import open_binary
 
@@ -62,11 +64,16 @@ class DamagedSpan:
     reason: str
 
 
-class EvcFile:
+class EvcFile(Forkable):
     """An open .evc file. A context manager.
 
     `file` is a path or a seekable binary file, which stays open when this object is closed. With `salvage`,
     damage is reported in `damage` instead of raised, and lost spans are silence.
+
+    Threads may share it: their calls take turns. The position is shared as well, so that a `seek` and the `read` behind
+    it are only sure to belong together under a lock of the caller's; threads that are to decode at the same time open
+    the file once each. After a fork, both processes may use it, each with a position of its own. Opened by path, it can
+    be pickled, and is opened again where it is unpickled: a DataLoader of PyTorch may hold one.
 
     Raises FormatError if it is no EVC file, DamagedError if it is incomplete, UnsupportedError if it needs
     a later version or a network that is not installed, InputError if it cannot be opened.
@@ -74,16 +81,33 @@ class EvcFile:
 
     def __init__(self, file: str | os.PathLike[str] | BinaryIO, salvage: bool = False) -> None:
         self._owned: BinaryIO | None = None
+        self._path: str | None = None
         if isinstance(file, (str, os.PathLike)):
+            self._path = os.path.abspath(file)
             file = self._owned = open_binary(file)
         try:
             self.container = ContainerReader(file, salvage)
         except BaseException:
             self._close_owned()
             raise
+        self._position = 0
+        self._lock = threading.RLock()
         self._decoder = SegmentDecoder(self.container)
         self._player = Player(self._decoder)
-        self._position = 0
+        super().__init__()
+
+    def after_fork(self) -> None:
+        """The child has a lock that nobody holds, and none of what another thread may just have been changing."""
+        known = self._decoder.lost
+        self._lock = threading.RLock()
+        self._decoder = SegmentDecoder(self.container)
+        self._decoder.lost.update(known)
+        self._player = Player(self._decoder)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._path is None:
+            raise TypeError("a reader of an open file cannot be pickled: open it by path")
+        return _reopened, (self._path, self.container.salvage, self._position)
 
     # --- What the file is ---------------------------------------------------------------------
 
@@ -157,6 +181,7 @@ class EvcFile:
         return [self._segment_info(index) for index in range(self.container.segments)]
 
     @property
+    @alone
     def damage(self) -> list[DamagedSpan]:
         """Spans known to be lost, in order (salvage mode), the end of a file that is cut short included.
         Damage that only decoding reveals is added as it is met; `verify` meets all of it."""
@@ -183,11 +208,13 @@ class EvcFile:
     # --- What is in it ------------------------------------------------------------------------
 
     @property
+    @alone
     def events(self) -> EventList:
         """Every event of the file. Its vectors need the file's network to be installed, all else needs none."""
         return self._events
 
     @property
+    @alone
     def patterns(self) -> NDArray[Any]:
         """What sounds more than once: structured [patterns], the entries of the dictionary by number, and then excerpts
         found from copies, which the file stores without naming them (`evc.patterns`); those with the most sound first.
@@ -200,6 +227,7 @@ class EvcFile:
         return self._patterns.patterns
 
     @property
+    @alone
     def uses(self) -> NDArray[Any]:
         """When patterns sound, or parts of them: structured [uses], in order of time.
 
@@ -209,6 +237,7 @@ class EvcFile:
         return self._patterns.uses
 
     @property
+    @alone
     def occurrences(self) -> NDArray[Any]:
         """What the file says of when patterns sound: structured [occurrences], in order of time.
 
@@ -232,6 +261,7 @@ class EvcFile:
     def _patterns(self) -> PatternMap:
         return read_patterns(self.container)
 
+    @alone
     def stats(self, symbols: bool = True, progress: Callable[[float, float], None] | None = None) -> Stats:
         """Where the bits went. Without `symbols` only what the chunks tell, without decoding; `progress` is
         called with seconds of audio done and in all."""
@@ -239,6 +269,7 @@ class EvcFile:
 
         return measure(self, symbols, progress)
 
+    @alone
     def verify(self, synthesis: bool = False, progress: Callable[[float, float], None] | None = None) -> None:
         """Check every CRC, the structure, and every symbol against its checksum; with `synthesis` also that
         audio comes out. Raises the first error met; in salvage mode collects into `damage`."""
@@ -254,6 +285,7 @@ class EvcFile:
 
     # --- Audio --------------------------------------------------------------------------------
 
+    @alone
     def read(self, frames: int = -1, dtype: str = "float32", always_2d: bool = False) -> NDArray[Any]:
         """Decode from the current position: at most `frames`, or all that is left if negative.
 
@@ -261,15 +293,18 @@ class EvcFile:
         or float64 with full scale at ±1, or int16 or int32, rounded and clipped. Decodes only the segments
         needed.
         """
+        frames = whole_number(frames, "a number of frames")
         left = self.frames - self._position
         count = left if frames < 0 else min(frames, left)
         audio = converted(self._player.audio(self._position, count), dtype)
         self._position += count
         return audio[0] if self.channels == 1 and not always_2d else np.ascontiguousarray(audio.T)
 
+    @alone
     def seek(self, frames: int, whence: int = SEEK_SET) -> int:
         """Move to a frame counted from the start, the current position or the end, by `whence` as for io;
-        returns the new position. Raises InputError for a place outside the file."""
+        returns the new position. Raises InputError for what is no whole number, or a place outside the file."""
+        frames = whole_number(frames, "a frame")
         base = {SEEK_SET: 0, SEEK_CUR: self._position, SEEK_END: self.frames}.get(whence)
         if base is None:
             raise InputError(f"whence is {whence}: SEEK_SET, SEEK_CUR or SEEK_END is expected")
@@ -297,6 +332,9 @@ class EvcFile:
         With `loops` the file is played so many times: blocks go on from its last frame to its first, and all have their
         full length but for the very last. They do not overlap then, and `frames` are counted over all loops.
         """
+        blocksize = whole_number(blocksize, "a number of frames")
+        overlap = whole_number(overlap, "a number of frames")
+        frames = whole_number(frames, "a number of frames")
         if not 0 <= overlap < blocksize:
             raise InputError(f"blocks of {blocksize} frames cannot overlap by {overlap}")
         if loops < 1 or loops > 1 and overlap:
@@ -306,6 +344,7 @@ class EvcFile:
             return self._looped(blocksize, end - self._position, dtype, always_2d)
         return self._blocks(blocksize, overlap, end, dtype, always_2d)
 
+    @alone
     def render(
         self,
         layers: Iterable[str] | None = None,
@@ -331,6 +370,7 @@ class EvcFile:
         player = Player(self._decoder, names, rows, events)
         return np.ascontiguousarray(player.audio(0, self.frames).T)
 
+    @alone
     def pattern_audio(self, pattern: int) -> NDArray[np.float32]:
         """The sound of a pattern, by its index into `patterns`: float32 [frames, channels]. An excerpt is cut from the
         decoded file; a dictionary entry sounds alone. Raises InputError for one that is not there, or lost."""
@@ -348,9 +388,11 @@ class EvcFile:
         self, blocksize: int, overlap: int, end: int, dtype: str, always_2d: bool
     ) -> Iterator[NDArray[Any]]:
         while self._position < end:
-            count = min(blocksize, end - self._position)
-            self._player.prefetch(self._position, end)
-            yield self.read(count, dtype, always_2d)
+            with self._lock:
+                count = min(blocksize, end - self._position)
+                self._player.prefetch(self._position, end)
+                block = self.read(count, dtype, always_2d)
+            yield block
             if self._position < end:
                 self._position -= overlap
 
@@ -369,6 +411,7 @@ class EvcFile:
 
     # --- Housekeeping -------------------------------------------------------------------------
 
+    @alone
     def close(self) -> None:
         """Release the file, if this object opened it, and the decoded segments."""
         self._player.close()
@@ -399,3 +442,10 @@ class EvcFile:
     def _close_owned(self) -> None:
         if self._owned is not None:
             self._owned.close()
+
+
+def _reopened(path: str, salvage: bool, position: int) -> EvcFile:
+    """What a pickled reader becomes."""
+    file = EvcFile(path, salvage)
+    file.seek(min(position, file.frames))
+    return file

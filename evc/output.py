@@ -1,16 +1,19 @@
-"""Output files that appear under their final name only when they are complete."""
+"""Output files that appear under their final name only when they are complete, and say what kept them from it."""
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, cast
 
-from evc.errors import InputError
+from evc.errors import InputError, OutputError
 
 
 @contextmanager
@@ -21,27 +24,34 @@ def atomic_output(path: str | os.PathLike[str], overwrite: bool = True) -> Itera
     exception removes the temporary file and leaves what was at `path` alone. What exists and is no
     regular file (a device, a named pipe) is written in place.
 
-    Raises InputError where `path` exists and `overwrite` is false, or cannot be written.
+    Raises OutputError where `path` cannot be written, also from the file's own methods in the block; InputError where
+    it is a folder, or exists and `overwrite` is false.
     """
+    name = os.fspath(path)
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file() and not target.is_dir():
-        with _opened(target, os.O_WRONLY, "wb", path) as file:
+    with writing(name):
+        special = target.exists() and not target.is_file() and not target.is_dir()
+    if target.is_dir():
+        raise InputError(f"{name}: is a folder")
+    if special:
+        with opened(target, name, os.O_WRONLY) as file:
             yield file
         return
-    if target.is_dir():
-        raise InputError(f"{os.fspath(path)}: is a folder")
-    _check_free(target, overwrite, path)
-    temporary = target.with_name(f".evc-{secrets.token_hex(8)}.part")
-    file = _opened(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, "r+b", path)
+    _check_free(target, overwrite, name)
+    temporary = target.with_name(_part_name())
+    file = opened(temporary, name)
     try:
         with file:
             if target.exists():
-                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+                with writing(name):
+                    temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        _check_free(target, overwrite, path)
-        os.replace(temporary, target)
+            with writing(name):
+                os.fsync(file.fileno())
+        _check_free(target, overwrite, name)
+        with writing(name):
+            os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
@@ -49,18 +59,96 @@ def atomic_output(path: str | os.PathLike[str], overwrite: bool = True) -> Itera
     _sync_folder(target.parent)
 
 
-def _opened(path: Path, flags: int, mode: Literal["wb", "r+b"], wanted: str | os.PathLike[str]) -> BinaryIO:
-    """The file at `path`; `wanted` is what an error is about."""
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A new folder, whose files move to the folder `path` when the block ends well; that is made where there is none.
+    `opened` makes files in it.
+
+    Any exception removes the new folder with all that is in it. Raises OutputError where `path` cannot be written.
+    """
+    name, target = os.fspath(path), Path(path).absolute()
+    with writing(name):
+        temporary = next(folder for folder in (target, *target.parents) if folder.exists()) / _part_name()
+        temporary.mkdir()
     try:
-        return os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666), mode)
+        yield temporary
+        with writing(name):
+            target.mkdir(parents=True, exist_ok=True)
+            for file in sorted(temporary.iterdir()):
+                os.replace(file, target / file.name)
+            temporary.rmdir()
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _sync_folder(target)
+
+
+@contextmanager
+def temporary_file() -> Iterator[BinaryIO]:
+    """A file without a name, readable and writable, for what has to wait before it can be used. Raises OutputError,
+    also from the file's own methods, where there is no room for it."""
+    try:
+        name = f"temporary file in {tempfile.gettempdir()}"
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InputError(f"{os.fspath(wanted)}: cannot be written ({reason})") from error
+        raise OutputError(f"no folder for temporary files: {_reason(error)}") from error
+    with writing(name):
+        unnamed = tempfile.TemporaryFile()
+    with unnamed, _buffered(_Output(unnamed.fileno(), name, closefd=False)) as file:
+        yield file
 
 
-def _check_free(target: Path, overwrite: bool, wanted: str | os.PathLike[str]) -> None:
+@contextmanager
+def writing(name: str) -> Iterator[None]:
+    """Turns what the system says against writing into an OutputError about `name`. A reader that has gone away
+    (BrokenPipeError) is no error of the output."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{name}: cannot be written ({_reason(error)})") from error
+
+
+class _Output(io.FileIO):
+    """An open file whose errors are OutputErrors about `name`: the layer beneath the buffer, where all bytes pass,
+    whenever they do."""
+
+    def __init__(self, descriptor: int, name: str, mode: str = "r+b", closefd: bool = True) -> None:
+        super().__init__(descriptor, mode, closefd)
+        self._of = name
+
+    def write(self, data: Any, /) -> int:
+        with writing(self._of):
+            return super().write(data)
+
+    def close(self) -> None:
+        with writing(self._of):
+            super().close()
+
+
+def _buffered(raw: _Output) -> BinaryIO:
+    return cast(BinaryIO, io.BufferedRandom(raw) if raw.readable() else io.BufferedWriter(raw))
+
+
+def opened(path: Path, name: str, flags: int = os.O_RDWR | os.O_CREAT | os.O_EXCL) -> BinaryIO:
+    """The file at `path`, by default a new one, for writing and reading; errors are about `name`."""
+    with writing(name):
+        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+    return _buffered(_Output(descriptor, name, "r+b" if flags & os.O_RDWR else "wb"))
+
+
+def _part_name() -> str:
+    """Of what is not complete: nobody else has a file of this name."""
+    return f".evc-{secrets.token_hex(8)}.part"
+
+
+def _check_free(target: Path, overwrite: bool, name: str) -> None:
     if not overwrite and target.exists():
-        raise InputError(f"{os.fspath(wanted)}: exists already")
+        raise InputError(f"{name}: exists already")
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _sync_folder(folder: Path) -> None:

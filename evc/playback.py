@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from evc import constants
 from evc.decoding import WORKERS, DecodedStreams, SegmentDecoder, decode_segment
 from evc.header import Header
+from evc.lazy import cached_property
 from evc.networks import check
 from evc.sources import Entry
 from evc.streams.occurrences import OccurrenceStream

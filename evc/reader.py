@@ -6,13 +6,14 @@ intact and lists what is not.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import BinaryIO
 
 from evc import constants as c
 from evc.binary import ByteReader
 from evc.container import KNOWN_TYPES, ChunkPlace, ChunkReader, DamagedBytes, check_signature
-from evc.errors import DamagedError, FormatError, UnsupportedError
+from evc.errors import SALVAGE, DamagedError, EvcWarning, FormatError, UnsupportedError, reason
 from evc.header import Header, Tags, read_speakers, read_tags
 from evc.index import End, IndexEntry, read_index
 from evc.segment import Dictionary, Segment, read_segment_start
@@ -33,7 +34,8 @@ class ContainerReader:
     lost          numbers of the segments that are missing or lean on a missing one
 
     Opening raises FormatError, DamagedError or UnsupportedError; in salvage mode DamagedError only
-    where the header is lost. Threads may call `segment` at the same time.
+    where the header is lost. Strict mode issues an EvcWarning where bytes follow the end marker. Threads may call
+    `segment` at the same time.
     """
 
     def __init__(self, file: BinaryIO, salvage: bool = False) -> None:
@@ -62,7 +64,7 @@ class ContainerReader:
             except (FormatError, DamagedError) as error:
                 if not salvage:
                     raise
-                self.damage.append(DamagedBytes(place.offset, place.end, str(error)))
+                self.damage.append(DamagedBytes(place.offset, place.end, reason(error)))
         self.damage.sort(key=lambda span: span.start)
         if salvage:
             self._settle_length()
@@ -70,9 +72,14 @@ class ContainerReader:
             self._check_whole()
         self.segments = self.header.segments
         self._check_dependencies()
+        if self._reader.trailing:
+            name = getattr(file, "name", None)
+            where = f"{name}: " if isinstance(name, str) else ""
+            warnings.warn(f"{where}{_trailing(self._reader.trailing)}: ignored", EvcWarning, stacklevel=3)
 
     @property
     def file_bytes(self) -> int:
+        """Of the whole file; what follows its end marker is no part of it."""
         return self._reader.size
 
     def place(self, index: int) -> ChunkPlace | None:
@@ -83,11 +90,11 @@ class ContainerReader:
         """Reads segment `index`; raises DamagedError with `.segment` set where it is not intact."""
         place = self._places.get(index)
         if place is None:
-            raise DamagedError(f"segment {index} is missing", index)
+            raise DamagedError(f"segment {index} is missing", index, SALVAGE)
         try:
             payload = self._reader.payload(place)
         except DamagedError as error:
-            raise DamagedError(f"segment {index} is damaged", index) from error
+            raise DamagedError(f"segment {index} is damaged", index, SALVAGE) from error
         segment = Segment.read(payload, self.header)
         if segment.index != index or segment.dependencies != self._dependencies[index]:
             raise FormatError(f"segment {index} contradicts its place or the index")
@@ -121,7 +128,9 @@ class ContainerReader:
 
     def verify(self) -> None:
         """Reads what opening left unread: raises unless all CRCs are right and all segments are
-        well-formed. Decodes nothing."""
+        well-formed, and nothing follows the end marker. Decodes nothing."""
+        if self._reader.trailing:
+            raise FormatError(_trailing(self._reader.trailing))
         for place in self.chunks:
             if place.type not in KNOWN_TYPES:
                 self._reader.raw(place)
@@ -194,7 +203,7 @@ class ContainerReader:
     def _check_whole(self) -> None:
         """Strict mode: header, chunks, index and end marker tell the same story."""
         if self.header.frames is None:
-            raise DamagedError("the file was never finished: its length is not known")
+            raise DamagedError("the file was never finished: its length is not known", helps=SALVAGE)
         index_offset = 0 if self._index_place is None else self._index_place.offset
         found = End(len(self._places), self.file_bytes, index_offset)
         if self._end != found or self.header.segments != found.segments:
@@ -229,6 +238,10 @@ class ContainerReader:
             if index not in self._places or any(other in lost for other in others):
                 lost.add(index)
         self.lost = frozenset(lost)
+
+
+def _trailing(count: int) -> str:
+    return f"{count} byte{' follows' if count == 1 else 's follow'} the end marker"
 
 
 def _refuse(misplaced: bool, place: ChunkPlace) -> None:

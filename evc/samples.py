@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,14 @@ from evc.errors import InputError
 
 # Bits that a stored sample of each integer subtype has.
 INTEGER_BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+
+
+def whole_number(value: object, what: str) -> int:
+    """`value`, if it is a whole number of any integer type; else raises InputError about `what`."""
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(f"{what} is a whole number, not {value!r}") from None
 
 
 def converted(audio: NDArray[np.float32], dtype: str) -> NDArray[Any]:

@@ -122,11 +122,17 @@ class EncodeSettings:
             raise InputError(f"{only}, not {channels} at {samplerate / 1000:g} kHz: ask for other hints")
         if self.hints != "auto":
             return self
-        assert self.bitrate is not None
         least, end = LATENT_BEST[channels] if possible else (math.inf, math.inf)
-        if least <= self.bitrate < end:
+        if least <= self.known_bitrate < end:
             return replace(self, hints="latent")
-        return replace(self, hints="noise" if self.bitrate < BITRATES["spectrum"].least else "spectrum")
+        return replace(self, hints="noise" if self.known_bitrate < BITRATES["spectrum"].least else "spectrum")
+
+    @property
+    def known_bitrate(self) -> float:
+        """`bitrate`, or InputError where a quality was asked for."""
+        if self.bitrate is None:
+            raise InputError("a bitrate is needed, not a quality")
+        return self.bitrate
 
     def __str__(self) -> str:
         if self.hints == "noise":

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 from evc.errors import EvcWarning, InputError
 from evc.header import Tags
 from evc.samples import stored
+from evc.soundfile_checks import BROKEN, CheckedFile, finish
 from evc.speakers import FLAC_ORDER, VORBIS_ORDER, Layout, codes_of, order_for, usual_mask
-from evc.streaming import PathOrFile
+from evc.streaming import PathOrFile, check_file
 
-_EXTENSIONS = {"AIF": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}
+_EXTENSIONS = {"AIF": "AIFF", "OGA": "OGG", "WAVE": "WAV"}
+_OPUS_RATES = (8000, 12_000, 16_000, 24_000, 48_000)  # Hz
 _STATING_SPEAKERS = ("WAV", "WAVEX", "RF64", "CAF", "AIFF")
 _SET_CHANNEL_MAP = 0x1101  # SFC_SET_CHANNEL_MAP_INFO of sndfile.h
 _WAV_LIMIT = 0xFFFF0000  # bytes of samples beyond which WAV needs its 64-bit form
@@ -46,13 +49,16 @@ _TAGS = (
 
 
 def output_format(target: PathOrFile) -> str:
-    """libsndfile's name for the format that the extension of `target` asks for; WAV for an open file. Raises
-    InputError for an extension that stands for none."""
+    """libsndfile's name for the format that the extension of `target` asks for, or OPUS, which to libsndfile is a
+    subtype; WAV for an open file. Raises InputError for an extension that stands for none."""
+    check_file(target)
     if not isinstance(target, (str, os.PathLike)):
         return "WAV"
     extension = os.path.splitext(os.fspath(target))[1][1:].upper()
     format = _EXTENSIONS.get(extension, extension)
-    if format not in soundfile.available_formats():
+    if format == "OPUS" and not soundfile.check_format("OGG", "OPUS"):
+        raise InputError(f"{os.fspath(target)}: the installed libsndfile cannot write Opus: choose .ogg for Vorbis")
+    if format not in (*soundfile.available_formats(), "OPUS"):
         raise InputError(
             f"{os.fspath(target)}: the extension is not that of a sound file, as .wav and .flac are"
         )
@@ -63,8 +69,9 @@ class SoundWriter:
     """Writes float32 blocks [frames, channels] to `file`, rounded and clipped to `subtype`. A context
     manager.
 
-    `frames` is the length to come; `speakers` are those of the channels (spec 3.4), which the file gets in the order of
-    its format. Raises InputError if the format cannot hold the audio.
+    `file` is readable and seekable, at its start; `frames` is the length to come; `speakers` are those of the channels
+    (spec 3.4), which the file gets in the order of its format. Raises InputError if the format cannot hold the audio,
+    which in a few formats only turns out at the end, and OutputError if the file cannot be written.
     """
 
     def __init__(
@@ -84,9 +91,17 @@ class SoundWriter:
             format = "WAVEX"
         if format in ("WAV", "WAVEX") and frames * channels * 8 > _WAV_LIMIT:
             format = "RF64"
+        if subtype == "OPUS" and samplerate not in _OPUS_RATES:
+            rates = ", ".join(map(str, _OPUS_RATES))
+            raise InputError(f"Opus has no {samplerate} Hz, only {rates}: choose another format")
+        self._target = CheckedFile(file)
+        self._finish = partial(finish, file, format, subtype, channels)
+        self._frames = 0
+        container = "OGG" if format == "OPUS" else format
         try:
-            self._file = soundfile.SoundFile(file, "w", samplerate, channels, self.subtype, format=format)
+            self._file = soundfile.SoundFile(self._target, "w", samplerate, channels, self.subtype, format=container)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
+            self._target.check()
             raise InputError(f"{format} cannot hold {channels} channels at {samplerate} Hz") from error
         if speakers and self._file.format in _STATING_SPEAKERS and not self._state(speakers) and channels > 2:
             _warn_of(format, speakers)
@@ -97,10 +112,9 @@ class SoundWriter:
 
     def write(self, block: NDArray[np.float32]) -> None:
         samples: NDArray[Any] = stored(block if self._order is None else block[:, self._order], self.subtype)
-        try:
+        with self._target.checked():
             self._file.write(samples)
-        except soundfile.SoundFileError as error:
-            raise InputError(f"the sound file cannot be written ({error})") from error
+        self._frames += len(block)
 
     def _state(self, speakers: Sequence[str]) -> bool:
         """Let the file say which speakers it has; whether it can."""
@@ -112,8 +126,14 @@ class SoundWriter:
     def __enter__(self) -> SoundWriter:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            with suppress(Exception):  # the first error tells
+                self._file.close()
+            return
+        with self._target.checked():
+            self._file.close()
+        self._finish(self._frames)
 
 
 def _channel_order(format: str, channels: int, speakers: Sequence[str]) -> list[int] | None:
@@ -136,10 +156,14 @@ def _warn_of(format: str, speakers: Sequence[str]) -> None:
 def chosen_subtype(format: str, subtype: str, wanted: str | None) -> str:
     """The subtype to write: `wanted`, which `format` must have (else InputError), or by default what it has
     nearest to `subtype`."""
+    if format == "OPUS" and wanted in (None, "OPUS"):
+        return "OPUS"
+    if wanted in BROKEN:
+        raise InputError(f"libsndfile writes {wanted} with errors: choose another subtype")
     candidates = (
         (wanted,) if wanted else (subtype, *_SUBSTITUTES.get(subtype, ()), soundfile.default_subtype(format))
     )
     for candidate in candidates:
-        if soundfile.check_format(format, candidate):
+        if format != "OPUS" and soundfile.check_format(format, candidate):
             return candidate
     raise InputError(f"{format} files have no subtype {wanted or subtype}")

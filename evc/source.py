@@ -19,6 +19,8 @@ from evc.errors import InputError
 from evc.header import Tags
 from evc.speakers import Layout
 
+LOUDEST = 256.0  # times full scale: what is louder has another scale
+
 
 class AudioSource(Protocol):
     """What the encoder reads from."""
@@ -30,8 +32,8 @@ class AudioSource(Protocol):
     tags: Tags
 
     def read(self, start: int, count: int) -> NDArray[np.float32]:
-        """Frames [start, start + count) as float32 [channels, count]; raises InputError for NaN or
-        infinity."""
+        """Frames [start, start + count) as float32 [channels, count]; raises InputError for NaN, infinity, and
+        samples beyond `LOUDEST`."""
 
 
 def check_format(samplerate: int, channels: int, name: str = "audio") -> None:
@@ -49,9 +51,9 @@ def check_format(samplerate: int, channels: int, name: str = "audio") -> None:
 class ArraySource:
     """Samples in memory.
 
-    `audio` is [frames] or [frames, channels]: floats with full scale at ±1, or integers of 8 (unsigned), 16
-    or 32 bits with full scale at the ends of their range. `speakers` names those of its channels. Raises InputError for
-    anything else.
+    `audio` is [frames] or [frames, channels], in either byte order: floats with full scale at ±1, or integers of 8, 16
+    or 32 bits with full scale at the ends of their range, 0 or its middle (unsigned) being silence. `speakers` names
+    those of its channels. Raises InputError for anything else.
     """
 
     def __init__(
@@ -62,11 +64,7 @@ class ArraySource:
         tags: Tags | None = None,
         speakers: Sequence[str] | None = None,
     ) -> None:
-        samples = np.asarray(audio)
-        if samples.ndim not in (1, 2):
-            raise InputError(
-                f"audio has {samples.ndim} dimensions: [frames] or [frames, channels] is expected"
-            )
+        samples = _array(audio)
         if not math.isfinite(samplerate) or int(samplerate) != samplerate:
             raise InputError(f"sample rate {samplerate} is not a whole number of Hz")
         if subtype not in constants.SUBTYPES.values():
@@ -87,7 +85,9 @@ class ArraySource:
         block = self._samples[start : start + count].T[self._order]
         if self._scale != 1:
             block = (block.astype(np.float64) - self._offset) * self._scale
-        return finite(np.ascontiguousarray(block, dtype=np.float32), start, "audio")
+        with np.errstate(over="ignore"):  # is found to be infinite then
+            block = np.ascontiguousarray(block, dtype=np.float32)
+        return finite(block, start, "audio")
 
 
 class LoopSource:
@@ -114,24 +114,40 @@ class LoopSource:
         return np.concatenate(parts, axis=1)
 
 
+def _array(audio: ArrayLike) -> NDArray[Any]:
+    """`audio` as an array of one or two dimensions. Raises InputError for others, and for [channels, frames]."""
+    try:
+        samples = np.asarray(audio)
+    except ValueError as error:
+        raise InputError("audio is no array: [frames] or [frames, channels] is expected") from error
+    if samples.ndim not in (1, 2):
+        raise InputError(f"audio has {samples.ndim} dimensions: [frames] or [frames, channels] is expected")
+    if samples.ndim == 2 and samples.shape[0] <= constants.MAX_CHANNELS < samples.shape[1]:
+        shape = "[{}, {}]".format(*samples.shape)
+        raise InputError(f"audio is {shape}, but [frames, channels] is expected: transpose it, as by audio.T")
+    return samples
+
+
 def _scaling(dtype: np.dtype[Any]) -> tuple[float, float]:
     """(offset, scale) that bring samples of `dtype` to ±1."""
+    bits = 8 * dtype.itemsize
     if dtype.kind == "f":
         return 0.0, 1.0
-    if dtype == np.uint8:
-        return 128.0, 2.0**-7
-    if dtype in (np.int16, np.int32):
-        return 0.0, 2.0 ** (1 - 8 * dtype.itemsize)
-    raise InputError(f"audio of type {dtype} cannot be encoded: floats, uint8, int16 or int32 are expected")
+    if dtype.kind in "iu" and bits <= 32:
+        return 2.0 ** (bits - 1) if dtype.kind == "u" else 0.0, 2.0 ** (1 - bits)
+    raise InputError(f"audio of type {dtype} cannot be encoded: floats, or integers of 8, 16 or 32 bits, are expected")
 
 
 def finite(block: NDArray[np.float32], start: int, name: str) -> NDArray[np.float32]:
-    """`block` [channels, frames] itself; raises InputError if it holds NaN or infinity."""
-    if not np.isfinite(block).all():
-        bad = ~np.isfinite(block)
+    """`block` [channels, frames] itself; raises InputError if it holds NaN, infinity, or what is too loud to be sound
+    with full scale at ±1."""
+    bad = ~(np.abs(block) <= LOUDEST)  # of NaN too
+    if bad.any():
         frame = int(bad.any(axis=0).argmax())
         channel = int(bad[:, frame].argmax())
-        value = "NaN" if np.isnan(block[channel, frame]) else "infinite"
-        where = f"frame {start + frame} of channel {channel}"
-        raise InputError(f"{name}: {where} is {value}: only finite samples can be encoded")
+        value = float(block[channel, frame])
+        where = f"{name}: frame {start + frame} of channel {channel} is"
+        if math.isfinite(value):
+            raise InputError(f"{where} {value:.3g} times full scale: scale the audio down to {LOUDEST:g} at most")
+        raise InputError(f"{where} {'NaN' if math.isnan(value) else 'infinite'}: only finite samples can be encoded")
     return block

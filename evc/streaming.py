@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from evc.errors import InputError
-from evc.output import atomic_output
+from evc.output import atomic_output, temporary_file, writing
 
 PathOrFile = str | os.PathLike[str] | BinaryIO
 
 
 UNNAMED = "input"  # what an open file is called in messages
+UNNAMED_OUTPUT = "output"
 
 
 def display_name(file: PathOrFile) -> str:
@@ -23,12 +24,36 @@ def display_name(file: PathOrFile) -> str:
     return os.fspath(file) if isinstance(file, (str, os.PathLike)) else UNNAMED
 
 
+def check_file(file: object) -> None:
+    """Raise InputError, with what is expected, unless `file` is a path that is not empty or looks like a binary
+    file."""
+    if isinstance(file, (str, os.PathLike)):
+        if not os.fspath(file):
+            raise InputError("the name of a file is empty")
+        if "\0" in os.fspath(file):
+            raise InputError("the name of a file holds a null character")
+    elif isinstance(file, (bytes, bytearray, memoryview)):
+        raise InputError("bytes are no file: give a path, or io.BytesIO(data)")
+    elif isinstance(file, io.TextIOBase):
+        raise InputError('the file is open as text: open it as binary, as by open(path, "rb")')
+    elif not all(hasattr(file, name) for name in ("read", "seek", "seekable")) and not hasattr(file, "write"):
+        raise InputError(f"{type(file).__name__} is no file: give a path, or an open binary file")
+
+
 def open_binary(path: str | os.PathLike[str]) -> BinaryIO:
     """The file at `path` for reading; raises InputError where there is none."""
+    check_file(path)
     try:
         return open(path, "rb")
     except OSError as error:
         raise InputError(f"{os.fspath(path)}: {(error.strerror or str(error)).lower()}") from error
+
+
+def check_readable(file: PathOrFile) -> None:
+    """Raise InputError, with the system's reason, if `file` is no file, or the path of one that cannot be opened."""
+    check_file(file)
+    if isinstance(file, (str, os.PathLike)) and not is_special(file):
+        open_binary(file).close()
 
 
 def is_special(path: str | os.PathLike[str]) -> bool:
@@ -40,11 +65,12 @@ def is_special(path: str | os.PathLike[str]) -> bool:
 def seekable_input(file: PathOrFile) -> Iterator[BinaryIO]:
     """`file` for reading. What a pipe delivers goes to a temporary file first, so that memory stays
     bounded."""
+    check_file(file)
     with ExitStack() as stack:
         if isinstance(file, (str, os.PathLike)):
             file = stack.enter_context(open_binary(file))
         if not file.seekable():
-            spool = cast(BinaryIO, stack.enter_context(tempfile.TemporaryFile()))
+            spool = stack.enter_context(temporary_file())
             shutil.copyfileobj(file, spool)
             spool.seek(0)
             file = spool
@@ -55,15 +81,19 @@ def seekable_input(file: PathOrFile) -> Iterator[BinaryIO]:
 def seekable_output(file: PathOrFile, overwrite: bool = True) -> Iterator[BinaryIO]:
     """A readable and seekable file that becomes the file at a path when the block ends well, or is then
     copied to an open file. After an exception nothing appears."""
+    check_file(file)
     if isinstance(file, (str, os.PathLike)) and not is_special(file):
         with atomic_output(file, overwrite) as output:
             yield output
         return
-    with tempfile.TemporaryFile() as spool:
-        yield cast(BinaryIO, spool)
+    with temporary_file() as spool:
+        yield spool
         spool.seek(0)
         if isinstance(file, (str, os.PathLike)):
             with atomic_output(file, overwrite) as output:
                 shutil.copyfileobj(spool, output)
         else:
-            shutil.copyfileobj(spool, file)
+            with writing(UNNAMED_OUTPUT):
+                shutil.copyfileobj(spool, file)
+                if hasattr(file, "flush"):
+                    file.flush()

@@ -25,12 +25,11 @@ from evc.models.noise.encoder import NoiseEncoder, NoiseTargets
 from evc.models.overlay import Sounding, event_renderer
 from evc.models.patterns.file import Encoded
 from evc.models.progress import Progress, forward, part, stage
-from evc.models.residual.encoder import LOUDEST
 from evc.models.room import FileRoom, file_bytes
 from evc.networks import EVENTS_NETWORK, installed_network
 from evc.segment import Segment, StreamData
 from evc.settings import EncodeSettings
-from evc.source import AudioSource
+from evc.source import LOUDEST, AudioSource
 from evc.streams import Stream, StreamContext, coded_stream
 
 MOST_CHANNELS = 2
@@ -68,8 +67,7 @@ def described(
     header = description_header(header)
     if not header.known_frames:
         return Encoded(replace(header, layers=(), networks=()), [])
-    assert settings.bitrate is not None
-    found = Describer.of(source, header, settings, settings.bitrate, part(progress, 0, DECOMPOSING))
+    found = Describer.of(source, header, settings, settings.known_bitrate, part(progress, 0, DECOMPOSING))
     return found.to_target(room.target(header), part(progress, DECOMPOSING, 1.0))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from evc.errors import UnsupportedError
 from evc.event_files import events_network, in_file
 from evc.events import EventList
 from evc.header import Header, NetworkReference
+from evc.lazy import cached_property
 from evc.models.units import Audio, Units
 from evc.networks import EVENTS_NETWORK, Codebooks, find, installed_network
 
@@ -158,7 +159,7 @@ class Overlay:
         start, end = (frame / self._header.samplerate for frame in self._units.span(number))
         near = {index: self._streams[index] for index in self._segments(number) if index in self._streams}
         found = [events for events, _ in near.values() if events is not None]
-        if self._events is not None and "events" in self.layers:
+        if "events" in self.layers and self._replacement is not None:
             found = [self._replacement]
         parts = [events.within(start - LONGEST_EVENT, end) for events in found]
         sources: list[Source | None] = [None, None]
@@ -177,9 +178,9 @@ class Overlay:
         return np.concatenate([silence if source is None else source(start, end - start) for source in sources])
 
     @cached_property
-    def _replacement(self) -> Sounding:
-        assert self._events is not None
-        return Sounding.of(self._events, self._network)
+    def _replacement(self) -> Sounding | None:
+        """What takes the place of the file's own events."""
+        return None if self._events is None else Sounding.of(self._events, self._network)
 
     @cached_property
     def _network(self) -> NetworkReference:

@@ -80,8 +80,7 @@ class Processes:
     def _run(self, function: Callable[..., Any], job: tuple[Any, ...]) -> Any:
         """In a thread: let an idle process do a job. None stands for a process that is lost."""
         process = self._idle.get()
-        if process is not None:
-            assert process.stdin is not None and process.stdout is not None
+        if process is not None and process.stdin is not None and process.stdout is not None:
             try:
                 pickle.dump((function, job), process.stdin)
                 process.stdin.flush()

@@ -27,9 +27,8 @@ class FileRoom:
     @classmethod
     def of(cls, header: Header, settings: EncodeSettings, header_bytes: int) -> Self:
         """For a bitrate and a file that begins with `header_bytes`: signature, `header` and tags."""
-        assert settings.bitrate is not None
         tags = header_bytes - len(c.SIGNATURE) - len(chunk_bytes(c.CHUNK_HEAD, header.write()))
-        return cls(settings.bitrate * 125 * header.known_frames / header.samplerate, max(tags, 0))
+        return cls(settings.known_bitrate * 125 * header.known_frames / header.samplerate, max(tags, 0))
 
     def target(self, header: Header) -> float:
         """Bytes of a file with this header, without tags: a part of it is left to streams, however short it is."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from heapq import heapify, heappop, heappush
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ from evc import constants as c
 from evc.decoding import WORKERS
 from evc.events import EventList
 from evc.header import Header
+from evc.lazy import cached_property
 from evc.models.overlay import Parallel
 from evc.models.patterns.sounding import Prediction, Sounding, Waveforms, predict, soundings
 from evc.models.patterns.timeline import Timeline

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from evc import constants as c
 from evc.coder import FrequencyTable, SymbolDecoder
+from evc.errors import FormatError
 from evc.header import Header
 from evc.segment import Segment, StreamData
 from evc.streams import StreamContext
@@ -81,7 +82,8 @@ def listing(data: bytes) -> str:
             header = Header.read(payload)
             _header_rows(rows, header)
         elif kind == c.CHUNK_SEGM:
-            assert header is not None
+            if header is None:
+                raise FormatError("a segment comes before the header")
             (stream,) = Segment.read(payload, header).streams
             _segment_rows(rows, stream)
         elif kind == c.CHUNK_INDX:
@@ -93,7 +95,8 @@ def listing(data: bytes) -> str:
             rows.take(8, "{} bytes in all")
             rows.take(8, "INDX is at offset {}")
         rows.take(4, "CRC-32")
-    assert header is not None and stream is not None
+    if header is None or stream is None:
+        raise FormatError("a file with a header and one stream is needed")
     return "\n".join(rows.lines) + "\n\n" + _symbols(stream, header)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc import constants as c
+from evc.errors import FormatError
 from evc.header import Header
 from evc.sources import Entry, SoundSource, sound_sources
 from evc.streams import StreamContext
@@ -112,7 +113,7 @@ def _group(
     for part, before, after in zip(parts, [0, *sizes[:-1]], [*sizes[1:], 0], strict=True):
         spectrum = np.zeros((len(signal), part.size))
         if part.block is not None:
-            spectrum += _spectrum(part, superframe, channels)
+            spectrum += _spectrum(part, part.block, superframe, channels)
         if part.soundings:
             complete = part.start // superframe * superframe
             past = signal[:, :complete].copy()
@@ -175,10 +176,12 @@ def _soundings(
 
 def _waveform(header: Header, entry: Entry | None, shift: float, rotation: float) -> Signal:
     """An entry that is no excerpt, [channels, frames] in 16-bit units."""
-    assert entry is not None
+    if entry is None:
+        raise FormatError("a dictionary entry is lost")
     if isinstance(entry.pattern, Lattice):
         return 2.0**15 * _lattice(entry.pattern, shift, rotation)[None]
-    assert isinstance(entry.pattern, Explicit) and entry.spectrum is not None
+    if not isinstance(entry.pattern, Explicit) or entry.spectrum is None:
+        raise FormatError("an excerpt has no waveform of its own")
     superframe = c.superframe_length(header.samplerate)
     own = replace(header, channels=entry.pattern.channels, frames=entry.frames, segment_frames=superframe)
     groups = entry.spectrum.groups
@@ -267,10 +270,8 @@ def _folded(signal: Signal, ahead: int, behind: int) -> Signal:
     return out
 
 
-def _spectrum(part: _Part, superframe: int, channels: slice) -> Signal:
+def _spectrum(part: _Part, block: Block, superframe: int, channels: slice) -> Signal:
     """Left/right coefficients [channels, size] of one block, sections 10.1 to 10.3."""
-    block = part.block
-    assert block is not None
     geometry = layout.geometry(superframe, len(block.modes))
     bands = geometry.layouts[block.depth]
     coded = np.zeros((len(block.energies), part.size))

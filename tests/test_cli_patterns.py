@@ -119,7 +119,7 @@ def test_standard_input(run_evc, loops):
     [
         (["nothing.evc"], "nothing.evc: no such file or directory"),
         (["loop.wav"], "loop.wav: not an EVC file"),
-        (["loop.evc", "--export", "loop.wav/out"], "loop.wav/out: not a directory"),
+        (["loop.evc", "--export", "loop.wav/out"], "loop.wav/out: cannot be written (not a directory)"),
     ],
 )
 def test_data_errors(arguments, message, run_evc, loops):
@@ -142,7 +142,8 @@ def test_usage_errors(arguments, message, run_evc, loops):
 def test_a_damaged_file(run_evc, loops, tmp_path):
     data = (loops / "loop.evc").read_bytes()
     (tmp_path / "a.evc").write_bytes(with_flipped_bit(data, segment_places(data)[1].offset + 40))
-    assert one_line(run_evc("patterns", "a.evc", cwd=tmp_path)) == "evc: a.evc: segment 1 is damaged"
+    line = one_line(run_evc("patterns", "a.evc", cwd=tmp_path))
+    assert line == "evc: a.evc: segment 1 is damaged (evc decode --salvage recovers what is whole)"
 
 
 def test_stats_tell_of_patterns(run_evc, loops):

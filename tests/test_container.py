@@ -118,9 +118,14 @@ def test_strict_refuses(broken, error, message):
         ChunkReader(io.BytesIO(file_of(HEAD, broken, END)))
 
 
-def test_strict_refuses_trailing_bytes_and_missing_end():
-    with pytest.raises(FormatError, match="follow the end"):
-        ChunkReader(io.BytesIO(file_of(HEAD, END) + b"x"))
+def test_bytes_behind_the_end_do_not_belong_to_the_file():
+    whole = file_of(HEAD, END)
+    reader = ChunkReader(io.BytesIO(whole + whole))
+    assert (reader.size, reader.trailing) == (len(whole), len(whole)) and len(reader.chunks) == 2
+    assert ChunkReader(io.BytesIO(whole)).trailing == 0
+
+
+def test_strict_refuses_a_missing_end():
     with pytest.raises(DamagedError, match="cut short"):
         ChunkReader(io.BytesIO(file_of(HEAD)))
 

@@ -90,9 +90,8 @@ class Proposer(nn.Module):
         )
         self.switch = nn.Linear(config.channels, 1)
         self.glance = nn.Linear(config.channels + CHANNELS, config.glance)
-        self.onset = nn.Sequential(
-            nn.Conv1d(2 * config.channels, config.channels, 3, padding=1), nn.ReLU(), nn.Conv1d(config.channels, 1, 1)
-        )
+        first, last = nn.Conv1d(2 * config.channels, config.channels, 3, padding=1), nn.Conv1d(config.channels, 1, 1)
+        self.onset = nn.Sequential(first, nn.ReLU(), last)
         self.describer = nn.Sequential(
             nn.Linear(config.glance * len(GLANCES) + 1, config.hidden),
             nn.ReLU(),
@@ -100,9 +99,9 @@ class Proposer(nn.Module):
             nn.ReLU(),
             nn.Linear(config.hidden, 2 + sum(GUESSED.values())),
         )
-        for bias in (self.switch.bias, self.onset[-1].bias):
-            assert isinstance(bias, Tensor)
-            nn.init.constant_(bias, _RARE)
+        for bias in (self.switch.bias, last.bias):
+            if bias is not None:
+                nn.init.constant_(bias, _RARE)
 
     def forward(self, audio: Tensor) -> Seen:
         """audio [batch, frames] at 22.05 kHz; hops = frames // HOP + 1, hop t centred at frame t HOP."""

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evc.errors import InputError
 from evc.models.device import one_thread, torch_device
 from evc.models.events.features import HOP, SAMPLERATE
 from evc.models.events.generator import Generator
@@ -106,6 +107,13 @@ class EventBatch:
     planted: Tensor
     targets: Targets
     recorded: Tensor | None
+
+    @property
+    def excerpts(self) -> Tensor:
+        """`recorded`, or InputError where there are none."""
+        if self.recorded is None:
+            raise InputError("the events of recordings cannot be judged without recorded excerpts")
+        return self.recorded
 
 
 class EventTask:
@@ -213,20 +221,19 @@ class EventTask:
         score, left, wanted = Score(), [], []
         for number in range(self.config.validation_batches):
             batch = self._validation_batch(number)
-            assert batch.recorded is not None
+            recorded = batch.excerpts
             seen = self.network.proposer(batch.planted)
             score.add(seen, self.network.proposer.describe(seen, *batch.targets.places), batch.targets)
-            found = self.network.decompose(batch.recorded, self.config.events, 1, True)
-            left.append((found.residuals[-1].square().sum(-1) / batch.recorded.square().sum(-1).clamp_min(1e-9)).cpu())
-            wanted.append(float(self.spectral(found.parts.sum(dim=1), batch.recorded)))
+            found = self.network.decompose(recorded, self.config.events, 1, True)
+            left.append((found.residuals[-1].square().sum(-1) / recorded.square().sum(-1).clamp_min(1e-9)).cpu())
+            wanted.append(float(self.spectral(found.parts.sum(dim=1), recorded)))
         explained = -10 * torch.log10(torch.cat(left)).mean()
         return {**score.figures(), "explained_db": float(explained), "spectral": float(np.mean(wanted))}
 
     def illustrate(self, log: TrainingLog, step: int) -> None:
         batch = self._validation_batch(0)
-        assert batch.recorded is not None
-        found = self.network.decompose(batch.recorded[:1], 2 * self.config.events, 1, True)
-        source, events = batch.recorded[0].cpu().numpy(), found.parts[0].sum(dim=0).cpu().numpy()
+        found = self.network.decompose(batch.excerpts[:1], 2 * self.config.events, 1, True)
+        source, events = batch.excerpts[0].cpu().numpy(), found.parts[0].sum(dim=0).cpu().numpy()
         log.audio(f"{step:06d}-events", np.stack([source, events]), SAMPLERATE)
         log.picture(f"{step:06d}-events", np.concatenate([spectrogram_picture(x) for x in (events, source)]))
         switch = torch.sigmoid(self.network.proposer(batch.planted[:1]).switch[0]).cpu().numpy().T

@@ -29,7 +29,6 @@ from evc.models.latents.rendering import Stretch, columns_of, latent_network
 from evc.models.latents.ways import EVENTS_WORTH, TONAL_ENOUGH, Score, Way, heard_as, possible_ways, sampled
 from evc.models.patterns.file import Encoded
 from evc.models.progress import Progress, counted, part, stage
-from evc.models.residual.encoder import LOUDEST
 from evc.models.room import FileRoom, as_file, empty_bytes
 from evc.models.synthesis import Synthesiser
 from evc.models.units import Audio
@@ -37,7 +36,7 @@ from evc.networks import LATENTS_NETWORK, installed_network
 from evc.playback import FileSegments
 from evc.reader import ContainerReader
 from evc.settings import EncodeSettings
-from evc.source import AudioSource
+from evc.source import LOUDEST, AudioSource
 
 SILENT = 1e-6  # amplitude of what the description renders, below which latents restore nothing
 CHOSEN, DESCRIBED, ANALYSED = 0.1, 0.75, 0.9  # of the work, for showing progress
@@ -87,8 +86,7 @@ class LatentEncoder:
 
     def _described(self, way: Way, target: float, progress: Progress | None) -> Encoded:
         """Events and noise, or noise alone."""
-        assert self._settings.bitrate is not None
-        share = way.bitrate / self._settings.bitrate
+        share = way.bitrate / self._settings.known_bitrate
         room = empty_bytes(self._plain) + share * (target - empty_bytes(self.header))
         if not way.events:
             return Describer.without_events(self._source, self._plain).to_target(room, progress)
@@ -99,11 +97,10 @@ class LatentEncoder:
 
 def chosen_way(source: AudioSource, settings: EncodeSettings, progress: Progress | None = None) -> Way:
     """What a few seconds of a source sound best with beside their latents."""
-    assert settings.bitrate is not None
-    ways = possible_ways(settings.bitrate)
+    ways = possible_ways(settings.known_bitrate)
     sample = sampled(source)
     encoder = LatentEncoder(sample, Header(sample.samplerate, sample.channels, sample.frames), settings)
-    target = empty_bytes(encoder.header) + settings.bitrate * 125 * sample.frames / sample.samplerate
+    target = empty_bytes(encoder.header) + settings.known_bitrate * 125 * sample.frames / sample.samplerate
     whole = counted(progress, source.frames)
     noise = _tried(encoder, sample, ways[0], target, stage(whole, 0, 2))
     if noise.tonal >= TONAL_ENOUGH:

@@ -102,7 +102,8 @@ class _Order:
 
 
 def _describe(order: _Order) -> None:
-    assert order.part is not None
+    if order.part is None:
+        raise InputError("a pair is described from a part of a folder")
     random = np.random.default_rng((order.seed, order.side, order.number))
     description = Description.draw(order.part, order.settings, random, vary=order.side == 0)
     description.save(order.path(description_of), order.audio)

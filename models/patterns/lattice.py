@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import BinaryIO
 
 import numpy as np
@@ -21,6 +20,7 @@ from evc.coder import SymbolEncoder
 from evc.decoding import decode_entries, decode_segment, stream_context
 from evc.errors import FormatError, InputError
 from evc.header import Header
+from evc.lazy import cached_property
 from evc.output import atomic_output
 from evc.reader import ContainerReader
 from evc.segment import Dictionary, Segment

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc import constants as c
-from evc.errors import DamagedError
+from evc.errors import DamagedError, FormatError
 from evc.models.patterns.timeline import HALF_TAPS, Signal, Timeline, delayed
 from evc.models.residual.analysis import SPLITS, transform
 from evc.models.residual.synthesis import BlockRun, CoarseMasks, Spectra, residual_spectra
@@ -95,22 +95,21 @@ class Waveforms:
 
     def _rendered(self, number: int, shift: float, rotation: float) -> Signal:
         entry = self._entries[number]
-        match entry.pattern if entry is not None else None:
-            case Explicit():
-                assert entry is not None
-                return render_explicit(entry, self._samplerate)
-            case Lattice() as lattice:
-                from evc.models.patterns.lattice import render_placement
+        if entry is not None and isinstance(entry.pattern, Explicit):
+            return render_explicit(entry, self._samplerate)
+        if entry is not None and isinstance(entry.pattern, Lattice):
+            from evc.models.patterns.lattice import render_placement
 
-                audio = UNIT * render_placement(lattice, self._samplerate, shift, rotation)
-                return audio.astype(np.float32)[None]
+            audio = UNIT * render_placement(entry.pattern, self._samplerate, shift, rotation)
+            return audio.astype(np.float32)[None]
         raise DamagedError(f"dictionary entry {number} is lost")
 
 
 def render_explicit(entry: Entry, samplerate: int) -> Signal:
     """An explicit pattern, a file of its own (spec 10.6): float32 [channels, frames] in 16-bit units."""
     pattern, spectrum = entry.pattern, entry.spectrum
-    assert isinstance(pattern, Explicit) and spectrum is not None
+    if not isinstance(pattern, Explicit) or spectrum is None:
+        raise FormatError("an entry that is no explicit pattern has no spectrum of its own")
     superframe = c.superframe_length(samplerate)
     count = -(-pattern.frames // superframe)
     out = np.zeros((pattern.channels, pattern.frames), np.float32)
@@ -228,7 +227,8 @@ def _source(
     source = sounding.source
     waveform: Signal | None = None
     if source.entry is not None:
-        assert waveforms is not None
+        if waveforms is None:
+            raise FormatError("an occurrence sounds from a dictionary that is not there")
         waveform = waveforms.get(source.entry, sounding.shift, sounding.rotation)
         waveform = waveform[np.arange(channels.start, channels.stop) % len(waveform)]
 

@@ -16,14 +16,13 @@ from evc.models.residual import analysis
 from evc.models.residual.extrapolation import HISTORY, REACH, continued
 from evc.models.residual.quantise import Quantiser, quantise
 from evc.models.residual.stereo import apply_stereo, choose_stereo
-from evc.source import AudioSource
+from evc.source import LOUDEST, AudioSource
 from evc.streams import spectrum_layout as layout
 from evc.streams.spectrum import Group, SpectrumStream, channel_groups
 from evc.streams.spectrum_model import SpectrumModel, spectrum_model
 from evc.streams.spectrum_walk import Block
 
 FULL_SCALE = np.float32(32768)
-LOUDEST = 256.0  # times full scale: what is louder has another scale
 
 
 @dataclass

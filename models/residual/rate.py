@@ -36,8 +36,7 @@ def planned_gain(settings: EncodeSettings, channels: int) -> int:
     """The gain (log step in 1/64 octave) of a quality, or a first guess for a bitrate."""
     if settings.quality is not None:
         return round(c.OCTAVE * (QUALITY_ZERO + QUALITY_SLOPE * settings.quality))
-    assert settings.bitrate is not None
-    per_channel = settings.bitrate / (1 + SECOND_CHANNEL * (channels - 1))
+    per_channel = settings.known_bitrate / (1 + SECOND_CHANNEL * (channels - 1))
     return round(c.OCTAVE * float(np.clip(PLAN_AT_ONE_KBPS - np.log2(per_channel), -2, 4)))
 
 

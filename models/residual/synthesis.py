@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc import constants as c
+from evc.lazy import cached_property
 from evc.models.residual.mdct import dct4, fold
 from evc.models.residual.reconstruction import dequantise
 from evc.models.residual.stereo import undo_stereo
