@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 
 import evc
-from evc.cli.common import channels_text, input_file, naming, print_json, size_text, time_text
+from evc.cli.common import PATH, channels_text, examples, input_file, naming, print_json, size_text, time_text
 
 
-@click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.command(
+    epilog=examples("evc info song.evc", "evc info *.evc --json  # for programs: length, tags, bitrate of each")
+)
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object, or a list for several files.")
 def info(files: tuple[str, ...], as_json: bool) -> None:
     """Show what .evc files are: format, length, layers, tags. Reads no audio."""

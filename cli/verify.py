@@ -5,12 +5,14 @@ from __future__ import annotations
 import click
 
 import evc
-from evc.cli.common import input_file, naming, progress_bar
+from evc.cli.common import PATH, examples, input_file, naming, progress_bar
 from evc.streaming import seekable_input
 
 
-@click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.command(
+    epilog=examples("evc verify *.evc", "evc verify song.evc --decode  # synthesises the sound as well")
+)
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
 @click.option("--decode", "synthesis", is_flag=True, help="Synthesise all audio as well.")
 def verify(files: tuple[str, ...], synthesis: bool) -> int:
     """Check .evc files: every CRC, the structure, and every coded symbol against its checksum.
