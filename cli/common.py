@@ -149,7 +149,7 @@ def show_warning(message: Warning | str) -> None:
 
 def _named(message: str, source: str, target: str | None) -> str:
     name = "standard input" if source == STANDARD else source
-    if message.startswith((f"{name}: ", f"{target}: ")):
+    if message.startswith((f"{name}: ", f"{'standard output' if target == STANDARD else target}: ")):
         return message
     return f"{name}: {message.removeprefix(f'{UNNAMED}: ')}"
 

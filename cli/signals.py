@@ -9,8 +9,8 @@ import time
 from threading import Timer, main_thread
 from types import FrameType
 
-_ENDING = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "the terminal is gone"}
-_NUMBERS = {getattr(signal, name): text for name, text in _ENDING.items() if hasattr(signal, name)}
+_TEXTS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "the terminal is gone"}
+ENDINGS = {getattr(signal, name): text for name, text in _TEXTS.items() if hasattr(signal, name)}
 _HANGUP = getattr(signal, "SIGHUP", None)
 _AGAIN_SECONDS = 0.01
 _LONGEST_SECONDS = 30.0  # of cleaning up, once the parent is lost
@@ -22,12 +22,12 @@ class Ended(SystemExit):
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
-        self.status, self.reason = 128 + number, _NUMBERS[signal.Signals(number)]
+        self.status, self.reason = 128 + number, ENDINGS[signal.Signals(number)]
 
 
 def end_by_signals() -> None:
     """In the command. What is started by nohup goes on when its terminal is gone."""
-    for number in _NUMBERS:
+    for number in ENDINGS:
         if number != _HANGUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
 
@@ -37,7 +37,7 @@ def end_by_parent() -> None:
     they end themselves."""
     from evc.models.processes import follow_parent
 
-    for number in _NUMBERS:
+    for number in ENDINGS:
         signal.signal(number, _end if number == signal.SIGTERM else signal.SIG_IGN)
     follow_parent(_orphaned)
 
@@ -62,7 +62,7 @@ def _end(number: int, frame: FrameType | None) -> None:
         again.daemon = True
         again.start()
         return
-    for other in _NUMBERS:
+    for other in ENDINGS:
         signal.signal(other, signal.SIG_IGN)  # while we clean up
     raise Ended(number)
 
