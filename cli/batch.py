@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -152,7 +152,7 @@ def _found(folder: str, kind: Kind, recursive: bool) -> list[str]:
     def fail(error: OSError) -> None:
         raise EvcError(f"{error.filename}: {(error.strerror or str(error)).lower()}") from error
 
-    found = []
+    found: list[str] = []
     for path, folders, files in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         for name in files:
@@ -202,13 +202,14 @@ def run(
     elif todo:
         if options.out_dir is not None:
             _make_folders({os.path.dirname(job.target) for job in todo})
-        for result in _worked_on(todo, call, kind, options):
-            if isinstance(result, str):
-                click.echo(f"evc: {result}", err=True)
-            else:
-                summaries.append(result[0])
-                _report(result, plan, options, show, as_json)
-    if as_json and plan.many:
+        with closing(_worked_on(todo, call, kind, options)) as results:  # and the workers, if reporting fails
+            for result in results:
+                if isinstance(result, str):
+                    click.echo(f"evc: {result}", err=True)
+                else:
+                    summaries.append(result[0])
+                    _report(result, plan, options, show, as_json)
+    if as_json and (plan.many or not todo):
         print_json(sorted(summaries, key=lambda one: plan.jobs.index(Job(one["source"], one["target"]))))
     skipped = len(plan.jobs) - len(todo)
     if not options.quiet and (plan.many or skipped):
@@ -231,7 +232,7 @@ def _make_folders(folders: set[str]) -> None:
 
 def _worked_on(
     jobs: list[Job], call: Callable[[Job], _Done], kind: Kind, options: Options
-) -> Iterator[_Done | str]:
+) -> Generator[_Done | str, None, None]:
     """Several jobs, each as soon as it is done: what `call` returns, or why it failed."""
     from evc.models.processes import available_cores
 
@@ -278,12 +279,10 @@ def _attempted(
     return summary, notes
 
 
-def _report(
-    done: _Done, plan: Plan, options: Options, show: Callable[[Summary, bool], None], as_json: bool
-) -> None:
-    summary, notes = done
+def _report(done: _Done, plan: Plan, options: Options, show: Callable[[Summary, bool], None], as_json: bool) -> None:
     if options.quiet:
         return
+    summary, notes = done
     for note in notes:
         show_warning(note)
     if not as_json:
@@ -295,7 +294,6 @@ def _report(
 def _totals(summaries: list[Summary], skipped: int, failed: int, kind: Kind, seconds: float) -> str:
     """The line under many files."""
     counts = f"{len(summaries)} {kind.done}, {skipped} skipped, {failed} failed"
-    if not summaries:
-        return counts
     before, after, audio = (sum(one[key] or 0 for one in summaries) for key in ("source_bytes", "bytes", "duration"))
-    return f"{counts}; {size_text(before)} to {size_text(after)}, {time_text(audio)} of audio in {time_text(seconds)}"
+    sums = f"; {size_text(before)} to {size_text(after)}, {time_text(audio)} of audio in {time_text(seconds)}"
+    return counts + (sums if summaries else "")

@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -82,6 +81,8 @@ class SuggestingGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in (names := self.list_commands(ctx)) and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
             near = get_close_matches(args[0], names)
             hint = f" Did you mean {' or '.join(near)}?" if near else f" There are {', '.join(names)}."
             raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
