@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Timer, main_thread
 from types import FrameType
 
@@ -13,7 +15,7 @@ _TEXTS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "the termi
 ENDINGS = {getattr(signal, name): text for name, text in _TEXTS.items() if hasattr(signal, name)}
 _HANGUP = getattr(signal, "SIGHUP", None)
 _AGAIN_SECONDS = 0.01
-_LONGEST_SECONDS = 30.0  # of cleaning up, once the parent is lost
+_LONGEST_SECONDS = 120.0  # of cleaning up, once the parent is lost
 
 
 class Ended(SystemExit):
@@ -38,14 +40,29 @@ def end_by_parent() -> None:
     from evc.models.processes import follow_parent
 
     for number in ENDINGS:
-        signal.signal(number, _end if number == signal.SIGTERM else signal.SIG_IGN)
+        signal.signal(number, _leave if number == signal.SIGTERM else signal.SIG_IGN)
     follow_parent(_orphaned)
+
+
+@contextmanager
+def cleaning_up() -> Iterator[None]:
+    """In a worker that has a file to do: only meanwhile there is something to clean up, and what is raised elsewhere
+    would get into the hands of the pool."""
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(*_: object) -> None:
+    os._exit(128 + signal.SIGTERM)
 
 
 def _orphaned() -> None:
     _send(signal.SIGTERM)
     time.sleep(_LONGEST_SECONDS)
-    os._exit(128 + signal.SIGTERM)
+    _leave()
 
 
 def _send(number: int) -> None:

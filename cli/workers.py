@@ -8,7 +8,7 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from multiprocessing import active_children, get_context
 from typing import TypeVar
 
-from evc.cli.signals import Ended, end_by_parent
+from evc.cli.signals import Ended, cleaning_up, end_by_parent
 from evc.errors import EvcError
 
 Item = TypeVar("Item")
@@ -42,6 +42,7 @@ class _Workers(ProcessPoolExecutor):
 def _call(function: Callable[[Item], Result], item: Item) -> Result:
     """In a worker."""
     try:
-        return function(item)
+        with cleaning_up():
+            return function(item)
     except Ended as ended:
         os._exit(ended.status)  # the pool would go on to the next file

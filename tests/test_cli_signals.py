@@ -42,7 +42,7 @@ def started(
         [*COMMAND, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         preexec_fn=before,
     )  # fmt: skip
-    end = time.monotonic() + 60
+    end = time.monotonic() + 150
     while len(parts(folder)) < wanted and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     assert process.poll() is None
@@ -65,7 +65,7 @@ def test_signals_end_everything(number: signal.Signals, running: subprocess.Pope
         running.send_signal(number)
     else:
         os.killpg(running.pid, number)
-    output, message = running.communicate(timeout=60)  # the end of the output: no process has it any more
+    output, message = running.communicate(timeout=150)  # the end of the output: no process has it any more
     assert running.returncode == 128 + number and output == b""
     assert message.decode() == f"evc: {signals.ENDINGS[number]}\n"
     assert sorted(path.name for path in long_files.iterdir()) == ["a.wav", "b.wav"]
@@ -74,7 +74,7 @@ def test_signals_end_everything(number: signal.Signals, running: subprocess.Pope
 def test_workers_end_with_a_parent_that_is_killed(long_files: Path) -> None:
     process = started(["a.wav", "b.wav", "--jobs", "2"], long_files, 2)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=150)
     assert sorted(path.name for path in long_files.iterdir()) == ["a.wav", "b.wav"]
 
 
@@ -82,7 +82,7 @@ def test_a_command_that_shall_outlive_its_terminal_does(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 300_000), 44_100)
     process = started(["a.wav"], tmp_path, 1, lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     process.send_signal(signal.SIGHUP)
-    _, message = process.communicate(timeout=60)
+    _, message = process.communicate(timeout=150)
     assert (process.returncode, message) == (0, b"")
 
 
