@@ -1,17 +1,20 @@
-"""What the commands share: standard streams as files, progress, numbers for people."""
+"""What the commands share: standard streams as files, progress, warnings, numbers for people and from them."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from evc.errors import SALVAGE, EvcError, OutputError
+from evc.errors import SALVAGE, EvcError, EvcWarning, OutputError
 from evc.streaming import UNNAMED, UNNAMED_OUTPUT
 
 if TYPE_CHECKING:
@@ -21,7 +24,78 @@ Progress = Callable[[float, float], None]
 
 STANDARD = "-"
 _SALVAGE = SALVAGE, SALVAGE.replace("salvage=True", "evc decode --salvage")
-EXIT_DATA, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_PIPE = 1, 130, 143, 141
+EXIT_DATA, EXIT_INTERRUPTED, EXIT_PIPE = 1, 130, 141
+# Names of files, which a shell completes; whether they can be read is found out where they are.
+PATH = click.Path(readable=False, allow_dash=True)
+
+
+class _Time(click.ParamType):
+    """Seconds: 90, 1:30.5 or 1:02:03."""
+
+    name = "time"
+
+    def __init__(self, negative: bool = False) -> None:
+        self._negative = negative
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = value if isinstance(value, float) else _seconds(str(value).strip())
+        if seconds is None:
+            self.fail(f"{value!r} is no time: 90, 1:30.5 and 1:02:03 are.", param, ctx)
+        if seconds < 0 and not self._negative:
+            self.fail(f"{value} is before the beginning.", param, ctx)
+        return seconds
+
+
+def _seconds(text: str) -> float | None:
+    if ":" not in text:
+        try:
+            seconds = float(text)
+        except ValueError:
+            return None
+        return seconds if math.isfinite(seconds) else None
+    match = re.fullmatch(r"(-?)(?:(\d+):(?=\d\d:))?(\d+):(\d\d(?:\.\d*)?)", text)
+    if match is None:
+        return None
+    hours, minutes, seconds = int(match[2] or 0), int(match[3]), float(match[4])
+    if seconds >= 60 or (match[2] and minutes >= 60):
+        return None
+    return (3600 * hours + 60 * minutes + seconds) * (-1 if match[1] else 1)
+
+
+class _Bitrate(click.ParamType):
+    """kbit/s: 48, 48k or 48kbps."""
+
+    name = "bitrate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = re.sub(r"\s*k(b|bps|bit|bits|bit/s|b/s)?\s*$", "", str(value), flags=re.IGNORECASE)
+        try:
+            return float(number)
+        except ValueError:
+            self.fail(f"{value!r} is no bitrate: 48, 48k and 48kbps are.", param, ctx)
+
+
+class SuggestingGroup(click.Group):
+    """Names the commands that are spelt like one that is unknown."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in (names := self.list_commands(ctx)) and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], names)
+            hint = f" Did you mean {' or '.join(near)}?" if near else f" There are {', '.join(names)}."
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+TIME, SHIFT, BITRATE = _Time(), _Time(negative=True), _Bitrate()
+
+
+def examples(*lines: str) -> str:
+    """What the help of a command ends with."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def input_file(path: str) -> str | BinaryIO:
@@ -50,16 +124,40 @@ def output_file(path: str, force: bool) -> str | BinaryIO:
 def naming(source: str, target: str | None = None) -> Iterator[None]:
     """Puts the name of the input in front of the message of an error, where it does not begin with the name
     of the input or the output already."""
-    name = "standard input" if source == STANDARD else source
     try:
         yield
     except OutputError as error:  # names what could not be written
         path, _, reason = str(error).partition(": ")
         raise OutputError(f"{'standard output' if path == UNNAMED_OUTPUT else path}: {reason}") from error
     except EvcError as error:
-        message = str(error).removeprefix(f"{UNNAMED}: ").replace(*_SALVAGE)
-        named = not name or message.startswith((f"{name}: ", f"{target}: "))
-        raise EvcError(message if named else f"{name}: {message}") from error
+        message = _named(str(error).replace(*_SALVAGE), source, target)
+        if message == str(error):
+            raise
+        raise EvcError(message) from error
+
+
+@contextmanager
+def gathered_warnings(source: str, target: str | None = None) -> Iterator[list[str]]:
+    """What the block warns of, a line each, with the name of the input in front: not printed, so that nothing stands
+    before the line of an error, and a worker can hand it on."""
+    lines: list[str] = []
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", EvcWarning)
+        yield lines
+    lines += dict.fromkeys(_named(" ".join(str(one.message).split()), source, target) for one in found)
+
+
+def show_warning(message: Warning | str) -> None:
+    click.echo(f"evc: warning: {' '.join(str(message).split())}", err=True)
+
+
+def _named(message: str, source: str, target: str | None) -> str:
+    name = "standard input" if source == STANDARD else source
+    message = message.removeprefix(f"{UNNAMED}: ")
+    if not name or message.startswith((f"{name}: ", f"{'standard output' if target == STANDARD else target}: ")):
+        return message
+    return f"{name}: {message}"
 
 
 def refuse_same(source: str, target: str) -> None:
@@ -70,12 +168,12 @@ def refuse_same(source: str, target: str) -> None:
 
 
 @contextmanager
-def progress_bar(label: str, files: bool = False) -> Iterator[Progress | None]:
-    """A bar on standard error with elapsed and remaining time and speed; None where that is no terminal.
+def progress_bar(label: str, files: bool = False, quiet: bool = False) -> Iterator[Progress | None]:
+    """A bar on standard error with elapsed and remaining time and speed; None where that is no terminal, or if `quiet`.
 
     The callback takes what is done and what there is in all: seconds of audio, or `files`.
     """
-    if not sys.stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from rich import progress as parts

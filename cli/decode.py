@@ -1,54 +1,137 @@
-"""`evc decode`: from .evc to a sound file."""
+"""`evc decode`: from .evc to sound files."""
 
 from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from typing import Any
 
 import click
 
 import evc
-from evc.cli.common import input_file, naming, output_file, progress_bar, refuse_same, time_text
-
-
-@click.command()
-@click.argument("source", metavar="IN")
-@click.argument("target", metavar="OUT")
-@click.option(
-    "--start", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Decode from here."
+from evc.cli import batch
+from evc.cli.common import (
+    PATH,
+    STANDARD,
+    TIME,
+    Progress,
+    examples,
+    input_file,
+    output_file,
+    size_text,
+    time_text,
 )
-@click.option("--duration", type=click.FloatRange(min=0), metavar="SECONDS", help="Decode this much.")
+from evc.errors import EvcError
+
+
+@click.command(
+    epilog=examples(
+        "evc decode song.evc copy.flac --start 1:30 --duration 20  # a part of it, as FLAC",
+        "evc decode encoded --recursive --out-dir music --format flac  every .evc file below a folder",
+    )
+)
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="IN... [OUT]")
+@click.option("--start", type=TIME, default=0.0, metavar="TIME", help="Decode from here: seconds, or as 1:30.5.")
+@click.option("--duration", type=TIME, metavar="TIME", help="Decode this much.")
 @click.option(
     "--salvage", is_flag=True, help="Recover what a damaged file still holds; lost spans are silent."
 )
-@click.option("--force", is_flag=True, help="Replace OUT if it exists.")
+@click.option(
+    "--format", "name", metavar="EXT", help="wav, flac or another: the format of outputs without a name of their own."
+)
+@batch.batch_options
 def decode(
-    source: str, target: str, start: float, duration: float | None, salvage: bool, force: bool
-) -> None:
-    """Decode the .evc file IN to the sound file OUT.
+    paths: tuple[str, ...], start: float, duration: float | None, salvage: bool, name: str | None, **common: Any
+) -> int:
+    """Decode .evc files: IN becomes a WAV file of the same name, beside it.
 
-    The extension of OUT says which format to write: .wav, .flac or another that libsndfile writes; samples
-    have the type they had in the source. "-" reads standard input, or writes WAV to standard output.
+    Several inputs may be given, and folders, whose .evc files are inputs. The last of several paths is an output if its
+    extension says so: .wav, .flac or another that libsndfile writes, in that format. Samples have the type they had in
+    the source. -o gives an output any such name, --out-dir puts all into a folder.
+
+    "-" reads standard input, or at the end writes WAV to standard output.
     """
-    refuse_same(source, target)
-    output = output_file(target, force)
-    with naming(source, target), progress_bar("decoding") as progress:
-        damage = evc.decode_file(
-            input_file(source),
-            output,
-            start=start,
-            duration=duration,
-            salvage=salvage,
-            overwrite=force,
-            progress=progress,
-        )
-    if salvage:
-        _report(damage)
+    options = batch.Options(**common)
+    ending = "." + (name or "wav").lower().removeprefix(".")
+    kind = batch.Kind(frozenset([batch.ENDING]), ending, _names_output, ".evc files", "decoding", "decoded")
+    plan = batch.planned(paths, kind, options)
+    if name is not None:
+        if any(os.path.splitext(job.target)[1] != ending for job in plan.jobs):
+            raise click.UsageError(f"--format {name} is for outputs without a name of their own")
+        _check_format(name, ending)
+    work = partial(_decode_one, start=start, duration=duration, salvage=salvage, force=options.force)
+    return batch.run(plan, kind, options, work, _show)
 
 
-def _report(damage: list[evc.DamagedSpan]) -> None:
-    if not damage:
-        click.echo("no damage in what was decoded", err=True)
-    for span in damage:
+def _names_output(path: str) -> bool:
+    """Whether the last of several paths is an output: by its extension, or because it is nothing yet and can be no
+    input. If that is no good name, the error comes when it is written."""
+    ending = os.path.splitext(path)[1].lower()
+    if path == STANDARD or ending in batch.SOUND_ENDINGS:
+        return True
+    if os.path.isdir(path):
+        return False
+    return _is_format(path) or (ending != batch.ENDING and not os.path.lexists(path))
+
+
+def _is_format(path: str) -> bool:
+    from evc.soundfiles import output_format
+
+    try:
+        output_format(path)
+    except EvcError:
+        return False
+    return True
+
+
+def _check_format(name: str, ending: str) -> None:
+    if not _is_format(f"output{ending}"):
+        raise click.UsageError(f"--format {name}: not a format that can be written, as wav and flac are")
+
+
+def _decode_one(
+    job: batch.Job, progress: Progress | None, start: float, duration: float | None, salvage: bool, force: bool
+) -> batch.Summary:
+    begun = time.monotonic()
+    audio = 0.0
+
+    def heard(done: float, total: float) -> None:
+        nonlocal audio
+        audio = total
+        if progress is not None:
+            progress(done, total)
+
+    output = output_file(job.target, force)
+    damage = evc.decode_file(
+        input_file(job.source),
+        output,
+        start=start,
+        duration=duration,
+        salvage=salvage,
+        overwrite=force,
+        progress=heard,
+    )
+    return {
+        "source": job.source,
+        "target": job.target,
+        "bytes": os.path.getsize(job.target) if os.path.isfile(job.target) else 0,
+        "source_bytes": os.path.getsize(job.source) if os.path.isfile(job.source) else 0,
+        "duration": audio,
+        "seconds": time.monotonic() - begun,
+        "damage": damage if salvage else None,
+    }
+
+
+def _show(summary: batch.Summary, as_one_of_many: bool) -> None:
+    if as_one_of_many:
+        click.echo(f"{summary['target']}: {size_text(summary['bytes'])}, {time_text(summary['duration'])} of audio")
+    if summary["damage"] is None:
+        return
+    name = f"{summary['source']}: " if as_one_of_many else ""
+    if not summary["damage"]:
+        click.echo(f"{name}no damage in what was decoded", err=True)
+    for span in summary["damage"]:
         begin, end = time_text(span.seconds[0]), time_text(span.seconds[1])
-        click.echo(
-            f"lost {begin} to {end} (frames {span.start} to {span.start + span.frames}): {span.reason}",
-            err=True,
-        )
+        frames = f"frames {span.start} to {span.start + span.frames}"
+        click.echo(f"{name}lost {begin} to {end} ({frames}): {span.reason}", err=True)

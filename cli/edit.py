@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 import evc
-from evc.cli.common import input_file, naming, output_file, refuse_same, size_text
+from evc.cli.common import PATH, SHIFT, TIME, examples, input_file, naming, output_file, refuse_same, size_text
 from evc.errors import EvcError
 from evc.streaming import seekable_input
 
@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     from evc.events import EventList
 
 
-@click.command()
-@click.argument("source", metavar="FILE")
-@click.argument("target", metavar="OUT")
-@click.option("--from", "start", type=click.FloatRange(min=0), metavar="S", help="Only events from this second on.")
-@click.option("--to", "end", type=click.FloatRange(min=0), metavar="S", help="Only events before this second.")
+@click.command(
+    epilog=examples(
+        "evc edit song.evc higher.evc --transpose 5",
+        "evc edit song.evc part.evc --from 1:30 --to 2:00 --shift -90  # half a minute, moved to the beginning",
+    )
+)
+@click.argument("source", type=PATH, metavar="FILE")
+@click.argument("target", type=PATH, metavar="OUT")
+@click.option("--from", "start", type=TIME, metavar="TIME", help="Only events from here on: seconds, or as 1:30.5.")
+@click.option("--to", "end", type=TIME, metavar="TIME", help="Only events before this.")
 @click.option("--randomize-vectors", is_flag=True, help="Other sounds at the same moments.")
 @click.option("--randomize-times", is_flag=True, help="The same sounds at random moments.")
 @click.option(
@@ -28,10 +33,10 @@ if TYPE_CHECKING:
     help="Move all vectors by one random vector of this size: 0.05 is small, 1 is another piece.",
 )  # fmt: skip
 @click.option("--transpose", type=float, metavar="ST", help="Move all pitches by so many semitones; fractions may be.")
-@click.option("--shift", type=float, metavar="S", help="Move all events by so many seconds, back if negative.")
-@click.option("--merge", "other", metavar="FILE2", help="Add the events of another file.")
+@click.option("--shift", type=SHIFT, metavar="TIME", help="Move all events by this time, back if negative.")
+@click.option("--merge", "other", type=PATH, metavar="FILE2", help="Add the events of another file.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of all that is random.  [default: 0]")
-@click.option("--force", is_flag=True, help="Replace OUT if it exists.")
+@click.option("-f", "--force", is_flag=True, help="Replace OUT if it exists.")
 def edit(
     source: str,
     target: str,

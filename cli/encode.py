@@ -3,54 +3,60 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 import time
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import click
 
 import evc
+from evc.cli import batch
 from evc.cli.common import (
-    EXIT_TERMINATED,
+    BITRATE,
+    PATH,
     STANDARD,
     Progress,
+    examples,
     input_file,
-    naming,
     output_file,
     patterns_text,
-    print_json,
-    progress_bar,
-    refuse_same,
     size_text,
     time_text,
 )
 from evc.errors import EvcError
-from evc.settings import DEFAULT_EFFORT, DEVICES, HIGHEST_EFFORT, HINTS, PATTERNS, PRESETS, EncodeSettings
+from evc.settings import (
+    BITRATES,
+    DEFAULT_EFFORT,
+    DEVICES,
+    HIGHEST_EFFORT,
+    HINTS,
+    PATTERNS,
+    PRESETS,
+    EncodeSettings,
+)
+
+HIGHEST_BITRATE = 2000.0  # kbit/s beyond which one is asked whether it was meant: a CD has 1411
 
 
 @dataclass(frozen=True)
 class _Options:
     """What every file of one command is encoded with."""
 
-    bitrate: float | None
-    quality: float | None
-    device: str
-    patterns: str
-    effort: int
-    preset: str
-    hints: str
+    settings: EncodeSettings
     verify: bool
     force: bool
 
 
-@click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="IN OUT | IN... --out-dir DIR")
-@click.option("--bitrate", type=float, metavar="KBPS", help="Target in kbit/s, from 0.4.")
+@click.command(
+    epilog=examples(
+        "evc encode song.wav --bitrate 48  # makes song.evc",
+        "evc encode music --recursive --out-dir encoded  # every sound file below a folder",
+    )
+)
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="IN... [OUT.evc]")
+@click.option("--bitrate", type=BITRATE, metavar="KBPS", help="Target in kbit/s, from 0.4: 48, 48k or 48kbps.")
+@click.option("--force-bitrate", is_flag=True, help=f"Take a bitrate of more than {HIGHEST_BITRATE:g} kbit/s as meant.")
 @click.option("--quality", type=float, metavar="Q", help="Constant quality, 0 to 10; default 6.")
 @click.option(
     "--preset",
@@ -81,17 +87,12 @@ class _Options:
     help=f"How thoroughly to look for patterns and events, 0 (fast) to {HIGHEST_EFFORT}; default {DEFAULT_EFFORT}.",
 )
 @click.option("--verify", is_flag=True, help="Decode the result again and check it before it appears.")
-@click.option("--force", is_flag=True, help="Replace outputs that exist.")
-@click.option(
-    "--out-dir", type=click.Path(file_okay=False), metavar="DIR", help="Encode every input into DIR."
-)
-@click.option(
-    "--jobs", type=click.IntRange(min=1), metavar="N", help="Files at a time with --out-dir; default: cores."
-)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@batch.batch_options
 def encode(
     paths: tuple[str, ...],
     bitrate: float | None,
+    force_bitrate: bool,
     quality: float | None,
     preset: str,
     hints: str,
@@ -99,66 +100,80 @@ def encode(
     patterns: str,
     effort: int,
     verify: bool,
-    force: bool,
-    out_dir: str | None,
-    jobs: int | None,
     as_json: bool,
+    **common: Any,
 ) -> int:
-    """Encode the sound file IN to the .evc file OUT, or several into a folder.
+    """Encode sound files: IN becomes a file of the same name that ends in .evc, beside it.
 
-    Reads whatever libsndfile reads; "-" stands for standard input or output. Tags are carried over.
+    Several inputs may be given, and folders, whose sound files are inputs by their extensions. The last of several
+    paths is an output if it ends in .evc; -o gives an output any name, --out-dir puts all into a folder.
+
+    Reads what libsndfile reads; "-" stands for standard input, or at the end for standard output. Tags are carried
+    over.
     """
+    options = batch.Options(**common)
+    if options.quiet and as_json:
+        raise click.UsageError("--quiet and --json exclude each other")
+    if bitrate is not None and not force_bitrate:
+        _check_sense(bitrate)
     try:
-        EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints)
+        settings = EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints)
     except EvcError as error:
         raise click.UsageError(str(error)) from error
-    options = _Options(bitrate, quality, device, patterns, effort, preset, hints, verify, force)
-    if out_dir is not None:
-        return _encode_all(paths, out_dir, options, jobs or os.cpu_count() or 1, as_json)
-    if len(paths) != 2:
-        raise click.UsageError("give one IN and one OUT, or several inputs and --out-dir")
-    source, target = paths
-    refuse_same(source, target)
-    with progress_bar("encoding") as progress:
-        summary = _encode_one(source, target, options, progress)
-    _print_summary(summary, as_json, to_stderr=target == STANDARD)
-    return 0
+    work = partial(_encode_one, options=_Options(settings, verify, options.force))
+    kind = batch.Kind(batch.SOUND_ENDINGS, batch.ENDING, _names_output, "sound files", "encoding", "encoded")
+    return batch.run(batch.planned(paths, kind, options), kind, options, work, _print_summary, as_json)
 
 
-def _encode_one(
-    source: str, target: str, options: _Options, progress: Progress | None = None
-) -> dict[str, Any]:
-    """Encode one file; the summary, ready for JSON."""
+def _check_sense(bitrate: float) -> None:
+    if bitrate > HIGHEST_BITRATE:
+        meant = bitrate / 1000  # who thinks in bit/s
+        least = min(rates.least for rates in BITRATES.values())
+        hint = f"did you mean {meant:g}? --force-bitrate if not" if least <= meant <= HIGHEST_BITRATE else "give kbit/s"
+        raise click.UsageError(f"bitrate {bitrate:g} kbit/s is more than a CD has without any coding, 1411: {hint}")
+
+
+def _names_output(path: str) -> bool:
+    """Whether the last of several paths is an output. Raises UsageError where it can be nothing else, but lacks the
+    extension."""
+    ending = os.path.splitext(path)[1].lower()
+    if path == STANDARD or ending == batch.ENDING:
+        return True
+    if ending not in batch.SOUND_ENDINGS and not os.path.lexists(path):
+        raise click.UsageError(f"{path} does not exist; an output ends in {batch.ENDING}, or is named with -o")
+    return False
+
+
+def _encode_one(job: batch.Job, progress: Progress | None, options: _Options) -> batch.Summary:
     begun = time.monotonic()
-    output = output_file(target, options.force)
-    with naming(source, target):
-        found = evc.encode_file(
-            input_file(source),
-            output,
-            bitrate=options.bitrate,
-            quality=options.quality,
-            device=options.device,
-            patterns=options.patterns,
-            effort=options.effort,
-            preset=options.preset,
-            hints=options.hints,
-            overwrite=options.force,
-            verify=options.verify,
-            progress=progress,
-        )
+    output, wanted = output_file(job.target, options.force), options.settings
+    found = evc.encode_file(
+        input_file(job.source),
+        output,
+        bitrate=wanted.bitrate,
+        quality=wanted.quality,
+        device=wanted.device,
+        patterns=wanted.patterns,
+        effort=wanted.effort,
+        preset=wanted.preset,
+        hints=wanted.hints,
+        overwrite=options.force,
+        verify=options.verify,
+        progress=progress,
+    )
     seconds = time.monotonic() - begun
     samples = found.frames * found.channels
     return {
-        "source": source,
-        "target": target,
+        "source": job.source,
+        "target": job.target,
         "bytes": found.bytes,
-        "source_bytes": os.path.getsize(source) if os.path.isfile(source) else None,
+        "source_bytes": os.path.getsize(job.source) if os.path.isfile(job.source) else None,
         "kbps": found.kbps,
         "bits_per_sample": 8 * found.bytes / samples if samples else 0.0,
         "duration": found.duration,
         "seconds": seconds,
         "speed": found.duration / seconds if seconds else 0.0,
-        **(_contents(target) if os.path.isfile(target) else {"layers": None, "patterns": None}),
+        **(_contents(job.target) if os.path.isfile(job.target) else {"layers": None, "patterns": None}),
         "verified": options.verify,
     }
 
@@ -172,10 +187,7 @@ def _contents(path: str) -> dict[str, Any]:
     return {"layers": layers, "patterns": patterns}
 
 
-def _print_summary(summary: dict[str, Any], as_json: bool, to_stderr: bool = False) -> None:
-    if as_json:
-        print_json(summary, to_stderr)
-        return
+def _print_summary(summary: batch.Summary, as_one_of_many: bool) -> None:
     size = size_text(summary["bytes"])
     if before := summary["source_bytes"]:
         size = f"{size_text(before)} to {size} (1:{before / summary['bytes']:.1f})"
@@ -192,78 +204,4 @@ def _print_summary(summary: dict[str, Any], as_json: bool, to_stderr: bool = Fal
         lines.append(summary["patterns"])
     if summary["verified"]:
         lines.append("decoded again and checked")
-    click.echo("\n  ".join(lines), err=to_stderr)
-
-
-def _encode_all(paths: tuple[str, ...], out_dir: str, options: _Options, jobs: int, as_json: bool) -> int:
-    """Encode every input into a folder, `jobs` at a time; files that fail are reported, the others finish."""
-    targets = _targets(paths, out_dir)
-    os.makedirs(out_dir, exist_ok=True)
-    summaries: list[dict[str, Any]] = []
-    with progress_bar("encoding", files=True) as progress, _Workers(min(jobs, len(paths))) as workers:
-        pending = [workers.submit(_attempt, path, target, options) for path, target in targets.items()]
-        for done, future in enumerate(as_completed(pending), 1):
-            summary = _outcome(future)
-            if isinstance(summary, str):
-                click.echo(f"evc: {summary}", err=True)
-            else:
-                summaries.append(summary)
-                if not as_json:
-                    _print_summary(summary, as_json)
-            if progress:
-                progress(done, len(pending))
-    if as_json:
-        print_json(summaries)
-    return 0 if len(summaries) == len(paths) else 1
-
-
-def _targets(paths: tuple[str, ...], out_dir: str) -> dict[str, str]:
-    """Where each input goes. Raises UsageError where two inputs would go to one place."""
-    targets: dict[str, str] = {}
-    taken: dict[str, str] = {}
-    for path in paths:
-        if path == STANDARD:
-            raise click.UsageError("standard input has no name to give to a file in --out-dir")
-        target = str(Path(out_dir) / (Path(path).stem + ".evc"))
-        if target in taken:
-            raise click.UsageError(f"{taken[target]} and {path} would both become {target}")
-        refuse_same(path, target)
-        targets[path], taken[target] = target, path
-    return targets
-
-
-class _Workers(ProcessPoolExecutor):
-    """Processes that leave interruptions to their parent, which ends them if it is interrupted itself."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__(count, mp_context=get_context("spawn"), initializer=_start_worker)
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            for child in active_children():
-                child.terminate()
-        self.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
-
-
-def _attempt(source: str, target: str, options: _Options) -> dict[str, Any] | str:
-    """In a worker: the summary, or why there is none."""
-    try:
-        return _encode_one(source, target, options)
-    except EvcError as error:
-        return str(error)
-    except OSError as error:
-        return f"{source}: {(error.strerror or str(error)).lower()}"
-    except SystemExit:
-        os._exit(EXIT_TERMINATED)  # the pool would go on to the next file
-
-
-def _outcome(future: Future[dict[str, Any] | str]) -> dict[str, Any] | str:
-    try:
-        return future.result()
-    except BrokenExecutor as error:
-        raise EvcError("a worker process died, perhaps for want of memory: try fewer --jobs") from error
+    click.echo("\n  ".join(lines), err=summary["target"] == STANDARD)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import evc
-from evc.cli.common import input_file, naming, print_json, time_text
+from evc.cli.common import PATH, examples, input_file, naming, print_json, time_text
 from evc.cli.tables import Column, sentence, table
 from evc.errors import UnsupportedError
 from evc.streaming import seekable_input
@@ -23,8 +23,10 @@ FIRST_PARTIAL, LAST_PARTIAL = 6, 12  # of the codes
 SOUND = (2, 3, 4, 5, 13, 14, 15)
 
 
-@click.command()
-@click.argument("source", metavar="FILE")
+@click.command(
+    epilog=examples("evc events song.evc", "evc events song.evc --onsets > onsets.txt  # moments, for other programs")
+)
+@click.argument("source", type=PATH, metavar="FILE")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: all that is known of every event.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a line for every event, under a line of names.")
 @click.option("--onsets", is_flag=True, help="Print the moments at which something begins, in seconds, one on a line.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import evc
-from evc.cli.common import input_file, naming, print_json
+from evc.cli.common import PATH, TIME, examples, input_file, naming, print_json
 from evc.errors import InputError
 from evc.streaming import check_readable, seekable_input
 
@@ -32,15 +32,22 @@ _OTHER_LINES = 7  # than those of the maps
 _LEAST_HEIGHT, _MOST_HEIGHT, _PLAIN_HEIGHT = 4, 24, 16
 
 
-@click.command()
-@click.argument("source", metavar="FILE")
-@click.option("--against", metavar="WAV", help="The original to compare with, by default the whole decoded file.")
+@click.command(
+    epilog=examples(
+        "evc heatmap song.evc --against song.wav",
+        "evc heatmap song.evc --layer patterns --start 1:30 --seconds 10",
+    )
+)
+@click.argument("source", type=PATH, metavar="FILE")
+@click.option(
+    "--against", type=PATH, metavar="WAV", help="The original to compare with, by default the whole decoded file."
+)
 @click.option(
     "--layer", type=click.Choice(["patterns", "spectrum", "all"]), default="all", show_default=True,
     help="What the reconstruction holds.",
 )  # fmt: skip
-@click.option("--start", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Show from here.")
-@click.option("--seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="Show this much.")
+@click.option("--start", type=TIME, default=0.0, metavar="TIME", help="Show from here: seconds, or as 1:30.5.")
+@click.option("--seconds", type=TIME, metavar="TIME", help="Show this much.")
 @click.option("--width", type=click.IntRange(8, 1000), metavar="COLUMNS", help="Width of a map.")
 @click.option("--height", type=click.IntRange(2, 200), metavar="LINES", help="Height of a map.")
 @click.option("--json", "as_json", is_flag=True, help="Print the levels as JSON, the lowest frequency first.")

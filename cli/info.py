@@ -7,13 +7,15 @@ from typing import Any
 import click
 
 import evc
-from evc.cli.common import channels_text, input_file, print_json, size_text, time_text
+from evc.cli.common import PATH, channels_text, examples, input_file, print_json, size_text, time_text
 from evc.cli.several import attempts
 from evc.cli.tables import terminal_width
 
 
-@click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.command(
+    epilog=examples("evc info song.evc", "evc info *.evc --json  # for programs: length, tags, bitrate of each")
+)
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object, or a list for several files.")
 def info(files: tuple[str, ...], as_json: bool) -> int:
     """Show what .evc files are: format, length, layers, tags. Reads no audio.

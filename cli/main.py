@@ -1,7 +1,7 @@
 """The `evc` command: finds the subcommand, and turns every error into one line and an exit code.
 
-Exit codes: 0 done, 1 the data or a file is at fault, 2 the command line is, 130 interrupted, 141 the reader
-of the output went away.
+Exit codes: 0 done, 1 the data or a file is at fault, 2 the command line is, 129 the terminal is gone, 130 interrupted,
+141 the reader of the output went away, 143 terminated.
 """
 
 from __future__ import annotations
@@ -9,22 +9,23 @@ from __future__ import annotations
 import errno
 import io
 import os
-import signal
 import sys
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 import evc
-from evc.cli.common import EXIT_DATA, EXIT_INTERRUPTED, EXIT_PIPE, EXIT_TERMINATED
+from evc.cli.common import EXIT_DATA, EXIT_INTERRUPTED, EXIT_PIPE, SuggestingGroup, examples, show_warning
+from evc.cli.signals import Ended, end_by_signals
 from evc.errors import EvcError, EvcWarning
 
 # Each command's module is imported only when the command runs, so that `evc --help` starts at once.
 _COMMANDS = {
     "encode": "Encode sound files as .evc.",
-    "decode": "Decode an .evc file to WAV or FLAC.",
+    "decode": "Decode .evc files to WAV, FLAC or another format.",
     "stats": "Report where the bits of .evc files went.",
     "patterns": "List what repeats in an .evc file; export it as WAV.",
     "events": "List the events of an .evc file: what sounds when.",
@@ -36,7 +37,7 @@ _COMMANDS = {
 }
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(SuggestingGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
@@ -58,32 +59,24 @@ class _LazyGroup(click.Group):
 
 
 @click.group(
-    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=examples("evc encode song.wav --bitrate 48", "evc decode song.evc copy.flac"),
+)  # fmt: skip
 @click.version_option(evc.__version__, prog_name="evc", message="%(prog)s %(version)s")
 def evc_command() -> None:
     """EVC, an audio format: what happens in a track is stored once, and its moments precisely.
 
-    "-" stands for standard input or output.
+    "-" stands for standard input or output. evc COMMAND --help tells more of each command.
     """
-
-
-class _Interrupted(SystemExit):
-    """What SIGINT raises here. A KeyboardInterrupt that passes through an import would make Python end by the signal
-    afterwards, even though it was caught."""
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise _Interrupted(EXIT_INTERRUPTED)
 
 
 def main() -> NoReturn:
     """Run the command line and exit."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
-    signal.signal(signal.SIGINT, _interrupt)
+    end_by_signals()
+    _silence_libraries()
     warnings.simplefilter("ignore")  # what libraries warn of is no line for a user
     warnings.simplefilter("always", EvcWarning)
-    warnings.showwarning = _show_warning
+    warnings.showwarning = lambda message, *_, **__: show_warning(message)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a tag or a name may not fit the locale
     code = _run()
@@ -105,7 +98,9 @@ def _run() -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt, _Interrupted):
+    except Ended as ended:
+        return _complain(ended.reason, ended.status)
+    except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", EXIT_INTERRUPTED)
     except EvcError as error:
         return _complain(str(error), EXIT_DATA)
@@ -121,12 +116,23 @@ def _complain_of(error: OSError) -> int:
     return _complain(f"{name}{': ' if name else ''}{(error.strerror or str(error)).lower()}", EXIT_DATA)
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"evc: warning: {message}", err=True)
+def _silence_libraries() -> None:
+    """Keep what C libraries print on standard error, as libmpg123 does, from the user: file descriptor 2 leads nowhere,
+    and sys.stderr to where it did."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        with suppress(OSError, ValueError):
+            copy, encoding = os.dup(sys.stderr.fileno()), sys.stderr.encoding
+            sys.stderr = open(copy, "w", 1, encoding, "backslashreplace")
+            sys.__stderr__ = sys.stderr  # type: ignore[misc]  # by which rich measures a terminal
+            os.dup2(nowhere, 2)
+    if nowhere > 2:  # else it takes the place of a stream that was closed
+        os.close(nowhere)
 
 
 def _complain(message: str, code: int) -> int:
-    click.echo(f"evc: {message}", err=True)
+    with suppress(OSError):  # a terminal may be gone
+        click.echo(f"evc: {message}", err=True)
     return code
 
 

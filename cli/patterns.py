@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 import evc
-from evc.cli.common import input_file, naming, patterns_text, print_json, progress_bar, time_text
+from evc.cli.common import (
+    PATH,
+    TIME,
+    examples,
+    input_file,
+    naming,
+    patterns_text,
+    print_json,
+    progress_bar,
+    time_text,
+)
 from evc.cli.tables import Column, sentence, table
 from evc.errors import EvcError
 from evc.streaming import seekable_input
@@ -22,15 +32,19 @@ if TYPE_CHECKING:
 INDEX = "index.json"
 
 
-@click.command()
-@click.argument("source", metavar="FILE")
+@click.command(
+    epilog=examples(
+        "evc patterns song.evc", "evc patterns song.evc --min-seconds 1 --export loops  # each as WAV, with its times"
+    )
+)
+@click.argument("source", type=PATH, metavar="FILE")
 @click.option(
     "--export", "folder", type=click.Path(file_okay=False), metavar="DIR",
     help="Write each pattern as WAV, with a JSON of when it sounds, and an index of them all.",
 )  # fmt: skip
-@click.option("--min-seconds", type=click.FloatRange(min=0), default=0.0, metavar="S", help="Only patterns this long.")
+@click.option("--min-seconds", type=TIME, default=0.0, metavar="TIME", help="Only patterns this long.")
 @click.option("--min-uses", type=click.IntRange(min=0), default=0, metavar="N", help="Only patterns used this often.")
-@click.option("--force", is_flag=True, help="Replace exported files that exist.")
+@click.option("-f", "--force", is_flag=True, help="Replace exported files that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the time of every use.")
 def patterns(
     source: str, folder: str | None, min_seconds: float, min_uses: int, force: bool, as_json: bool

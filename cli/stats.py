@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import evc
-from evc.cli.common import channels_text, input_file, print_json, progress_bar, size_text, time_text
+from evc.cli.common import (
+    PATH,
+    channels_text,
+    examples,
+    input_file,
+    print_json,
+    progress_bar,
+    size_text,
+    time_text,
+)
 from evc.cli.several import attempts
 from evc.cli.tables import Column, sentence, table, terminal_width
 from evc.streaming import seekable_input
@@ -23,8 +32,10 @@ _LEAST_BARS, _MOST_BARS = 8, 72
 _MOST_PATTERNS = 10
 
 
-@click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.command(
+    epilog=examples("evc stats song.evc", "evc stats *.evc --csv > bits.csv  # one table of all files, for programs")
+)
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object, or a list for several files.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one table of all files as CSV.")
 def stats(files: tuple[str, ...], as_json: bool, as_csv: bool) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from evc.cli.common import print_json, progress_bar, size_text
+from evc.cli.common import SuggestingGroup, examples, print_json, progress_bar, size_text
 
 CONFIG_NAMES = ("small", "base")
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -57,19 +57,29 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-@click.group()
+@click.group(
+    cls=SuggestingGroup,
+    epilog=examples("evc train events MUSIC --out run", "evc train latents MUSIC --out run --exclude MEASURED"),
+)
 def train() -> None:
-    """Train a network on a folder of audio."""
+    """Train a network on a folder of audio: that of the event layer, or those of the latent layer."""
 
 
-def _trains(command: Callable[..., None]) -> click.Command:
-    """A command of `train`, with the options that all of them have."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return train.command()(command)
+def _trains(*lines: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Makes a command of `train`, with the options that all of them have; `lines` are examples."""
+
+    def made(command: Callable[..., None]) -> click.Command:
+        for option in reversed(_OPTIONS):
+            command = option(command)
+        return train.command(epilog=examples(*lines))(command)
+
+    return made
 
 
-@_trains
+@_trains(
+    "evc train events MUSIC --out run --exclude MEASURED",
+    "evc train events MUSIC --out run --exclude MEASURED --resume  # goes on where it was interrupted",
+)
 def events(folder: Path, name: str, out: Path, as_json: bool, **options: Any) -> None:
     """Train the network of the event layer on the sound files below FOLDER.
 
@@ -84,7 +94,10 @@ def events(folder: Path, name: str, out: Path, as_json: bool, **options: Any) ->
     _print(figures, [out / training.GENERATOR_FILE, out / training.PROPOSER_FILE], as_json)
 
 
-@_trains
+@_trains(
+    "evc train latents MUSIC --out run --exclude MEASURED",
+    "evc train latents MUSIC --config base --out run --minutes 24  # on a GPU, for as long as one has it",
+)
 @click.option("--excerpts", type=click.IntRange(min=1), metavar="N", help="Train on N excerpts, not the config's.")
 @click.option("--describe", is_flag=True, help="Only describe the excerpts: for another machine to train on.")
 def latents(

@@ -7,13 +7,15 @@ import warnings
 import click
 
 import evc
-from evc.cli.common import input_file, naming, progress_bar
+from evc.cli.common import PATH, examples, input_file, naming, progress_bar
 from evc.errors import EvcWarning
 from evc.streaming import seekable_input
 
 
-@click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.command(
+    epilog=examples("evc verify *.evc", "evc verify song.evc --decode  # synthesises the sound as well")
+)
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
 @click.option("--decode", "synthesis", is_flag=True, help="Synthesise all audio as well.")
 def verify(files: tuple[str, ...], synthesis: bool) -> int:
     """Check .evc files: every CRC, the structure, every coded symbol against its checksum, and that nothing follows.

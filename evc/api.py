@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import evc
-from evc.errors import InputError
+from evc.errors import EvcWarning, InputError
 from evc.header import Header, Tags
 from evc.reader import ContainerReader
 from evc.settings import DEFAULT_EFFORT, EncodeSettings
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 Progress = Callable[[float, float], None]  # seconds of audio done, and in all
 
 _BLOCK_FRAMES = 1 << 16
+# A bitrate is missed where a file is larger or smaller by this share of its bytes, and by more than anyone will miss.
+MISSED_SHARE, MISSED_BYTES = 0.05, 32
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,8 @@ def encode(
     `device` is "auto", "cpu" or "cuda": where networks run, if any are used. `subtype` is what decoding to a sound file
     restores. `speakers` names the speaker of each channel ("FL", "FR", "FC", "LFE", "BL", "BR", …, "" for none); the
     file has its channels in the order of spec 3.4. `progress` is called with seconds of audio done and in all. Raises
-    InputError for audio or arguments that cannot be encoded.
+    InputError for audio or arguments that cannot be encoded; an EvcWarning says that a bitrate could not be met, as
+    that of silence cannot.
     """
     from evc.source import ArraySource
 
@@ -245,6 +249,17 @@ def _encode(
     with ContainerWriter(target, found.header, tags, source.speakers) as writer:
         for segment in found.segments:
             writer.add_segment(segment)
+    if settings.bitrate is not None and source.frames:
+        _warn_of_bitrate(settings.bitrate, writer.bytes_written, source.frames / source.samplerate)
+
+
+def _warn_of_bitrate(asked: float, size: int, duration: float) -> None:
+    """Tell of a file of `size` bytes that has another bitrate than the one asked for, in kbit/s."""
+    off = size - 125 * asked * duration
+    if abs(off) > max(MISSED_SHARE * 125 * asked * duration, MISSED_BYTES):
+        why = "this is as near as it comes" if off > 0 else "this sound needs no more"
+        text = f"the file has {8 * size / duration / 1000:.2f} kbit/s, not the {asked:g} asked for: {why}"
+        warnings.warn(text, EvcWarning, stacklevel=4)
 
 
 def _hints(header: Header) -> str:

@@ -15,7 +15,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing import parent_process
+from multiprocessing.connection import wait
 from queue import SimpleQueue
+from threading import Thread
 from typing import Any, Self
 
 _COMMAND = [sys.executable, "-m", "evc.models.processes"]
@@ -30,6 +32,19 @@ def available_cores() -> int:
 def cores() -> int:
     """How many processes are worth it: one where this process is one of several already."""
     return 1 if parent_process() is not None else min(available_cores(), _MOST)
+
+
+def follow_parent(end: Callable[[], object]) -> None:
+    """In a process that multiprocessing started: call `end`, in a thread, when its parent is gone, however that ended.
+    Otherwise nothing would tell it, and it would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+
+        def watch(sentinel: int) -> None:
+            wait([sentinel])
+            end()
+
+        Thread(target=watch, args=(parent.sentinel,), name="parent", daemon=True).start()
 
 
 class Processes:
@@ -100,13 +115,21 @@ def _serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this
     results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever is printed is no result
+    jobs: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]] = SimpleQueue()
+    Thread(target=_receive, args=(jobs,), daemon=True).start()
     while True:
-        try:
-            function, job = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
+        function, job = jobs.get()
         pickle.dump(function(*job), results)
         results.flush()
+
+
+def _receive(jobs: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]]) -> None:
+    """In a thread: the input ends with the parent, and so does this process, in the midst of a job."""
+    try:
+        while True:
+            jobs.put(pickle.load(sys.stdin.buffer))
+    finally:
+        os._exit(0)
 
 
 if __name__ == "__main__":

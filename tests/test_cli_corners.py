@@ -19,7 +19,7 @@ COMMAND = [sys.executable, "-m", "evc.cli.main"]
     "arguments, message",
     [
         (["encode", "track.wav", "none/a.evc"], "none/a.evc: cannot be written (no such file or directory)"),
-        (["encode", "track.wav", "."], ".: is a folder"),
+        (["encode", "track.wav", "-o", "."], ".: is a folder"),
         (["decode", "track.evc", "track.wav/a.wav"], "track.wav/a.wav: cannot be written (not a directory)"),
         (["decode", "track.evc", "a.xyz"], "a.xyz: the extension is not that of a sound file, as .wav and .flac are"),
         (["encode", "-", "a.evc"], "standard input: not a sound file that can be read (Format not recognised)"),
@@ -85,5 +85,5 @@ def test_streams_that_are_closed(arguments, message, folder):
 @pytest.mark.skipif(not os.path.exists("/dev/null"), reason="needs a null device")
 def test_encoding_into_a_device(run_evc, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(800), 8000)
-    result = run_evc("encode", "a.wav", "/dev/null", cwd=tmp_path)
+    result = run_evc("encode", "a.wav", "-o", "/dev/null", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, b"")

@@ -75,6 +75,8 @@ def test_dependencies_point_one_way(layer):
             other = layer_of(module)
             if other is None or LAYERS[other] <= LAYERS[layer]:
                 continue
+            if path == ROOT / "evc" / "__main__.py":  # the command
+                continue
             # The library's functions reach the models where they are called, never when they are imported.
             assert (layer, other) == ("evc", "models"), f"{path} imports {module}"
             assert path.name in ("api.py", "playback.py"), f"{path} imports {module}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import time
@@ -17,7 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from evc.errors import EvcError
-from evc.models.processes import available_cores
+from evc.models.processes import available_cores, follow_parent
 
 Item = TypeVar("Item")
 Order = TypeVar("Order")
@@ -133,7 +134,10 @@ def workers(processes: int) -> ProcessPoolExecutor:
 
 
 def _begin() -> None:
-    """One thread per process; interruptions are left to the parent."""
+    """One thread per process; interruptions are left to the parent, with which this ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    follow_parent(lambda: os._exit(1))
     torch.set_num_threads(1)
     threadpool_limits(1)
