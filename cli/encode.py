@@ -86,6 +86,7 @@ class _Options:
     metavar="E",
     help=f"How thoroughly to look for patterns and events, 0 (fast) to {HIGHEST_EFFORT}; default {DEFAULT_EFFORT}.",
 )
+@click.option("--loop", is_flag=True, help="The sound is a loop: code it without a seam from its end to its start.")
 @click.option("--verify", is_flag=True, help="Decode the result again and check it before it appears.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @batch.batch_options
@@ -99,6 +100,7 @@ def encode(
     device: str,
     patterns: str,
     effort: int,
+    loop: bool,
     verify: bool,
     as_json: bool,
     **common: Any,
@@ -117,7 +119,7 @@ def encode(
     if bitrate is not None and not force_bitrate:
         _check_sense(bitrate)
     try:
-        settings = EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints)
+        settings = EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints, loop)
     except EvcError as error:
         raise click.UsageError(str(error)) from error
     work = partial(_encode_one, options=_Options(settings, verify, options.force))
@@ -157,6 +159,7 @@ def _encode_one(job: batch.Job, progress: Progress | None, options: _Options) ->
         effort=wanted.effort,
         preset=wanted.preset,
         hints=wanted.hints,
+        loop=wanted.loop,
         overwrite=options.force,
         verify=options.verify,
         progress=progress,

@@ -41,12 +41,14 @@ def _show(path: str, found: evc.FileInfo) -> None:
         ("file", path),
         ("format", f"EVC {found.format_version}"),
         ("audio", f"{found.samplerate} Hz, {channels_text(found.channels)}, {found.subtype}"),
-        ("length", f"{time_text(found.duration)} ({found.frames} frames)"),
+        ("length", f"{time_text(found.duration)} ({found.frames} frames){', a loop' if found.loop else ''}"),
         ("size", f"{size_text(found.bytes)}, {found.kbps:.1f} kbit/s"),
         ("layers", ", ".join(found.layers) or "none"),
         ("hints", found.hints or "none"),
         ("segments", str(found.segments)),
     ]
+    if found.channels > 2 and found.speakers:
+        rows.append(("speakers", " ".join(name or "-" for name in found.speakers)))
     if found.patterns:
         rows.append(("patterns", str(found.patterns)))
     if found.networks:

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from sound_tools import noise
@@ -147,3 +148,14 @@ def test_a_loop_shorter_than_what_is_assumed_behind_it():
     audio = tones(300, (3, 5, 7))
     data = evc.encode(audio, RATE, loop=True, quality=9)
     assert np.abs(evc.decode(data)[0] - audio).max() < 0.05
+
+
+def test_from_the_command_line(tmp_path, run_evc):
+    soundfile.write(tmp_path / "loop.wav", tones(9000), RATE)
+    result = run_evc("encode", "loop.wav", "--loop", "--patterns", "off", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert b"(9000 frames), a loop\n" in run_evc("info", "loop.evc", cwd=tmp_path).stdout
+    assert run_evc("decode", "loop.evc", "again.wav", cwd=tmp_path).returncode == 0
+    assert soundfile.info(tmp_path / "again.wav").frames == 9000
+    result = run_evc("encode", "loop.wav", "other.evc", "--loop", "--hints", "noise", cwd=tmp_path)
+    assert result.returncode == 2 and b"the hints noise hold no loop" in result.stderr

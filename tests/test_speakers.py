@@ -220,3 +220,7 @@ def test_cases(tmp_path, name, suffix):
     order = VORBIS if suffix == "ogg" else SURROUND
     assert np.abs(peaks - [hertz[name] for name in order]).max() < 4
     assert suffix == "ogg" or mask_of(tmp_path / "a.wav") == 0x3F
+
+
+def test_info_shows_speakers(surround, run_evc):
+    assert b"speakers  FL FR FC LFE BL BR\n" in run_evc("info", surround).stdout
