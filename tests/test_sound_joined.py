@@ -25,6 +25,11 @@ def decoded(tmp_path, data: bytes) -> np.ndarray:
     return audio
 
 
+def decoded_bytes(data: bytes) -> np.ndarray:
+    with FileSource(io.BytesIO(data)) as source:
+        return source.read(0, source.frames).T
+
+
 @pytest.mark.parametrize(
     "format, subtype, between",
     [
@@ -36,12 +41,14 @@ def decoded(tmp_path, data: bytes) -> np.ndarray:
         ("MP3", "MPEG_LAYER_III", ID3),
     ],
 )
-def test_every_stream_is_read(tmp_path, format, subtype, between):
+def test_every_stream_is_read(tmp_path, monkeypatch, format, subtype, between):
+    monkeypatch.setenv("PATH", str(tmp_path))  # without ffmpeg
     streams = [sound_file(audio, format, 48_000, subtype) for audio in (FIRST, SECOND, THIRD)]
     alone = [decoded(tmp_path, data) for data in streams]
     together = decoded(tmp_path, between.join(streams))
     assert np.array_equal(together, np.concatenate(alone))
     assert len(together) == 130_000
+    assert np.array_equal(decoded_bytes(between.join(streams)), together)
     with FileSource(tmp_path / "one") as source:  # across both borders, and back
         assert np.array_equal(source.read(85_000, 10_000).T, together[85_000:95_000])
         assert np.array_equal(source.read(59_000, 2_000).T, together[59_000:61_000])
@@ -81,6 +88,14 @@ def test_streams_are_found_at_the_border_of_what_is_read_at_once(monkeypatch):
     for window in range(len(one) - 8, len(one) + 9):
         monkeypatch.setattr("evc.sound.parts._WINDOW", window)
         assert stream_spans(io.BytesIO(data), len(data)) == [(0, len(one)), (len(one), len(data))]
+
+
+def test_rubbish_before_an_mp3_is_no_stream(tmp_path):
+    data = sound_file(FIRST, "MP3")
+    alone = decoded(tmp_path, data)
+    (tmp_path / "one.mp3").write_bytes(bytes(200) + data)
+    audio, notes = read_all(tmp_path / "one.mp3")
+    assert np.array_equal(audio, alone) and notes == []
 
 
 def test_the_word_info_within_music_starts_no_stream(tmp_path):

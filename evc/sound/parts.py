@@ -85,9 +85,11 @@ def _pages(file: BinaryIO, position: int, end: int) -> Iterator[tuple[int, int]]
 
 
 def _mp3_starts(file: BinaryIO, size: int, head: bytes) -> Iterator[int]:
-    """The file's own start, and every later frame that begins a file of its own."""
+    """The file's own start, unless rubbish is there, and every later frame that begins a file of its own."""
     first = id3_bytes(head)
-    yield first
+    file.seek(first)
+    if _is_frame(file.read(4)):
+        yield first
     for position, window in _matches(file, size, _MP3_START):
         start = _frame_start(window)
         if start is not None and position - start > first + _MARGIN:
@@ -99,13 +101,17 @@ def _frame_start(window: bytes) -> int | None:
     mark = window[_MARGIN : _MARGIN + 4]
     for distance in {_VBRI_AT} if mark == b"VBRI" else set(_MP3_SIDE.values()):
         header = window[_MARGIN - distance : _MARGIN - distance + 4]
-        # Layer III: eleven bits of one, a version that exists, layer code 1.
-        if header[0] != 0xFF or header[1] & 0xE6 != 0xE2 or header[1] & 0x18 == 0x08:
+        if not _is_frame(header):
             continue
         version_1, mono = header[1] & 0x18 == 0x18, header[3] >> 6 == 3
         if mark == b"VBRI" or _MP3_SIDE[version_1, mono] == distance:
             return distance
     return None
+
+
+def _is_frame(header: bytes) -> bool:
+    """Whether four bytes start a frame of layer III: eleven bits of one, a version that exists, layer code 1."""
+    return len(header) == 4 and header[0] == 0xFF and header[1] & 0xE6 == 0xE2 and header[1] & 0x18 != 0x08
 
 
 def _matches(file: BinaryIO, size: int, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:

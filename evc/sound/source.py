@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import threading
 import warnings
@@ -27,6 +26,7 @@ from evc.streaming import PathOrFile, display_name, seekable_input
 _KEPT_FRAMES = 1 << 19  # of what was read last: the encoder steps back by up to 8 s within a pass
 _BLOCK = 1 << 16
 _FINER = (1 << 10, 1 << 5, 1)  # blocks to come near to where a stream breaks off
+_COPIED_BYTES = 1 << 20  # at a time
 _TAIL_BYTES = 1 << 16  # a decoder that stops within these bytes of the end was cut off, not damaged
 
 
@@ -49,6 +49,8 @@ class FileSource:
         try:
             self._file = self._stack.enter_context(seekable_input(file))
             self._size = self._file.seek(0, os.SEEK_END)
+            if not self._size:
+                raise InputError(f"{self._name}: not a sound file that can be read (it is empty)")
             self._spans: list[Span] = [(0, self._size)]
             self._decoders = self._opened(file)
             self._describe(self._decoders[0])
@@ -93,6 +95,7 @@ class FileSource:
                 return [self._mended(length)]
             return self._streams(file)
         except InputError as error:
+            self._spans = [(0, self._size)]
             return [self._through_ffmpeg(file, error)]
 
     def _mended(self, length: SoundLength) -> Decoder:
@@ -105,24 +108,27 @@ class FileSource:
         return decoder
 
     def _streams(self, file: PathOrFile) -> list[Decoder]:
-        try:
-            first = self._libsndfile((0, self._size))
-        except InputError as unknown:
-            if not _is_file(file):
-                raise
-            with suppress(InputError):  # of a path the extension may tell what the first bytes do not
-                return [self._by_path(file)]
-            raise unknown
-        if first.exact and _is_file(file):
-            first.close()
-            return [self._by_path(file)]  # faster than through Python's files
+        first = self._recognised(file)
         if first.exact:
             return [first]
         self._spans = stream_spans(self._file, self._size)
-        if len(self._spans) == 1:
-            return [first]
+        if first.format == "MP3":  # which libsndfile reads from paths only: otherwise by luck, memory not initialised
+            if len(self._spans) == 1 and _is_file(file):
+                return [first]
+            return [self._by_path(self._copied(span)) for span in self._spans]
         first.close()
         return [self._libsndfile(span) for span in self._spans]
+
+    def _recognised(self, file: PathOrFile) -> LibsndfileDecoder:
+        """The whole file as libsndfile takes it."""
+        if _is_file(file):
+            return self._by_path(file)
+        try:
+            return self._libsndfile((0, self._size))
+        except InputError as unknown:
+            with suppress(InputError):
+                return self._by_path(self._copied((0, self._size)))
+            raise unknown
 
     def _libsndfile(self, span: Span, patches: Sequence[Patch] = ()) -> LibsndfileDecoder:
         decoder = LibsndfileDecoder(cast(BinaryIO, ByteView(self._file, *span, patches)))
@@ -134,17 +140,22 @@ class FileSource:
         self._stack.callback(decoder.close)
         return decoder
 
+    def _copied(self, span: Span) -> str:
+        """The path of a copy of some bytes of the file, for decoders that need one."""
+        copy = self._stack.enter_context(tempfile.NamedTemporaryFile(suffix=".mp3"))
+        self._file.seek(span[0])
+        left = span[1] - span[0]
+        while left and (part := self._file.read(min(left, _COPIED_BYTES))):
+            copy.write(part)
+            left -= len(part)
+        copy.flush()
+        return copy.name
+
     def _through_ffmpeg(self, file: PathOrFile, error: InputError) -> Decoder:
         """What libsndfile refused with `error`, if ffmpeg reads it."""
         if not ffmpeg.available():
             raise InputError(f"{self._name}: {error}; ffmpeg, which reads more formats, is not installed") from error
-        path = file
-        if not _is_file(file):
-            copy = self._stack.enter_context(tempfile.NamedTemporaryFile())
-            self._file.seek(0)
-            shutil.copyfileobj(self._file, copy)
-            copy.flush()
-            path = copy.name
+        path = file if _is_file(file) else self._copied((0, self._size))
         try:
             decoder = ffmpeg.FfmpegDecoder(cast(str, path))
         except InputError:
