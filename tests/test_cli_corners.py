@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "evc.cli.main"]
         (["encode", "track.wav", "-o", "."], ".: is a folder"),
         (["decode", "track.evc", "track.wav/a.wav"], "track.wav/a.wav: cannot be written (not a directory)"),
         (["decode", "track.evc", "a.xyz"], "a.xyz: the extension is not that of a sound file, as .wav and .flac are"),
-        (["encode", "-", "a.evc"], "standard input: not a sound file that can be read (Format not recognised)"),
+        (["encode", "-", "a.evc"], "standard input: not a sound file that can be read (it is empty)"),
     ],
 )
 def test_errors_name_the_file_that_is_at_fault(arguments, message, run_evc, folder):
