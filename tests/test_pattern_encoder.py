@@ -63,7 +63,7 @@ def test_a_loop_at_a_fractional_tempo() -> None:
 
 
 def test_stereo_and_several_channels() -> None:
-    mono = np.tile(loop(2.0), 4)
+    mono = np.tile(loop(1.0), 4)
     for pans in ((1.0, 0.4), (1.0, 0.2, 0.7)):
         audio = mono[:, None] * np.array(pans)
         plain = evc.encode(audio, RATE, quality=4, patterns="off")
@@ -123,10 +123,11 @@ def test_the_same_bytes_twice() -> None:
 
 
 def test_a_bitrate_is_met() -> None:
-    audio = np.tile(loop(2.0), 6) + 0.01 * np.random.default_rng(1).normal(size=12 * RATE)
-    for bitrate in (12.0, 24.0):
-        data = evc.encode(audio, RATE, bitrate=bitrate)
-        assert 8 * len(data) / 12 / 1000 == pytest.approx(bitrate, rel=0.02)
+    audio = np.tile(loop(1.0), 6) + 0.01 * np.random.default_rng(1).normal(size=6 * RATE)
+    data = evc.encode(audio, RATE, bitrate=16)
+    assert 8 * len(data) / 6 / 1000 == pytest.approx(16, rel=0.02)
+    with evc.open(io.BytesIO(data)) as file:
+        assert len(file.occurrences)
 
 
 NOISE = np.random.default_rng(2).normal(size=6 * RATE) * 0.1

@@ -42,8 +42,8 @@ def each(function: Callable[[Order], Item], orders: Sequence[Order]) -> Iterator
 
 class Store(Generic[Item]):
     """What a function makes of numbers; the last `kept` items are at hand. Items are made in the processes of a `pool`,
-    those that `ahead` asks for before they are wanted; without one in this process, when they are, and are the same to
-    the bit. Threads may share a store."""
+    those that `ahead` asks for before they are wanted; without one in this process, when they are, and are the same.
+    Threads may share a store."""
 
     def __init__(self, make: Callable[[int], Item], kept: int, pool: Executor | None = None) -> None:
         self._make = make if pool is None else _Told(make)
