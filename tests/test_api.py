@@ -122,8 +122,8 @@ def test_device_is_checked(folder, tmp_path):
 
 
 def test_bitrate_is_met(track):
-    data = evc.encode(track, RATE, bitrate=32, patterns="off")
-    assert 8 * len(data) / 10 == pytest.approx(32_000, rel=0.02)
+    data = evc.encode(track[: 4 * RATE], RATE, bitrate=32, patterns="off")
+    assert 8 * len(data) / 4 == pytest.approx(32_000, rel=0.02)
 
 
 def test_more_quality_costs_more(track):
