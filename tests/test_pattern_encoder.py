@@ -63,7 +63,7 @@ def test_a_loop_at_a_fractional_tempo() -> None:
 
 
 def test_stereo_and_several_channels() -> None:
-    mono = np.tile(loop(1.0), 4)
+    mono = np.tile(loop(0.75), 4)
     for pans in ((1.0, 0.4), (1.0, 0.2, 0.7)):
         audio = mono[:, None] * np.array(pans)
         plain = evc.encode(audio, RATE, quality=4, patterns="off")
