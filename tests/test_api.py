@@ -122,12 +122,12 @@ def test_device_is_checked(folder, tmp_path):
 
 
 def test_bitrate_is_met(track):
-    data = evc.encode(track, RATE, bitrate=32)
-    assert 8 * len(data) / 10 == pytest.approx(32_000, rel=0.02)
+    data = evc.encode(track[: 4 * RATE], RATE, bitrate=32, patterns="off")
+    assert 8 * len(data) / 4 == pytest.approx(32_000, rel=0.02)
 
 
 def test_more_quality_costs_more(track):
-    sizes = [len(evc.encode(track[: 3 * RATE], RATE, quality=quality)) for quality in (2, 6, 9)]
+    sizes = [len(evc.encode(track[: 3 * RATE], RATE, quality=quality, patterns="off")) for quality in (2, 6, 9)]
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
 
 
@@ -163,7 +163,8 @@ def test_info_reads_metadata(folder, encoded):
 
 
 def test_tags_of_the_source_are_carried_both_ways(folder, tmp_path):
-    evc.encode_file(folder / "track.wav", tmp_path / "a.evc", tags={"album": "Tests", "title": "Other"})
+    tags = {"album": "Tests", "title": "Other"}
+    evc.encode_file(folder / "track.wav", tmp_path / "a.evc", tags=tags, patterns="off")
     tags = evc.info(tmp_path / "a.evc").tags
     assert (tags["artist"], tags["tracknumber"], tags["title"]) == ("Nobody", "7", "Other")
     assert tags["encoder"].startswith(f"evc {evc.__version__}")
@@ -284,7 +285,7 @@ def test_nothing_is_left_behind_when_encoding_stops(failure, folder, tmp_path):
 def test_open_files_serve_as_source_and_target(folder, track):
     encoded, decoded = io.BytesIO(), io.BytesIO()
     with open(folder / "track.wav", "rb") as source:
-        evc.encode_file(source, encoded, verify=True)
+        evc.encode_file(source, encoded, verify=True, patterns="off")
     encoded.seek(0)
     evc.decode_file(encoded, decoded, format="FLAC")
     decoded.seek(0)

@@ -33,7 +33,7 @@ def test_errors_name_the_file_that_is_at_fault(arguments, message, run_evc, fold
 def test_names_that_are_no_text(run_evc, folder, tmp_path):
     name = os.fsdecode(b"a\xff")
     (tmp_path / f"{name}.wav").write_bytes((folder / "track.wav").read_bytes())
-    assert run_evc("encode", f"{name}.wav", f"{name}.evc", cwd=tmp_path).returncode == 0
+    assert run_evc("encode", f"{name}.wav", f"{name}.evc", "--patterns", "off", cwd=tmp_path).returncode == 0
     for arguments in (["info"], ["stats"], ["stats", "--csv"], ["verify"]):
         assert run_evc(*arguments, f"{name}.evc", cwd=tmp_path).returncode == 0
     assert json.loads(run_evc("info", "--json", f"{name}.evc", cwd=tmp_path).stdout)["frames"] == 160_000

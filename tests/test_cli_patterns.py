@@ -62,7 +62,8 @@ def test_export(run_evc, loops, tmp_path):
         for row in index["patterns"]:
             audio, rate = soundfile.read(folder / row["wav"], dtype="int16")
             assert rate == LOOP_RATE and soundfile.info(folder / row["wav"]).subtype == "PCM_16"
-            np.testing.assert_array_equal(audio, everything[row["frame"] : row["frame"] + row["frames"]])
+            whole = everything[row["frame"] : row["frame"] + row["frames"]].astype(int)
+            np.testing.assert_allclose(audio, whole, atol=1)  # floats of another process, rounded
             details = json.loads((folder / row["json"]).read_text())
             assert {name: details[name] for name in row} == row
             wanted = np.flatnonzero(file.occurrences["pattern"] == row["number"])

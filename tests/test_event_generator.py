@@ -283,15 +283,14 @@ def test_threads_change_nothing(generator: Generator, books: Codebooks) -> None:
     assert float((one - two).abs().max()) < QUIET * float(one.abs().max())
 
 
-@settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 1 << 30))
+@pytest.mark.parametrize("seed", range(8))
 def test_nothing_sounds_outside_an_event(generator: Generator, books: Codebooks, seed: int) -> None:
     random = np.random.default_rng(seed)
     codes, times = random_codes(random, 3), random.uniform(0.5, 1, 3)
     sound = layer(generator, books, codes, times, 0, 8 * RATE)
     heard = np.flatnonzero(sound.any(0)) / RATE
-    assert np.isfinite(sound).all()
-    assert heard.size == 0 or (heard[0] >= times.min() and heard[-1] <= times.max() + DURATION)
+    assert np.isfinite(sound).all() and loudest(sound) > 0.001
+    assert heard[0] >= times.min() and heard[-1] <= times.max() + DURATION
     assert not layer(generator, books, codes, times, 8 * RATE, RATE).any()
     assert not layer(generator, books, codes, times, -RATE, RATE).any()
 

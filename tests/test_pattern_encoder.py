@@ -37,7 +37,7 @@ def decoded(data: bytes) -> np.ndarray:
 
 
 def test_a_loop_costs_little_more_than_once() -> None:
-    audio = np.tile(loop(2.0), 6)
+    audio = np.tile(loop(1.0), 6)
     plain = evc.encode(audio, RATE, quality=5, patterns="off")
     data = evc.encode(audio, RATE, quality=5)
     assert len(data) < 0.5 * len(plain)
@@ -50,7 +50,7 @@ def test_a_loop_costs_little_more_than_once() -> None:
 
 def test_a_loop_at_a_fractional_tempo() -> None:
     """Every repeat lies 0.37 frames later on the grid than the one before."""
-    source = loop(2.0)
+    source = loop(1.0)
     spectrum = np.fft.rfft(source)
     period = len(source) + 0.37
     audio = np.zeros(int(6 * period) + 1)
@@ -63,7 +63,7 @@ def test_a_loop_at_a_fractional_tempo() -> None:
 
 
 def test_stereo_and_several_channels() -> None:
-    mono = np.tile(loop(2.0), 4)
+    mono = np.tile(loop(0.75), 4)
     for pans in ((1.0, 0.4), (1.0, 0.2, 0.7)):
         audio = mono[:, None] * np.array(pans)
         plain = evc.encode(audio, RATE, quality=4, patterns="off")
@@ -81,7 +81,7 @@ def test_the_encoder_knows_what_the_decoder_will_have(monkeypatch: pytest.Monkey
         start(self, analyser, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(SegmentCoder, "__init__", remember)
-    audio = np.tile(loop(1.5), 6)
+    audio = np.tile(loop(1.0), 5)
     data = evc.encode(audio, RATE, quality=5)
     own = coders[1].past.timelines[0].fetch(0, len(audio))[0] / 32768  # of the second pass
     np.testing.assert_allclose(decoded(data), own, atol=1e-5)
@@ -111,36 +111,37 @@ def test_short_segments(superframes: int) -> None:
 
 @pytest.mark.parametrize("effort", [0, 9])
 def test_efforts(effort: int) -> None:
-    audio = np.tile(loop(2.0), 3)
+    audio = np.tile(loop(1.0), 3)
     data = evc.encode(audio, RATE, quality=3, effort=effort)
     assert len(data) < len(evc.encode(audio, RATE, quality=3, patterns="off"))
     assert decoded(data).shape == audio.shape
 
 
 def test_the_same_bytes_twice() -> None:
-    audio = np.tile(loop(2.0), 3)
+    audio = np.tile(loop(1.0), 3)
     assert evc.encode(audio, RATE) == evc.encode(audio, RATE)
 
 
 def test_a_bitrate_is_met() -> None:
-    audio = np.tile(loop(2.0), 6) + 0.01 * np.random.default_rng(1).normal(size=12 * RATE)
-    for bitrate in (12.0, 24.0):
-        data = evc.encode(audio, RATE, bitrate=bitrate)
-        assert 8 * len(data) / 12 / 1000 == pytest.approx(bitrate, rel=0.02)
+    audio = np.tile(loop(1.0), 6) + 0.01 * np.random.default_rng(1).normal(size=6 * RATE)
+    data = evc.encode(audio, RATE, bitrate=16)
+    assert 8 * len(data) / 6 / 1000 == pytest.approx(16, rel=0.02)
+    with evc.open(io.BytesIO(data)) as file:
+        assert len(file.occurrences)
 
 
-NOISE = np.random.default_rng(2).normal(size=6 * RATE) * 0.1
+NOISE = np.random.default_rng(2).normal(size=4 * RATE) * 0.1
 
 
 @pytest.mark.parametrize(
     "audio",
     [
-        np.zeros(6 * RATE),
-        np.full(6 * RATE, 0.5),
+        np.zeros(4 * RATE),
+        np.full(4 * RATE, 0.5),
         NOISE,
-        0.5 * np.sin(2 * np.pi * 440.3 * np.arange(6 * RATE) / RATE),
-        (np.arange(6 * RATE) % 1600 == 0).astype(float),
-        loop(5.0),
+        0.5 * np.sin(2 * np.pi * 440.3 * np.arange(4 * RATE) / RATE),
+        (np.arange(4 * RATE) % 1600 == 0).astype(float),
+        loop(4.0),
         loop(0.05),
         np.full(1, 0.5),
         np.zeros(0),

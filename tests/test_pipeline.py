@@ -178,8 +178,8 @@ def test_a_lost_segment_leaves_its_neighbours_alone() -> None:
 
 @pytest.mark.parametrize("channels, samplerate", [(1, 8_000), (2, 44_100), (8, 48_000), (2, 192_000)])
 def test_digital_silence_costs_nearly_nothing(channels: int, samplerate: int) -> None:
-    short, long = (evc.encode(np.zeros((s * samplerate, channels), np.float32), samplerate) for s in (5, 60))
-    assert (len(long) - len(short)) / 55 < 16  # bytes per second
+    short, long = (evc.encode(np.zeros((s * samplerate, channels), np.float32), samplerate) for s in (2, 20))
+    assert (len(long) - len(short)) / 18 < 16  # bytes per second
     assert not evc.decode(short)[0].any()
 
 
@@ -243,20 +243,17 @@ def test_sound_beyond_full_scale_is_kept() -> None:
 
 @pytest.fixture(scope="module")
 def music() -> np.ndarray:
-    """Ten seconds at 44.1 kHz: float32 [frames, 2]."""
-    return sequencer.track(10.0, 44_100)
+    """Three seconds at 44.1 kHz: float32 [frames, 2]."""
+    return sequencer.track(10.0, 44_100)[: 3 * 44_100]
 
 
-@pytest.mark.parametrize("bitrate", [6, 12, 32, 160])
-def test_bitrates_are_met_in_stereo(music: np.ndarray, bitrate: float) -> None:
-    data = evc.encode(music, 44_100, bitrate=bitrate, hints="spectrum")
-    assert 8 * len(data) / 10_000 == pytest.approx(bitrate, rel=0.02)
-
-
-@pytest.mark.parametrize("bitrate, samplerate", [(6, 44_100), (64, 44_100), (10, 16_000)])
-def test_bitrates_are_met_in_mono(music: np.ndarray, bitrate: float, samplerate: int) -> None:
-    audio = music.mean(axis=1) if samplerate == 44_100 else sequencer.track(12.0, samplerate)[:, 0]
-    data = evc.encode(audio, samplerate, bitrate=bitrate, hints="spectrum")
+@pytest.mark.parametrize(
+    "bitrate, samplerate, channels", [(6, 44_100, 2), (160, 44_100, 2), (64, 44_100, 1), (10, 16_000, 1)]
+)
+def test_bitrates_are_met(music: np.ndarray, bitrate: float, samplerate: int, channels: int) -> None:
+    """More of them, and with patterns: tests/benchmarks/rates.py."""
+    audio = music if samplerate == 44_100 else sequencer.track(6.0, samplerate)
+    data = evc.encode(audio[:, :channels], samplerate, bitrate=bitrate, hints="spectrum", patterns="off")
     assert 8 * len(data) / (len(audio) / samplerate) / 1000 == pytest.approx(bitrate, rel=0.02)
 
 
@@ -264,7 +261,7 @@ def test_more_quality_costs_more_and_errs_less(track: np.ndarray) -> None:
     audio = track[2 * RATE : 5 * RATE]
     sizes, errors = [], []
     for quality in (0, 2, 4, 6, 8, 10):
-        data = evc.encode(audio, RATE, quality=quality)
+        data = evc.encode(audio, RATE, quality=quality, patterns="off")
         sizes.append(len(data))
         errors.append(rms(decoded(data, 2) - audio))
     assert all(a < b for a, b in zip(sizes, sizes[1:]))
@@ -288,8 +285,8 @@ def test_an_attack_spreads_no_noise_before_itself() -> None:
 
 def test_stereo_of_equal_channels_costs_hardly_more_than_one() -> None:
     mono = sequencer.track(3.0, 16_000)[:, 0]
-    alone = evc.encode(mono, 16_000, quality=5)
-    both = evc.encode(np.stack([mono, mono], axis=1), 16_000, quality=5)
+    alone = evc.encode(mono, 16_000, quality=5, patterns="off")
+    both = evc.encode(np.stack([mono, mono], axis=1), 16_000, quality=5, patterns="off")
     assert len(both) < 1.5 * len(alone)
     found = decoded(both, 2)
     np.testing.assert_allclose(found[:, 0], found[:, 1], atol=1e-3)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import evc
 from evc import constants as c
-from evc.container import ChunkReader
+from evc.container import ChunkReader, chunk_bytes
 from evc.errors import DamagedError, EvcError
 
 SEGMENT = 49_152  # frames, at 16 kHz
@@ -94,8 +94,8 @@ def test_salvage_meets_symbols_that_are_wrong(encoded, whole):
 
 @pytest.fixture(scope="module")
 def small():
-    """A quarter of a second: a file of a few hundred bytes."""
-    return evc.encode(0.3 * np.sin(np.arange(2000) / 5), 8000, quality=1)
+    """Less than a tenth of a second: a file of a few hundred bytes."""
+    return evc.encode(0.3 * np.sin(np.arange(600) / 5), 8000, quality=1)
 
 
 def outcome(data, salvage):
@@ -113,6 +113,8 @@ def test_every_flipped_bit_is_noticed_and_survived(small):
     for bit in range(8 * len(small)):
         data = with_flipped_bit(small, bit // 8, bit % 8)
         assert outcome(data, salvage=False) is None, f"bit {bit} is not noticed"
+        if bit % 3:
+            continue  # one bit or more of every byte
         audio = outcome(data, salvage=True)
         assert audio is None or len(audio) == 0 or np.array_equal(audio, good) or not audio.any()
 
@@ -125,22 +127,24 @@ def test_every_truncation_is_noticed_and_survived(small):
         assert audio is None or len(audio) == 0 or np.array_equal(audio, good)
 
 
-@settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_mutated_files_end_in_our_own_errors(small, data):
-    from evc.container import chunk_bytes
-
-    mutated = bytearray(small)
-    for _ in range(data.draw(st.integers(1, 4))):
-        mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))
-    if data.draw(st.booleans()):
-        # With CRCs that are right again, so that what lies behind them is reached.
-        for place in ChunkReader(io.BytesIO(small)).chunks:
-            payload = bytes(mutated[place.offset + c.CHUNK_HEADER_BYTES : place.end - c.CHUNK_CRC_BYTES])
-            mutated[place.offset : place.end] = chunk_bytes(place.type, payload, place.critical)
-        mutated[: len(c.SIGNATURE)] = c.SIGNATURE
-    for salvage in (False, True):
-        outcome(bytes(mutated), salvage)
+@pytest.mark.parametrize("checked", [False, True])
+def test_mutated_files_end_in_our_own_errors(small, checked):
+    """Also with CRCs that are right again: some are files then, and much of what lies behind CRCs is reached."""
+    audible = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        mutated = bytearray(small)
+        for _ in range(random.integers(1, 5)):
+            mutated[random.integers(len(mutated))] = random.integers(256)
+        if checked:
+            for place in ChunkReader(io.BytesIO(small)).chunks:
+                payload = bytes(mutated[place.offset + c.CHUNK_HEADER_BYTES : place.end - c.CHUNK_CRC_BYTES])
+                mutated[place.offset : place.end] = chunk_bytes(place.type, payload, place.critical)
+            mutated[: len(c.SIGNATURE)] = c.SIGNATURE
+        for salvage in (False, True):
+            audio = outcome(bytes(mutated), salvage)
+            audible += audio is not None and audio.any()
+    assert audible > 10
 
 
 @settings(max_examples=100, deadline=None)

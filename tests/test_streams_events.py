@@ -6,7 +6,16 @@ import reference_streams
 from hypothesis import given
 from hypothesis import strategies as st
 from reference_coder import ReferenceDecoder
-from stream_tools import STEREO, assert_harmless, assert_round_trip, coded, contexts, flipped, read, words
+from stream_tools import (
+    STEREO,
+    assert_changes_are_harmless,
+    assert_harmless,
+    assert_round_trip,
+    coded,
+    contexts,
+    read,
+    words,
+)
 
 from evc import constants as c
 from evc.coder import SymbolEncoder
@@ -163,10 +172,8 @@ def test_any_words_are_harmless(data: bytes, symbols: int, context: StreamContex
     assert_harmless(EventStream, data, symbols, context)
 
 
-@given(st.integers(0, 10_000))
-def test_changed_words_are_told(position: int) -> None:
-    stream = coded(music(np.arange(9) * 5000), STEREO)
-    assert_harmless(EventStream, flipped(stream.words, position), stream.symbols, STEREO)
+def test_changed_words_are_harmless() -> None:
+    assert_changes_are_harmless(music(np.arange(9) * 5000), STEREO)
 
 
 def test_every_cut_is_told() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_coder import ReferenceDecoder
 from reference_latents import LatentReference
-from stream_tools import assert_harmless, assert_round_trip, coded, flipped, read, words
+from stream_tools import assert_changes_are_harmless, assert_harmless, assert_round_trip, coded, read, words
 from threadpoolctl import threadpool_limits
 
 from evc import constants as c
@@ -365,12 +365,10 @@ def test_any_words_are_harmless(data: bytes, symbols: int, network: str, frames:
     assert_harmless(LatentStream, data, symbols, context_of(network, frames))
 
 
-@given(st.integers(0, 100_000), st.sampled_from(["nine", "plain"]), st.sampled_from([1.0, 3000.0]))
-@settings(max_examples=40)
-def test_changed_words_are_harmless(position: int, network: str, spread: float) -> None:
-    context = context_of(network, 18_000)
-    stream = coded(drawn(network, 18_000, spread, 1), context)
-    assert_harmless(LatentStream, flipped(stream.words, position), stream.symbols + 300, context)
+@pytest.mark.parametrize("network", ["nine", "plain"])
+@pytest.mark.parametrize("spread", [1.0, 3000.0])
+def test_changed_words_are_harmless(network: str, spread: float) -> None:
+    assert_changes_are_harmless(drawn(network, 18_000, spread, 1), context_of(network, 18_000), changes=20)
 
 
 def test_nothing_is_allocated_for_symbols_that_are_not_there() -> None:

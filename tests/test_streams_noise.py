@@ -8,7 +8,7 @@ import reference_streams
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_coder import ReferenceDecoder
-from stream_tools import STEREO, assert_harmless, assert_round_trip, coded, contexts, flipped, words
+from stream_tools import STEREO, assert_changes_are_harmless, assert_harmless, assert_round_trip, coded, contexts, words
 
 from evc.errors import InputError
 from evc.streams import StreamContext
@@ -58,6 +58,17 @@ def still(context: StreamContext = STEREO) -> NoiseStream:
     for kind in plane_kinds(context.channels):
         levels = np.full((1, kind.bands(context.samplerate, 3)), kind.most // 2)
         planes.append(NoisePlane(np.array([hops(context)]), levels, levels, 3))
+    return NoiseStream(planes)
+
+
+def calm(context: StreamContext) -> NoiseStream:
+    """Levels near the middle of their range: other words rarely lead them out of it."""
+    random, planes = np.random.default_rng(0), []
+    for kind in plane_kinds(context.channels):
+        lengths = np.diff(np.linspace(0, hops(context), 3, dtype=np.int64))
+        around = (kind.least + kind.most) // 2
+        levels = around + random.integers(-1, 2, (2, len(lengths), kind.bands(context.samplerate, 3)))
+        planes.append(NoisePlane(lengths, *levels, 3))
     return NoiseStream(planes)
 
 
@@ -147,8 +158,6 @@ def test_any_words_are_harmless(data: bytes, symbols: int, context: StreamContex
     assert_harmless(NoiseStream, data, symbols, context)
 
 
-@given(st.integers(0, 10_000))
-def test_changed_words_are_harmless(position: int) -> None:
-    context = StreamContext(44100, 2, 20_000)
-    stream = coded(hiss(context), context)
-    assert_harmless(NoiseStream, flipped(stream.words, position), stream.symbols, context)
+def test_changed_words_are_harmless() -> None:
+    context = StreamContext(44100, 1, 5000)
+    assert_changes_are_harmless(calm(context), context)

@@ -19,7 +19,7 @@ from torch import nn
 from evc.errors import InputError
 from evc.models.training import loop as loop_module
 from evc.models.training import losses, trial
-from evc.models.training.ahead import Store, workers
+from evc.models.training.ahead import Store, each, workers
 from evc.models.training.augmentation import Augmentation
 from evc.models.training.dataset import AudioFolder, Entry, resampled, scan, work_of
 from evc.models.training.discriminator import (
@@ -399,13 +399,33 @@ def test_the_scale_is_noted(tmp_path):
 # Processes
 
 
-@pytest.mark.parametrize("processes", [0, 2])
+@pytest.mark.parametrize("processes", [0, 1])
 def test_stores_make_each_item_once_while_they_keep_it(processes):
     with processes_of(processes) as pool:
         store = Store(_square, 3, pool)
         store.ahead([2, 3])
         assert [store.get(number) for number in (3, 2, 5, 9)] == [9, 4, 25, 81]
         assert store.get(3) == 9  # made again
+        assert _in_two_threads(lambda: Store(_threads, 3, pool).get(0)) == 1
+
+
+def test_what_is_made_here_is_made_in_one_thread():
+    """As in processes, and so in the same order of sums, however many cores there are."""
+    assert _in_two_threads(lambda: list(each(_threads, [0]))) == [1]
+    assert _in_two_threads(lambda: _threads(0)) == 2
+
+
+def _in_two_threads(function):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        return function()
+    finally:
+        torch.set_num_threads(before)
+
+
+def _threads(_):
+    return torch.get_num_threads()
 
 
 def _square(number):

@@ -10,8 +10,6 @@ import pytest
 import soundfile
 import torch
 from click.testing import CliRunner
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from evc.cli import train as cli
 from evc.errors import InputError
@@ -31,6 +29,7 @@ from evc.models.training.loop import Draws
 
 TINY = ProposerConfig(channels=8, gathered=2, glance=4, hidden=16)
 FRAMES = 22_016
+FAINT = 1e-6  # of full scale: some last bits of float32
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +110,10 @@ def test_proposer_is_read_as_it_was_written(proposer, tmp_path):
     proposer.save(tmp_path / "p.safetensors")
     again = Proposer.load(tmp_path / "p.safetensors")
     audio = np.random.default_rng(1).standard_normal((1, 8 * HOP)).astype(np.float32)
-    np.testing.assert_array_equal(proposer.propose(audio).switch, again.propose(audio).switch)
+    np.testing.assert_allclose(proposer.propose(audio).switch, again.propose(audio).switch, atol=1e-5)
     assert again.config == TINY
+    for name, tensor in proposer.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
 
 
 def test_files_that_are_no_proposer_are_refused(generator, tmp_path):
@@ -130,13 +131,16 @@ def test_the_side_is_looked_at_where_the_mid_is_silent():
 # Planted mixes
 
 
-@given(seed=st.integers(0, 1000))
-@settings(max_examples=3)
+@pytest.mark.parametrize("seed", range(3))
 def test_mixes_depend_on_the_seed_and_know_their_notes(generator, seed):
     planter = Planter(0.5, lambda random: generator_voices(random, generator))
     mix, again = (planter.mix(np.random.default_rng(seed)) for _ in range(2))
-    np.testing.assert_array_equal(mix.audio, again.audio)
+    np.testing.assert_allclose(mix.audio, again.audio, rtol=0, atol=FAINT)
+    assert [(note.time, note.pitch, note.codes) for note in mix.notes] == [
+        (note.time, note.pitch, note.codes) for note in again.notes
+    ]
     assert mix.audio.shape == (SAMPLERATE // 2,) and np.abs(mix.audio).max() <= 1
+    assert len(mix.notes) > 1 and any(note.wanted for note in mix.notes)
     assert all(0 < note.time < 0.5 for note in mix.notes)
     assert {note.time for note in mix.notes if note.wanted} <= set(mix.onsets)
     for note in mix.notes:
@@ -234,15 +238,17 @@ def test_gradients_pass_through_residuals_only_if_asked_to(generator, proposer, 
 
 
 def test_processes_make_the_same_batches(generator, music):
+    """But for the last bits, which hang on where in memory a process has its arrays."""
     folder, config, device = training.scan(music), _tiny(4), torch.device("cpu")
     with workers(1) as pool:
         tasks = [training.EventTask(folder, folder, config, device, generator, each) for each in (None, pool)]
         for step in range(2):
             here, there = (task.batch(Draws.of(0, step), step) for task in tasks)
-            assert torch.equal(here.planted, there.planted) and torch.equal(here.targets.switch, there.targets.switch)
-            assert (here.recorded is None) == (there.recorded is None)
-            if here.recorded is not None:
-                assert torch.equal(here.recorded, there.recorded)
+            torch.testing.assert_close(here.planted, there.planted, atol=FAINT, rtol=0)
+            assert torch.equal(here.targets.switch, there.targets.switch) and here.targets.switch.any()
+            assert (here.recorded is None) == (there.recorded is None) == (step == 1)
+            if step == 0:
+                torch.testing.assert_close(here.recorded, there.recorded, atol=FAINT, rtol=0)
 
 
 def test_losses_survive_half_precision(generator, music):

@@ -18,6 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from evc.errors import EvcError
+from evc.models.device import one_thread
 from evc.models.processes import available_cores, follow_parent
 
 Item = TypeVar("Item")
@@ -29,7 +30,7 @@ def each(function: Callable[[Order], Item], orders: Sequence[Order]) -> Iterator
     EvcError if a process dies."""
     processes = min(available_cores(), len(orders))
     if processes <= 1:
-        yield from map(function, orders)
+        yield from (_alone(function, order) for order in orders)
         return
     with workers(processes) as pool:
         try:
@@ -42,8 +43,8 @@ def each(function: Callable[[Order], Item], orders: Sequence[Order]) -> Iterator
 
 class Store(Generic[Item]):
     """What a function makes of numbers; the last `kept` items are at hand. Items are made in the processes of a `pool`,
-    those that `ahead` asks for before they are wanted; without one in this process, when they are. Threads may share a
-    store."""
+    those that `ahead` asks for before they are wanted; without one in this process, when they are, and are the same.
+    Threads may share a store."""
 
     def __init__(self, make: Callable[[int], Item], kept: int, pool: Executor | None = None) -> None:
         self._make = make if pool is None else _Told(make)
@@ -75,7 +76,7 @@ class Store(Generic[Item]):
 
     def _made(self, number: int) -> Future[Item]:
         future: Future[Item] = Future()
-        future.set_result(self._make(number))
+        future.set_result(_alone(self._make, number))
         return future
 
 
@@ -109,6 +110,12 @@ class Ahead(Generic[Item]):
         if self._number < self._last:
             self._made.append(self._pool.submit(self._make, self._number))
             self._number += 1
+
+
+def _alone(function: Callable[[Order], Item], order: Order) -> Item:
+    """In one thread, as processes do it: with several, sums are added up in another order."""
+    with one_thread():
+        return function(order)
 
 
 class _Told(Generic[Item]):
