@@ -50,6 +50,25 @@ def test_coefficients_of_low_sounds_are_all_there_is() -> None:
     assert energy[0] == pytest.approx(float(energy[1]), rel=0.1)
 
 
+@pytest.mark.parametrize("ends", [(2, 7), (2, 3), (0, 8), (-3, 5), (4, 20)])
+def test_low_sounds_are_whole_up_to_the_ends_of_a_file(ends: tuple[int, int]) -> None:
+    first, end = max(ends[0], 0), min(ends[1], 8)
+    begin, stop = first * COLUMN, end * COLUMN
+    audio = torch.zeros(1, 2, 8 * COLUMN)
+    times = torch.arange(stop - begin) + 0.5
+    audio[..., begin:stop] = torch.stack([torch.sin(torch.pi * 0.031 * times), torch.sin(torch.pi * 0.05 * times)])
+    coded = coefficients(audio, ends)
+    again = samples(coded, ends)
+    assert not coded[:, :, :first].any() and not coded[:, :, end:].any()
+    assert not again[..., :begin].any() and not again[..., stop:].any()
+    missing = coefficients(audio)  # what it was like when blocks overlapped with some that no file has
+    missing[:, :, :first], missing[:, :, end:] = 0, 0
+    for inside, place in ((ends[0] >= 0, slice(begin, begin + 512)), (ends[1] <= 8, slice(stop - 512, stop))):
+        if inside:
+            assert (again - audio)[..., place].square().mean() < 0.01
+            assert (samples(missing) - audio)[..., place].square().mean() > 0.03
+
+
 def test_an_untrained_network_gives_y_back_where_nothing_is_coded() -> None:
     torch.manual_seed(0)
     network, y = LatentNetwork(LatentConfig(channels=16)), _noise(6)

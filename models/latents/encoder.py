@@ -129,7 +129,7 @@ def analysed(
         torch.set_num_threads(1)  # each thread has its own setting
         x, y, noise = (torch.from_numpy(to_planes(one))[None].to(device) for one in audio)
         with torch.inference_mode():
-            heard = network.encode(x, y, noise)[0]
+            heard = network.encode(x, y, noise, ends=stretch.ends(columns))[0]
         return stretch, stretch.inner((heard.cpu().numpy() * _audible(audio[1])[:, None]).T).T
 
     work = _stretches(source, described, network.config.margin)

@@ -42,7 +42,7 @@ from evc.models.latents.features import (
     waveform,
     whitened,
 )
-from evc.models.latents.transform import COEFFICIENTS, COLUMN, SIDE_COEFFICIENTS, coefficients, samples
+from evc.models.latents.transform import COEFFICIENTS, COLUMN, SIDE_COEFFICIENTS, Ends, coefficients, samples
 
 LEARNED = 64  # latents of a column
 CODED = COEFFICIENTS + SIDE_COEFFICIENTS
@@ -216,22 +216,33 @@ class LatentNetwork(nn.Module):
         self.detail = Detail(config.channels)
         self.ceiling = nn.Parameter(torch.full((CODED,), _CEILING))
 
-    def encode(self, x: Tensor, y: Tensor, noise: Tensor, known: Known | None = None) -> Tensor:
+    def encode(
+        self, x: Tensor, y: Tensor, noise: Tensor, known: Known | None = None, ends: Ends | None = None
+    ) -> Tensor:
         """What is to be divided by the step size and rounded: [batch, columns, DIMENSIONS]; `known`, of y, if it is at
-        hand."""
+        hand; `ends` of the file, where they are known."""
         known = known or self.known(y)
-        coded = _columns(coefficients(x - (y - noise))) / known.units
+        coded = _columns(coefficients(x - (y - noise), ends)) / known.units
         seen = whitened(spectrum(x), known.layers.scale)
         learned = self._learned(seen, self.encoder(seen.features))
         return torch.cat([coded, LATENT_SCALE * (learned - known.latents)], dim=-1)
 
-    def decode(self, integers: Tensor, step: Tensor, y: Tensor, noise: Tensor, known: Known | None = None) -> Tensor:
+    def decode(
+        self,
+        integers: Tensor,
+        step: Tensor,
+        y: Tensor,
+        noise: Tensor,
+        known: Known | None = None,
+        ends: Ends | None = None,
+    ) -> Tensor:
         """x_hat [batch, 2, samples], from quantised latents [batch, columns, DIMENSIONS], their step sizes [batch] or
-        [batch, columns], and y."""
+        [batch, columns], and y; `ends` as in `encode`."""
         known = known or self.known(y)
         step = step.reshape(len(step), -1, 1)
         coded, learned = integers.split([CODED, LEARNED], dim=-1)
-        nearer = y + samples(_planes(self._change(coded, step * known.units, _columns(coefficients(noise)))))
+        noise = _columns(coefficients(noise, ends))
+        nearer = y + samples(_planes(self._change(coded, step * known.units, noise)), ends)
         spectra = spectrum(nearer)
         layers = known.layers._replace(spectra=spectra, seen=whitened(spectra, known.layers.scale))
         learned = learned * step / LATENT_SCALE

@@ -57,6 +57,10 @@ class Stretch(NamedTuple):
         """What belongs to the unit itself, of values [..., columns * per_column] of the whole stretch."""
         return values[..., (self.start - self.first) * per_column : (self.end - self.first) * per_column]
 
+    def ends(self, columns: int) -> tuple[int, int]:
+        """Where a file of so many columns begins and ends, counted from the first column of the stretch."""
+        return -self.first, columns - self.first
+
     def read(self, read: Span, channels: int, frames: int) -> Audio:
         """The samples [channels, ...] of the stretch, silence outside the file of so many frames; `read` is asked only
         inside."""
@@ -104,7 +108,8 @@ class LatentRenderer:
             torch.set_num_threads(1)  # each thread has its own setting
             integers, steps, *known = (torch.from_numpy(array)[None] for array in (*latents, y, noise))
             with torch.inference_mode():
-                changed = self._network.decode(integers, steps, known[0], known[1])[0].numpy() - y
+                ends = stretch.ends(columns_of(self._header))
+                changed = self._network.decode(integers, steps, known[0], known[1], ends=ends)[0].numpy() - y
         inside = from_planes(stretch.inner(changed, SAMPLES_PER_COLUMN), channels)
         return inside[:, : self._header.known_frames - stretch.start * SAMPLES_PER_COLUMN]
 

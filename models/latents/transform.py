@@ -19,22 +19,43 @@ SIDE_COEFFICIENTS = 128
 _EDGE = COLUMN // 2
 
 
-def coefficients(audio: Tensor) -> Tensor:
+Ends = tuple[int, int]  # columns: the first of a file, and the one behind its last
+
+
+def coefficients(audio: Tensor, ends: Ends | None = None) -> Tensor:
     """[batch, channels, samples], a multiple of COLUMN, to [batch, channels, columns, COEFFICIENTS]; what lies outside
-    counts as silence."""
+    counts as silence. At the `ends` of a file, where they are known, blocks do not overlap: beyond them there is none.
+    """
     window, cosines = _basis(audio.device)
     blocks = functional.pad(audio, (_EDGE, _EDGE)).unfold(-1, 2 * COLUMN, COLUMN)
-    return (blocks * window) @ cosines
+    return (blocks * _windows(window, blocks.shape[-2], ends)) @ cosines
 
 
-def samples(coefficients: Tensor) -> Tensor:
-    """The inverse, but for the first and the last COLUMN samples, where blocks are missing."""
+def samples(coefficients: Tensor, ends: Ends | None = None) -> Tensor:
+    """The inverse, but for the first and the last COLUMN samples, where blocks are missing, unless they lie beyond the
+    `ends` of a file."""
     window, cosines = _basis(coefficients.device)
     batch, channels, columns, _ = coefficients.shape
-    blocks = ((coefficients @ cosines.T) * window).reshape(batch * channels, columns, 2 * COLUMN)
+    blocks = (coefficients @ cosines.T) * _windows(window, columns, ends)
+    blocks = blocks.reshape(batch * channels, columns, 2 * COLUMN)
     length = COLUMN * (columns + 1)
     folded = functional.fold(blocks.mT, (1, length), (1, 2 * COLUMN), stride=COLUMN)
     return folded.reshape(batch, channels, length)[..., _EDGE : length - _EDGE]
+
+
+def _windows(window: Tensor, columns: int, ends: Ends | None) -> Tensor:
+    """The window of each column [columns or 1, 2 COLUMN]: nothing beyond the ends of a file, and a sharp edge there."""
+    if ends is None:
+        return window[None]
+    windows = window.repeat(columns, 1)
+    first, end = ends
+    windows[: max(first, 0)] = 0
+    windows[max(end, 0) :] = 0
+    if 0 <= first < columns:
+        windows[first, :_EDGE], windows[first, _EDGE:COLUMN] = 0, 1
+    if 0 < end <= columns:
+        windows[end - 1, COLUMN:-_EDGE], windows[end - 1, -_EDGE:] = 1, 0
+    return windows
 
 
 @lru_cache(maxsize=4)
