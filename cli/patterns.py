@@ -172,6 +172,7 @@ def _turns(phase: complex) -> float:
 
 
 def _write_wav(file: EvcFile, source: str, number: int, path: Path, force: bool) -> None:
+    from evc.metadata import Metadata
     from evc.output import atomic_output
     from evc.soundfiles import SoundWriter, chosen_subtype
 
@@ -179,7 +180,7 @@ def _write_wav(file: EvcFile, source: str, number: int, path: Path, force: bool)
         audio = file.pattern_audio(number)
     subtype = chosen_subtype("WAV", file.subtype, None)
     with atomic_output(path, force) as output:
-        with SoundWriter(output, "WAV", subtype, file.samplerate, audio.shape[1], len(audio), {}) as out:
+        with SoundWriter(output, "WAV", subtype, file.samplerate, audio.shape[1], len(audio), Metadata()) as out:
             out.write(audio)
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import evc
-from evc.errors import InputError
+from evc.constants import CHUNK_FRGN, CHUNK_PICT
+from evc.errors import EvcWarning, InputError
 from evc.header import Header, Tags
+from evc.loops import cues_of, loops_of, part_of
+from evc.metadata import Foreign, Metadata, Picture
 from evc.reader import ContainerReader
 from evc.settings import DEFAULT_EFFORT, EncodeSettings
 from evc.speakers import names_of
@@ -29,13 +33,15 @@ if TYPE_CHECKING:
 Progress = Callable[[float, float], None]  # seconds of audio done, and in all
 
 _BLOCK_FRAMES = 1 << 16
+_TAGS_SHARE = 1 / 16  # of a bitrate that tags take from the sound; longer texts come on top
 
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What the metadata of a file tells: `bytes` of the whole file, `duration` in seconds, `kbps` in
-    kbit/s, `hints` as `encode` knows them ("" where nothing sounds), `patterns` in the dictionary, the rest as in
-    `EvcFile`; `networks` are ids."""
+    """What the metadata of a file tells: `bytes` of the whole file, `duration` in seconds, `kbps` in kbit/s, pictures
+    and foreign chunks not counted, `hints` as `encode` knows them ("" where nothing sounds), `patterns` in the
+    dictionary, the rest as in `EvcFile`; `networks` are ids. Pictures (type, what it shows, mime, description, width,
+    height, bytes), loops, cues and foreign chunks (origin, id, name, bytes) are told without their data."""
 
     bytes: int
     format_version: str
@@ -52,6 +58,10 @@ class FileInfo:
     patterns: int
     networks: tuple[str, ...]
     tags: Tags
+    pictures: tuple[dict[str, Any], ...]
+    loops: tuple[dict[str, Any], ...]
+    cues: tuple[dict[str, Any], ...]
+    foreign: tuple[dict[str, Any], ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -65,13 +75,15 @@ def open(file: PathOrFile, salvage: bool = False) -> EvcFile:
     return EvcFile(file, salvage)
 
 
-def info(file: PathOrFile) -> FileInfo:
-    """Read the metadata of a file, no audio. Raises FormatError, DamagedError, UnsupportedError or
-    InputError."""
+def info(file: PathOrFile, salvage: bool = False) -> FileInfo:
+    """Read the metadata of a file, no audio; with `salvage`, what is left of it in a damaged one. Raises FormatError,
+    DamagedError, UnsupportedError or InputError."""
     with seekable_input(file) as binary:
-        container = ContainerReader(binary)
+        container = ContainerReader(binary, salvage)
+        pictures, foreign = container.pictures, container.foreign
     header = container.header
     duration = header.known_frames / header.samplerate
+    metadata = sum(place.size for place in container.chunks if place.type in (CHUNK_PICT, CHUNK_FRGN))
     return FileInfo(
         bytes=container.file_bytes,
         format_version=header.version,
@@ -81,13 +93,17 @@ def info(file: PathOrFile) -> FileInfo:
         frames=header.known_frames,
         duration=duration,
         subtype=header.subtype,
-        kbps=8 * container.file_bytes / duration / 1000 if duration else 0.0,
+        kbps=8 * (container.file_bytes - metadata) / duration / 1000 if duration else 0.0,
         layers=header.layers,
         hints=_hints(header),
         segments=container.segments,
         patterns=sum(dictionary.entries for dictionary in container.dictionaries),
         networks=tuple(network.id for network in header.networks),
         tags=container.tags,
+        pictures=tuple(picture.as_dict() for picture in pictures),
+        loops=tuple(loop._asdict() for loop in loops_of(container.tags, foreign, header.known_frames)),
+        cues=tuple(cue._asdict() for cue in cues_of(foreign, header.known_frames)),
+        foreign=tuple(chunk.as_dict() for chunk in foreign),
     )
 
 
@@ -103,6 +119,8 @@ def encode(
     hints: str = "auto",
     device: str = "auto",
     tags: Mapping[str, str | list[str]] | None = None,
+    pictures: Sequence[Picture] = (),
+    foreign: Sequence[Foreign] = (),
     subtype: str = "PCM_16",
     speakers: Sequence[str] | None = None,
     progress: Progress | None = None,
@@ -122,11 +140,17 @@ def encode(
     restores. `speakers` names the speaker of each channel ("FL", "FR", "FC", "LFE", "BL", "BR", …, "" for none); the
     file has its channels in the order of spec 3.4. `progress` is called with seconds of audio done and in all. Raises
     InputError for audio or arguments that cannot be encoded.
+
+    `tags` are texts, or lists of texts, under names as Vorbis comments have them, in lower case; loops are the tags
+    loopstart and looplength, in frames. `pictures` and `foreign` chunks come on top of a bitrate:
+
+        cover = evc.Picture.of(Path("cover.jpg").read_bytes())
+        evc.encode(audio, 44100, tags={"artist": ["A", "B"], "loopstart": "0"}, pictures=[cover])
     """
     from evc.source import ArraySource
 
     target = io.BytesIO()
-    source = ArraySource(audio, samplerate, subtype, dict(tags or {}), speakers)
+    source = ArraySource(audio, samplerate, subtype, dict(tags or {}), speakers, pictures, foreign)
     _encode(source, target, EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints), progress)
     return target.getvalue()
 
@@ -155,8 +179,8 @@ def encode_file(
 ) -> FileInfo:
     """Encode a sound file, by path or from a binary file (pipes included), in bounded memory.
 
-    The source's tags are carried over; `tags` are added to them. With `verify` the result is decoded and checked
-    before it appears. `target` appears only when complete. Otherwise as `encode`.
+    The source's tags, pictures and other metadata are carried over; `tags` are put in their place. With `verify` the
+    result is decoded and checked before it appears. `target` appears only when complete. Otherwise as `encode`.
     """
     from evc.sound.source import FileSource
 
@@ -189,8 +213,9 @@ def decode_file(
 
     `start` and `duration` in seconds choose a part. `format` is one of libsndfile's; by default the
     extension of `target` tells, and WAV is written to an open file. `subtype` is the source's by default,
-    or the nearest that the format has. Tags are carried over as far as the format has them. With `salvage`
-    damage is returned (empty: none) instead of raised. `target` appears only when complete.
+    or the nearest that the format has. Tags, pictures and other metadata are carried over; an EvcWarning
+    tells what the format has no place for, and what does not belong to the part. With `salvage` damage is
+    returned (empty: none) instead of raised. `target` appears only when complete.
     """
     from evc.soundfiles import SoundWriter, chosen_subtype, output_format
 
@@ -202,7 +227,10 @@ def decode_file(
         file.seek(first)
         shape = (file.samplerate, file.channels, frames)
         chosen = chosen_subtype(container, file.subtype, subtype)
-        out = stack.enter_context(SoundWriter(output, container, chosen, *shape, file.tags, file.speakers))
+        metadata, lost = part_of(Metadata(file.tags, file.pictures, file.foreign), first, frames, file.frames)
+        if lost:
+            warnings.warn(f"the part leaves out {', '.join(lost)}", EvcWarning, stacklevel=2)
+        out = stack.enter_context(SoundWriter(output, container, chosen, *shape, metadata, file.speakers))
         for block in file.blocks(_BLOCK_FRAMES, frames=frames, always_2d=True):
             out.write(block)
             if progress:
@@ -211,11 +239,25 @@ def decode_file(
         return [span for span in file.damage if span.seconds[0] < end and start < span.seconds[1]]
 
 
-def edit_tags(source: PathOrFile, target: PathOrFile, tags: Mapping[str, str | list[str]]) -> None:
-    """Write a copy of an .evc file with other tags; everything else, unknown optional chunks included,
-    stays as it is. Source and target may be the same path."""
+def edit_tags(
+    source: PathOrFile,
+    target: PathOrFile,
+    tags: Mapping[str, str | list[str]] | None = None,
+    *,
+    pictures: Sequence[Picture] | None = None,
+    foreign: Sequence[Foreign] | None = None,
+) -> None:
+    """Write a copy of an .evc file with other tags, pictures or foreign chunks; those that are None stay, and so does
+    everything else, byte for byte, unknown optional chunks included. Source and target may be the same path.
+
+        with evc.open("a.evc") as f:
+            tags, pictures = f.tags, f.pictures
+        evc.edit_tags("a.evc", "a.evc", tags | {"artist": ["A", "B"]}, pictures=[p for p in pictures if p.type == 3])
+
+    Raises what opening `source` raises, and InputError for what a file cannot hold.
+    """
     with seekable_input(source) as file, seekable_output(target) as output:
-        rewrite(file, output, tags)
+        rewrite(file, output, tags, pictures, foreign)
 
 
 def _encode(
@@ -224,14 +266,28 @@ def _encode(
     from evc.models import pipeline
 
     settings = settings.settled(source.samplerate, source.channels)
-    tags = dict(source.tags) | {"encoder": f"evc {evc.__version__}, {settings}"}
+    own = f"evc {evc.__version__}, {settings}"
+    others = source.tags.get("encoder", [])
+    before = [value for value in ([others] if isinstance(others, str) else others) if not value.startswith("evc ")]
+    tags = dict(source.tags) | {"encoder": [own, *before] if before else own}
+    metadata = source.pictures, source.foreign
     header = Header(source.samplerate, source.channels, source.frames, source.subtype, layers=("spectrum",))
-    start = io.BytesIO()
-    ContainerWriter(start, header, tags, source.speakers)
-    coded = pipeline.encode(source, header, settings, len(start.getvalue()), _in_frames(progress, source.samplerate))
-    with ContainerWriter(target, coded.header, tags, source.speakers) as writer:
+    before_sound = _start_bytes(header, tags, source.speakers)
+    if settings.bitrate is not None and source.frames:
+        wanted = settings.bitrate * 125 * source.frames / source.samplerate
+        least = _start_bytes(header, {"encoder": own}, source.speakers)
+        before_sound = min(before_sound, least + int(wanted * _TAGS_SHARE))
+    coded = pipeline.encode(source, header, settings, before_sound, _in_frames(progress, source.samplerate))
+    with ContainerWriter(target, coded.header, tags, source.speakers, *metadata) as writer:
         for segment in coded.segments:
             writer.add_segment(segment)
+
+
+def _start_bytes(header: Header, tags: Mapping[str, str | list[str]], speakers: int) -> int:
+    """Of a file, up to its speakers: what counts as part of a bitrate beside the coded sound."""
+    start = io.BytesIO()
+    ContainerWriter(start, header, tags, speakers)
+    return len(start.getvalue())
 
 
 def _hints(header: Header) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from evc import constants as c
 from evc.errors import EvcWarning, InputError
-from evc.header import Tags
+from evc.metadata import Metadata
 from evc.samples import stored
+from evc.sound.embed import embed, library_tags
 from evc.speakers import FLAC_ORDER, VORBIS_ORDER, Layout, codes_of, order_for, usual_mask
 from evc.streaming import PathOrFile
 
@@ -30,19 +31,6 @@ _SUBSTITUTES = {
     "FLOAT": ("PCM_24", "PCM_16"),
     "DOUBLE": ("FLOAT", "PCM_24", "PCM_16"),
 }
-# Tags that libsndfile knows by name.
-_TAGS = (
-    "title",
-    "copyright",
-    "software",
-    "artist",
-    "comment",
-    "date",
-    "album",
-    "license",
-    "tracknumber",
-    "genre",
-)
 
 
 def output_format(target: PathOrFile) -> str:
@@ -63,7 +51,8 @@ class SoundWriter:
     """Writes float32 blocks [frames, channels] to `file`, rounded and clipped to `subtype`. A context
     manager.
 
-    `frames` is the length to come; `speakers` are those of the channels (spec 3.4), which the file gets in the order of
+    `frames` is the length to come; `metadata` comes into the finished file, and an EvcWarning tells what its
+    format cannot hold. `speakers` are those of the channels (spec 3.4), which the file gets in the order of
     its format. Raises InputError if the format cannot hold the audio.
     """
 
@@ -75,14 +64,15 @@ class SoundWriter:
         samplerate: int,
         channels: int,
         frames: int,
-        tags: Tags,
+        metadata: Metadata,
         speakers: Sequence[str] = (),
     ) -> None:
         self.subtype = subtype
         self._order = _channel_order(format, channels, speakers)
         if format == "WAV" and speakers and Layout.of_names(speakers).mask != usual_mask(channels):
             format = "WAVEX"
-        if format in ("WAV", "WAVEX") and frames * channels * 8 > _WAV_LIMIT:
+        added = sum(len(chunk.data) + 10 for chunk in metadata.foreign) + c.MAX_TAGS_BYTES
+        if format in ("WAV", "WAVEX") and frames * channels * 8 + added > _WAV_LIMIT:
             format = "RF64"
         try:
             self._file = soundfile.SoundFile(file, "w", samplerate, channels, self.subtype, format=format)
@@ -90,10 +80,9 @@ class SoundWriter:
             raise InputError(f"{format} cannot hold {channels} channels at {samplerate} Hz") from error
         if speakers and self._file.format in _STATING_SPEAKERS and not self._state(speakers) and channels > 2:
             _warn_of(format, speakers)
-        for name in _TAGS:
-            if value := tags.get(name):
-                with suppress(soundfile.SoundFileError):  # not every format has every tag
-                    setattr(self._file, name, value if isinstance(value, str) else "; ".join(value))
+        for name, value in library_tags(format, metadata.tags).items():
+            setattr(self._file, name, value)
+        self._output, self._format, self._metadata, self._frames = file, format, metadata, frames
 
     def write(self, block: NDArray[np.float32]) -> None:
         samples: NDArray[Any] = stored(block if self._order is None else block[:, self._order], self.subtype)
@@ -112,8 +101,17 @@ class SoundWriter:
     def __enter__(self) -> SoundWriter:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        samplerate = self._file.samplerate
         self._file.close()
+        if kind is not None:
+            return
+        try:
+            left = embed(self._output, self._format, self._metadata, self._frames, samplerate)
+        except ValueError as error:
+            left = f"gets no tags ({error})"
+        if left:
+            warnings.warn(f"{self._format} {left}", EvcWarning, stacklevel=2)
 
 
 def _channel_order(format: str, channels: int, speakers: Sequence[str]) -> list[int] | None:

@@ -86,6 +86,10 @@ def describe(data: bytes) -> dict[str, Any]:
         "dictionaries": [],
         "segments": [],
     }
+    for name, parts in (("pictures", container.pictures), ("foreign", container.foreign)):
+        if parts:
+            digests = [{"sha256": hashlib.sha256(part.data).hexdigest()} for part in parts]
+            found[name] = [part.as_dict() | digest for part, digest in zip(parts, digests, strict=True)]
     context = StreamContext(header.samplerate, header.channels, header.known_frames, header.phase_bits)
     for dictionary in container.dictionaries:
         entries = replace(context, patterns=dictionary.entries)

@@ -1,12 +1,22 @@
-"""Where FLAC streams start and where their headers end, which libsndfile does not tell."""
+"""FLAC (RFC 9639): where streams start and where their headers end, and the metadata in these."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from evc.header import Tags
+from evc.metadata import Foreign, Picture
+from evc.sound.comments import Found, read_comments, write_comments
+from evc.sound.shifting import replace_bytes
+
 _MARKER = b"fLaC"
 _LAST = 0x80  # bit of a block's type
+_MOST_BLOCKS = 1 << 12
+# Types of blocks (8.1).
+_PADDING, _APPLICATION, _COMMENTS, _CUESHEET, _PICTURE = 1, 2, 4, 5, 6
+_NAMES = {_APPLICATION: "APPL", _CUESHEET: "CUES"}  # of foreign chunks
+_TYPES = {name: type for type, name in _NAMES.items()}
 
 
 class Block(NamedTuple):
@@ -14,6 +24,7 @@ class Block(NamedTuple):
 
     start: int
     length: int
+    type: int = 0
 
 
 def id3_bytes(head: bytes) -> int:
@@ -38,6 +49,52 @@ def metadata(file: BinaryIO, start: int, end: int) -> Iterator[Block]:
         file.seek(position)
         header = file.read(4)
         last = bool(header[0] & _LAST)
-        block = Block(position + 4, int.from_bytes(header[1:], "big"))
+        block = Block(position + 4, int.from_bytes(header[1:], "big"), header[0] & ~_LAST)
         yield block
         position = block.start + block.length
+
+
+def read_flac(file: BinaryIO, start: int, end: int) -> Found:
+    """The metadata of the FLAC stream with its marker at `start`, of which the file has the bytes up to `end`."""
+    found = Found()
+    for number, block in enumerate(metadata(file, start, end)):
+        if number == _MOST_BLOCKS or block.start + block.length > end:
+            found.problems.append("its metadata goes on past the end, or for ever")
+            break
+        if block.type in (_COMMENTS, _PICTURE, *_NAMES):
+            file.seek(block.start)
+            add_block(block.type, file.read(block.length), found)
+    return found
+
+
+def add_block(type: int, content: bytes, found: Found) -> None:
+    """Add what a metadata block holds."""
+    if type == _COMMENTS:
+        read_comments(content, found)
+    elif type == _PICTURE:
+        found.add_picture(content)
+    elif type in _NAMES:
+        found.metadata.foreign.append(Foreign("FLAC", _NAMES[type], content))
+
+
+def embed_flac(file: BinaryIO, tags: Tags, pictures: list[Picture], foreign: list[Foreign]) -> None:
+    """Give the FLAC file of an encoder these tags, pictures, and blocks of the origin "FLAC"."""
+    size = file.seek(0, 2)
+    kept: list[tuple[int, bytes]] = []
+    vendor, audio = b"", len(_MARKER)
+    for block in metadata(file, 0, size):
+        audio = block.start + block.length
+        file.seek(block.start)
+        content = file.read(block.length)
+        if block.type == _COMMENTS:
+            vendor = read_comments(content, Found())
+        elif block.type != _PADDING:
+            kept.append((block.type, content))
+    kept.append((_COMMENTS, write_comments(vendor, tags)))
+    kept += [(_PICTURE, picture.write()) for picture in pictures]
+    kept += [(_TYPES[chunk.id], chunk.data) for chunk in foreign]
+    parts = [_MARKER]
+    for number, (type, content) in enumerate(kept, 1):
+        last = _LAST if number == len(kept) else 0
+        parts += [bytes([type | last]), len(content).to_bytes(3, "big"), content]
+    replace_bytes(file, 0, audio, b"".join(parts))
