@@ -103,7 +103,7 @@ def _add(found: Found, name: str, value: bytes) -> None:
         found.add_tag(name, decoded(value))
         return
     try:
-        found.add_picture(base64.b64decode(value, validate=True))
+        found.add_picture(base64.b64decode(value + b"=" * (-len(value) % 4), validate=True))
     except binascii.Error:
         found.problems.append("a picture is left out (its base64 is wrong)")
 

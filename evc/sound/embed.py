@@ -11,7 +11,7 @@ from evc.loops import LOOP_LENGTH, LOOP_START, Loop, loop_tags, loops_of, smpl_c
 from evc.metadata import Foreign, Metadata
 from evc.sound import tagged
 from evc.sound.comments import has_field_name, joined, values_of
-from evc.sound.flac import embed_flac
+from evc.sound.flac import embed_flac, is_cuesheet
 from evc.sound.ogg import embed_ogg
 from evc.sound.riff import aiff_name, embed_aiff, embed_wave, info_name
 
@@ -60,7 +60,7 @@ class _Left:
         what = [f"the {name}{'s' * (len(each) > 1)} {', '.join(each)}" for name, each in named if each]
         if self.pictures:
             what.insert(1 if self.tags else 0, f"{self.pictures} picture{'s' if self.pictures > 1 else ''}")
-        texts = [f"cannot hold {' and '.join(what)}: left out"] if what else []
+        texts = [f"cannot hold {', '.join(what[:-1])}{' and ' * (len(what) > 1)}{what[-1]}: left out"] if what else []
         if self.joined:
             texts.append(f"has one value of a tag: those of {', '.join(self.joined)} are joined")
         return "; it ".join(texts)
@@ -135,7 +135,7 @@ def _into_comments(file: BinaryIO, format: str, metadata: Metadata, loops: list[
 
 
 def _is_block(chunk: Foreign) -> bool:
-    return chunk.origin == "FLAC" and chunk.id in ("CUES", "APPL")
+    return chunk.origin == "FLAC" and (chunk.id == "CUES" and is_cuesheet(chunk.data) or chunk.id == "APPL")
 
 
 def _with_loop(tags: Tags, loops: list[Loop]) -> Tags:

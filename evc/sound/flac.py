@@ -9,12 +9,15 @@ from evc.header import Tags
 from evc.metadata import Foreign, Picture
 from evc.sound.comments import Found, read_comments, write_comments
 from evc.sound.shifting import replace_bytes
+from evc.sound.view import Patch
 
 _MARKER = b"fLaC"
 _LAST = 0x80  # bit of a block's type
 _MOST_BLOCKS = 1 << 12
+_BLOCK_HEADER_BYTES = 4
+_CUESHEET_BYTES, _CUE_TRACK_BYTES, _CUE_POINT_BYTES = 396, 36, 12
 # Types of blocks (8.1).
-_PADDING, _APPLICATION, _COMMENTS, _CUESHEET, _PICTURE = 1, 2, 4, 5, 6
+_STREAMINFO, _PADDING, _APPLICATION, _SEEKTABLE, _COMMENTS, _CUESHEET, _PICTURE = range(7)
 _NAMES = {_APPLICATION: "APPL", _CUESHEET: "CUES"}  # of foreign chunks
 _TYPES = {name: type for type, name in _NAMES.items()}
 
@@ -77,6 +80,31 @@ def add_block(type: int, content: bytes, found: Found) -> None:
         found.metadata.foreign.append(Foreign("FLAC", _NAMES[type], content))
 
 
+def hidden_metadata(file: BinaryIO, size: int) -> Iterator[Patch]:
+    """What makes decoders pass over the metadata of a FLAC file, which they refuse with the file where it is malformed:
+    its blocks become padding. Nothing for other files."""
+    start = flac_start(file)
+    for number, block in enumerate(metadata(file, start, size) if start is not None else ()):
+        if number == _MOST_BLOCKS or block.start + block.length > size:
+            return
+        if block.type not in (_STREAMINFO, _SEEKTABLE, _PADDING):
+            file.seek(block.start - _BLOCK_HEADER_BYTES)
+            yield block.start - _BLOCK_HEADER_BYTES, bytes([file.read(1)[0] & _LAST | _PADDING])
+
+
+def is_cuesheet(content: bytes) -> bool:
+    """Whether the content of a CUESHEET block has the form that it should (8.7): decoders refuse files with others."""
+    if len(content) < _CUESHEET_BYTES:
+        return False
+    position, points = _CUESHEET_BYTES, 0
+    for _ in range(content[_CUESHEET_BYTES - 1]):
+        if position + _CUE_TRACK_BYTES > len(content):
+            return False
+        points = content[position + _CUE_TRACK_BYTES - 1]
+        position += _CUE_TRACK_BYTES + _CUE_POINT_BYTES * points
+    return position == len(content) > _CUESHEET_BYTES and points == 0  # the last track is where the sound ends
+
+
 def embed_flac(file: BinaryIO, tags: Tags, pictures: list[Picture], foreign: list[Foreign]) -> None:
     """Give the FLAC file of an encoder these tags, pictures, and blocks of the origin "FLAC"."""
     size = file.seek(0, 2)
@@ -88,7 +116,7 @@ def embed_flac(file: BinaryIO, tags: Tags, pictures: list[Picture], foreign: lis
         content = file.read(block.length)
         if block.type == _COMMENTS:
             vendor = read_comments(content, Found())
-        elif block.type != _PADDING:
+        elif block.type in (_STREAMINFO, _SEEKTABLE):
             kept.append((block.type, content))
     kept.append((_COMMENTS, write_comments(vendor, tags)))
     kept += [(_PICTURE, picture.write()) for picture in pictures]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from evc.errors import EvcWarning, InputError
 from evc.sound import ffmpeg
 from evc.sound.decoders import Decoder, EndsInDamage, LibsndfileDecoder
+from evc.sound.flac import hidden_metadata
 from evc.sound.headers import SoundLength, sound_length
 from evc.sound.metadata import read_metadata
 from evc.sound.parts import Span, holds_no_sound, is_cut_off, stream_spans
@@ -110,7 +111,13 @@ class FileSource:
         return decoder
 
     def _streams(self, file: PathOrFile) -> list[Decoder]:
-        first = self._libsndfile((0, self._size))
+        try:
+            first = self._libsndfile((0, self._size))
+        except InputError:
+            self._patches = tuple(hidden_metadata(self._file, self._size))
+            if not self._patches:
+                raise
+            first = self._libsndfile((0, self._size), self._patches)
         if first.exact:
             if not _is_file(file):
                 return [first]
@@ -122,7 +129,7 @@ class FileSource:
         if len(self._spans) == 1:
             return [first]
         first.close()
-        return [self._libsndfile(span) for span in self._spans]
+        return [self._libsndfile(span, self._patches) for span in self._spans]
 
     def _libsndfile(self, span: Span, patches: Sequence[Patch] = ()) -> LibsndfileDecoder:
         decoder = LibsndfileDecoder(cast(BinaryIO, ByteView(self._file, *span, patches)))
@@ -161,7 +168,8 @@ class FileSource:
 
     def _read_metadata(self) -> None:
         """All that the first stream of the file tells beside its sound; what could not be read is warned of."""
-        file = cast(BinaryIO, ByteView(self._file, 0, self._spans[0][1], self._patches))
+        patches = self._patches if self._decoders[0].exact else ()
+        file = cast(BinaryIO, ByteView(self._file, 0, self._spans[0][1], patches))
         found = read_metadata(file, self._spans[0][1], self._decoders[0].tags)
         self.tags, self.pictures, self.foreign = found.metadata.tags, found.metadata.pictures, found.metadata.foreign
         if found.problems:

@@ -191,9 +191,8 @@ def unread_id3(data: bytes) -> str:
 def _unread_id3(data: bytes) -> str:
     more = set()
     for name, content in _id3_frames(data):
-        wide = content[:1] in (b"\1", b"\2")
-        values = content[1:].replace(b"\0\0", b"\n") if wide else content[1:].replace(b"\0", b"\n")
-        several = name.startswith("T") and b"\n" in values.strip(b"\n")
+        encoding = {b"\1": "utf-16", b"\2": "utf-16-be"}.get(content[:1], "latin-1")
+        several = name.startswith("T") and "\0" in content[1:].decode(encoding, "replace").strip("\0")
         if name not in _ID3_KNOWN | _ID3_IDLE or several:
             more.add(name)
     return f"its ID3 tag has more ({', '.join(sorted(more))})" if more else ""
