@@ -154,15 +154,7 @@ def rewrite(
     Raises what reading `source` strictly raises, and InputError for what cannot be written.
     """
     reader = ContainerReader(source)
-    replaced: dict[bytes, bytes] = {}
-    if tags is not None:
-        replaced[c.CHUNK_TAGS] = _tags_chunk(tags)
-    if pictures is not None or foreign is not None:
-        pictures = reader.pictures if pictures is None else pictures
-        foreign = reader.foreign if foreign is None else foreign
-        check_amount(pictures, foreign)
-        replaced[c.CHUNK_PICT] = b"".join(_metadata_chunks(pictures, ()))
-        replaced[c.CHUNK_FRGN] = b"".join(_metadata_chunks((), foreign))
+    replaced = _replacements(reader, tags, pictures, foreign)
     inserted: dict[int, bytes] = defaultdict(bytes)
     for type, data in replaced.items():
         inserted[_anchor(reader.chunks, type)] += data
@@ -186,6 +178,25 @@ def rewrite(
         data += inserted.pop(order, b"")
         target.write(data)
         position += len(data)
+
+
+def _replacements(
+    reader: ContainerReader,
+    tags: Mapping[str, str | list[str]] | None,
+    pictures: Sequence[Picture] | None,
+    foreign: Sequence[Foreign] | None,
+) -> dict[bytes, bytes]:
+    """By the types of chunks that a file gets anew, all of each type."""
+    replaced: dict[bytes, bytes] = {}
+    if tags is not None:
+        replaced[c.CHUNK_TAGS] = _tags_chunk(tags)
+    if pictures is not None or foreign is not None:
+        pictures = reader.pictures if pictures is None else pictures
+        foreign = reader.foreign if foreign is None else foreign
+        check_amount(pictures, foreign)
+        replaced[c.CHUNK_PICT] = b"".join(_metadata_chunks(pictures, ()))
+        replaced[c.CHUNK_FRGN] = b"".join(_metadata_chunks((), foreign))
+    return replaced
 
 
 def _anchor(chunks: Sequence[ChunkPlace], type: bytes) -> int:

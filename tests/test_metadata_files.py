@@ -11,13 +11,15 @@ import warnings
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 from metadata_tools import FOREIGN, FRAMES, PICTURES, RATE, TAGS, chunk, decoded, png, silent, smpl, source_of, wave
 from sound_tools import CASES, needs_cases
 
 import evc
 from evc.errors import EvcWarning
 from evc.metadata import Foreign, Metadata, Picture
-from evc.sound.flac import embed_flac, read_flac
+from evc.sound.flac import embed_flac, hidden_metadata, is_cuesheet, read_flac
 
 ALL = Metadata(TAGS, PICTURES, FOREIGN)
 LOOPED = TAGS | {"loopstart": "1000", "looplength": "4000"}
@@ -159,6 +161,18 @@ def test_malformed_blocks_are_passed_over(tmp_path):
     path.write_bytes(data)
     found, notes = source_of(path)
     assert found.pictures == PICTURES[1:] and "a picture is left out" in notes[0]
+
+
+@given(st.binary(max_size=60), st.integers(0, 2000), st.sampled_from([2, 4, 5, 6]))
+def test_hostile_blocks(data, at, type):
+    blocks = ((4, b"\0" * 8), (6, PICTURES[0].write()), (5, FOREIGN[3].data), (type, data))
+    whole = b"fLaC" + b"".join(bytes([kind]) + len(block).to_bytes(3, "big") + block for kind, block in blocks)
+    at %= len(whole)
+    for hostile in (whole, whole[:at] + data, whole[:at] + data + whole[at:]):
+        file = io.BytesIO(hostile)
+        read_flac(file, 0, len(hostile))
+        list(hidden_metadata(file, len(hostile)))
+    assert is_cuesheet(FOREIGN[3].data) and not is_cuesheet(data)
 
 
 def test_chunks_of_files_with_broken_lengths(tmp_path):

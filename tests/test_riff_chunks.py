@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from metadata_tools import FOREIGN, RATE, chunk, wave
 
 from evc import constants as c
 from evc.metadata import Foreign
+from evc.sound.comments import Found
+from evc.sound.metadata import read_metadata
 from evc.sound.riff import aiff_name, embed_aiff, embed_wave, info_name, read_aiff, read_wave
 
 
@@ -130,6 +133,39 @@ def test_what_is_declared_is_not_allocated():
     large = wave(chunk(b"bext", bytes(c.MAX_FOREIGN_BYTES + 1)))
     assert "is too large" in read(large).problems[0]
     assert len(read(wave(chunk(b"abcd", b"") * 10_000)).metadata.foreign) < 5000
+
+
+def test_wave64():
+    file = sound("W64")
+    content = FOREIGN[0].data
+    file.seek(0, 2)
+    file.write(bytes(-file.tell() % 8))
+    for name, content in ((b"bext", FOREIGN[0].data), (b"LIST", b"INFO" + chunk(b"INAM", b"t")), (b"odd!", b"")):
+        tail = bytes.fromhex("f3acd3118cd100c04f8edb8a") if name != b"odd!" else bytes(12)
+        file.write(name + tail + struct.pack("<Q", 24 + len(content)) + content + bytes(-len(content) % 8))
+    found = read_metadata(file, file.tell(), {"artist": "A"})
+    assert found.metadata.tags == {"artist": "A", "title": "t"} and found.metadata.foreign == FOREIGN[:1]
+    assert not found.problems
+
+
+@given(st.binary(max_size=100))
+def test_hostile_wave64(data):
+    file = io.BytesIO(sound("W64", frames=0).getvalue() + data)
+    read_metadata(file, len(file.getvalue()), {})
+
+
+def test_many_entries_take_no_time():
+    entries = b"".join(chunk(b"ICMT", b"%08d" % number) for number in range(200_000))
+    begun = time.process_time()
+    found = read(wave(chunk(b"LIST", b"INFO" + entries)))
+    assert len(found.metadata.tags["comment"]) == 4096 and time.process_time() - begun < 3
+
+
+def test_no_more_is_read_than_a_file_can_hold(monkeypatch):
+    monkeypatch.setattr("evc.sound.riff.Found", lambda: Found(left=1000))
+    found = read(wave(chunk(b"bext", bytes(600)) + chunk(b"iXML", bytes(600)) + chunk(b"cue ", bytes(300))))
+    assert [part.id for part in found.metadata.foreign] == ["bext", "cue "]
+    assert found.problems == ["the chunk iXML of 600 bytes is too large, and left out"]
 
 
 def test_files_without_room():

@@ -21,6 +21,7 @@ from evc.sound.text import decoded
 PICTURE_FIELD = "metadata_block_picture"
 JOIN = "; "  # between the values of a tag where a format has only one
 _MOST_COMMENTS = 1 << 16
+_MOST_BYTES = 2 * c.MAX_METADATA_BYTES  # read of one file
 _SPARE_BYTES = 4096  # of the tags, for what the encoder adds
 
 
@@ -30,6 +31,15 @@ class Found:
 
     metadata: Metadata = field(default_factory=Metadata)
     problems: list[str] = field(default_factory=list)
+    left: int = _MOST_BYTES
+
+    def has_room(self, count: int, what: str) -> bool:
+        """Whether so many bytes more are to be read; if not, what they are is told."""
+        if count <= self.left:
+            self.left -= count
+            return True
+        self.problems.append(f"{what} of {count} bytes is too large, and left out")
+        return False
 
     def add_tag(self, name: str, value: str) -> None:
         """One value of a tag, behind those it has already."""

@@ -64,7 +64,8 @@ def read_flac(file: BinaryIO, start: int, end: int) -> Found:
         if number == _MOST_BLOCKS or block.start + block.length > end:
             found.problems.append("its metadata goes on past the end, or for ever")
             break
-        if block.type in (_COMMENTS, _PICTURE, *_NAMES):
+        kept = block.type in (_COMMENTS, _PICTURE, *_NAMES)
+        if kept and found.has_room(block.length, "a block of its metadata"):
             file.seek(block.start)
             add_block(block.type, file.read(block.length), found)
     return found

@@ -11,7 +11,7 @@ from evc.sound import tagged
 from evc.sound.comments import Found, limited
 from evc.sound.flac import flac_start, read_flac
 from evc.sound.ogg import read_ogg
-from evc.sound.riff import read_aiff, read_wave
+from evc.sound.riff import read_aiff, read_wave, read_wave64
 
 
 def read_metadata(file: BinaryIO, end: int, known: Tags) -> Found:
@@ -24,6 +24,9 @@ def read_metadata(file: BinaryIO, end: int, known: Tags) -> Found:
         found = read_wave(file, end)
     elif head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
         found = read_aiff(file, end)
+    elif head.startswith(b"riff\x2e\x91\xcf\x11"):
+        found = read_wave64(file, end)
+        found.metadata.tags = known | found.metadata.tags
     elif head.startswith(b"OggS"):
         found = read_ogg(file, 0, end)
     elif (marker := flac_start(file)) is not None:

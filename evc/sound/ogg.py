@@ -24,7 +24,7 @@ _CRC_AT = 22
 CONTINUED, FIRST, LAST = 0x01, 0x02, 0x04  # flags
 _NO_GRANULE = (1 << 64) - 1  # of a page on which no packet ends
 _MOST_SEGMENTS = 255
-_MOST_HEADER_BYTES = 128 << 20  # of the packets with comments and pictures
+_MOST_HEADER_BYTES = 96 << 20  # of the packets with comments and pictures
 _MOST_STREAMS = 64  # whose first pages come before those of the sound
 _MOST_FLAC_BLOCKS = 1 << 12
 

@@ -1,4 +1,4 @@
-"""RIFF and AIFF: the chunks of WAV, RF64 and AIFF files beside their sound, read and written.
+"""RIFF and AIFF: the chunks of WAV, RF64, Wave64 and AIFF files beside their sound, read and (but for Wave64) written.
 
 Sources: Multimedia Programming Interface and Data Specifications 1.0 (RIFF, LIST INFO, cue), EBU Tech 3285 and 3306
 (bext; RF64 and its ds64), Audio Interchange File Format 1.3 (AIFF).
@@ -41,6 +41,8 @@ _MOST_CHUNKS = 1 << 12
 _LIBRARY_SUFFIX = re.compile(r" \(libsndfile-[^)]*\)$")
 _UNKNOWN = 0xFFFFFFFF
 _DS64_BYTES = 24
+_WAVE64_HEADER_BYTES = 40
+_WAVE64_GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # behind the name, of chunks that WAVE has too
 
 
 class _Chunk(NamedTuple):
@@ -55,13 +57,35 @@ def read_wave(file: BinaryIO, size: int) -> Found:
     big = file.read(4) == b"RIFX"
     found = Found()
     for chunk in _chunks(file, size, "big" if big else "little"):
-        if chunk.name in _STRUCTURE or (content := _content(file, chunk, size, found)) is None:
-            continue
-        if chunk.name == b"LIST" and content.startswith(b"INFO"):
-            _read_info(content, ">" if big else "<", found)
-        else:
-            found.metadata.foreign.append(Foreign("RIFX" if big else "RIFF", chunk.name.decode("ascii"), content))
+        _add_wave(file, chunk, size, ">" if big else "<", found)
     return found
+
+
+def read_wave64(file: BinaryIO, size: int) -> Found:
+    """The metadata of a Wave64 file of `size` bytes: of its chunks those that are WAVE's, by their names there."""
+    found, position = Found(), _WAVE64_HEADER_BYTES
+    for _ in range(_MOST_CHUNKS):
+        file.seek(position)
+        header = file.read(24)
+        length = int.from_bytes(header[16:], "little")
+        if len(header) < 24 or length < 24:
+            break
+        chunk = _Chunk(header[:4], position + 24, length - 24)
+        if header[4:16] == _WAVE64_GUID:
+            _add_wave(file, chunk, size, "<", found)
+        position += -(-length // 8) * 8
+    return found
+
+
+def _add_wave(file: BinaryIO, chunk: _Chunk, size: int, order: str, found: Found) -> None:
+    if chunk.name in _STRUCTURE or not _CHUNK_NAME.fullmatch(chunk.name):
+        return
+    content = _content(file, chunk, size, found)
+    if content is not None and chunk.name == b"LIST" and content.startswith(b"INFO"):
+        _read_info(content, order, found)
+    elif content is not None:
+        origin = "RIFX" if order == ">" else "RIFF"
+        found.metadata.foreign.append(Foreign(origin, chunk.name.decode("ascii"), content))
 
 
 def read_aiff(file: BinaryIO, size: int) -> Found:
@@ -106,7 +130,7 @@ def _content(file: BinaryIO, chunk: _Chunk, size: int, found: Found) -> bytes | 
         found.problems.append(f"the chunk {name} goes on past the end, and is left out")
     elif chunk.length > c.MAX_FOREIGN_BYTES:
         found.problems.append(f"the chunk {name} of {chunk.length} bytes is too large, and left out")
-    else:
+    elif found.has_room(chunk.length, f"the chunk {name}"):
         file.seek(chunk.start)
         return file.read(chunk.length)
     return None
@@ -114,7 +138,9 @@ def _content(file: BinaryIO, chunk: _Chunk, size: int, found: Found) -> bytes | 
 
 def _read_info(content: bytes, order: str, found: Found) -> None:
     position = 4
-    while position + 8 <= len(content):
+    for _ in range(_MOST_CHUNKS):
+        if position + 8 > len(content):
+            return
         raw, length = struct.unpack(order + "4sI", content[position : position + 8])
         if not _CHUNK_NAME.fullmatch(raw) or position + 8 + length > len(content):
             found.problems.append("its LIST INFO is malformed: what is behind the first bad entry is left out")

@@ -22,7 +22,7 @@ _ID3_KNOWN = {"TIT2", "TPE1", "TALB", "TDRC", "TYER", "TCON", "TRCK", "COMM", "T
               "COM"}  # fmt: skip  # what libsndfile tells
 _ID3_IDLE = {"TSSE", "TENC", "TLEN", "TSS", "TEN", "TLE", "TDTG"}  # of how the file was made
 _MOST_ID3_BYTES = 64 << 20
-_MOST_ATOMS = 1 << 12
+_MOST_ATOMS = 1 << 10
 _MP4_BOXES = (b"moov", b"udta", b"meta", b"ilst")
 
 
@@ -94,7 +94,7 @@ def _add_id3(tags: Any, found: Found) -> None:
         elif name in ("COMM", "USLT"):
             plain = "comment" if name == "COMM" else "lyrics"
             texts = frame.text if isinstance(frame.text, list) else [frame.text]
-            _add_texts(found, f"{plain}:{frame.desc}" if frame.desc else plain, texts)
+            _add_texts(found, f"{plain}:{frame.desc.lower()}" if frame.desc else plain, texts)
         elif name == "TXXX":
             _add_texts(found, MUSICBRAINZ.get(frame.desc.lower(), frame.desc.lower() or "txxx"), frame.text)
         elif name == "UFID" and frame.owner == "http://musicbrainz.org":
