@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from metadata_tools import FOREIGN, RATE, chunk, wave
 
@@ -149,6 +149,7 @@ def test_wave64():
 
 
 @given(st.binary(max_size=100))
+@example(b"abcd" + bytes(12) + b"\xff" * 8)
 def test_hostile_wave64(data):
     file = io.BytesIO(sound("W64", frames=0).getvalue() + data)
     read_metadata(file, len(file.getvalue()), {})

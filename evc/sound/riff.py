@@ -65,10 +65,12 @@ def read_wave64(file: BinaryIO, size: int) -> Found:
     """The metadata of a Wave64 file of `size` bytes: of its chunks those that are WAVE's, by their names there."""
     found, position = Found(), _WAVE64_HEADER_BYTES
     for _ in range(_MOST_CHUNKS):
+        if position + 24 > size:
+            break
         file.seek(position)
         header = file.read(24)
         length = int.from_bytes(header[16:], "little")
-        if len(header) < 24 or length < 24:
+        if length < 24:
             break
         chunk = _Chunk(header[:4], position + 24, length - 24)
         if header[4:16] == _WAVE64_GUID:
