@@ -89,6 +89,15 @@ def smpl_chunk(loops: Iterable[Loop], samplerate: int, like: Foreign | None = No
     return Foreign("RIFF", "smpl", data)
 
 
+def only_loops(chunk: Foreign) -> bool:
+    """Whether a `smpl` chunk says nothing else: no note of its own, no time code, nothing for a certain sampler."""
+    if len(chunk.data) < _SMPL_BYTES or chunk.origin not in _RIFF:
+        return False
+    note, *others = struct.unpack(_RIFF[chunk.origin] + "4I", chunk.data[12:28])
+    whole = len(chunk.data) == _SMPL_BYTES + _LOOP_BYTES * len(_smpl_rows(chunk))
+    return whole and note in (0, _MIDDLE_C) and not any(others)
+
+
 def part_of(metadata: Metadata, start: int, frames: int, length: int) -> tuple[Metadata, list[str]]:
     """What belongs to frames [start, start + frames) of a file of `length`: loops and cue points within it, counted
     from its start; and what had to be left out, in words."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -81,7 +82,8 @@ class SoundWriter:
         if speakers and self._file.format in _STATING_SPEAKERS and not self._state(speakers) and channels > 2:
             _warn_of(format, speakers)
         for name, value in library_tags(format, metadata.tags).items():
-            setattr(self._file, name, value)
+            with suppress(soundfile.SoundFileError):
+                setattr(self._file, name, value)
         self._output, self._format, self._metadata, self._frames = file, format, metadata, frames
 
     def write(self, block: NDArray[np.float32]) -> None:

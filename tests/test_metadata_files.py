@@ -81,10 +81,18 @@ def test_loops_become_chunks_and_tags(tmp_path):
 def test_more_than_tags_can_tell_of_a_loop_is_told(tmp_path):
     two = Metadata(foreign=[Foreign("RIFF", "smpl", smpl((0, 1, 9, 0), (0, 20, 29, 0)))])
     once = Metadata(foreign=[Foreign("RIFF", "smpl", smpl((1, 1, 9, 2)))])
-    for metadata in (two, once):
+    note = Metadata(foreign=[Foreign("RIFF", "smpl", smpl((0, 1, 9, 0), note=64))])
+    more = Metadata(foreign=[Foreign("RIFF", "smpl", smpl((0, 1, 9, 0), extra=b"abcd"))])
+    for metadata in (two, once, note, more):
         assert decoded(metadata, tmp_path / "a.flac") == [
             "FLAC cannot hold the chunk smpl but for its first loop: left out"
         ]
+
+
+def test_a_tag_that_is_no_loop_gives_way_to_one(tmp_path):
+    chunks = [Foreign("RIFF", "smpl", smpl((0, 1, 9, 0)))]
+    assert decoded(Metadata({"loopstart": "soon"}, [], chunks), tmp_path / "a.flac") == []
+    assert source_of(tmp_path / "a.flac")[0].tags == {"loopstart": "1", "looplength": "9"}
 
 
 def test_changed_loops_go_into_the_chunk_that_was_there(tmp_path):

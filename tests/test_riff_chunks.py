@@ -43,7 +43,7 @@ def test_info_is_read_in_any_encoding():
 def test_names_of_info():
     entries = [(b"ITRK", b"7"), (b"IPRT", b"7"), (b"IPRT", b"8"), (b"IDIT", b"now"), (b"iart", b"A"), (b"IGNR", b"\0")]
     found = read(wave(info(*entries, (b"ISFT", b"x (libsndfile-1.2.2)"))))
-    assert found.metadata.tags == {"tracknumber": ["7", "8"], "info_idit": "now", "artist": "A", "software": "x"}
+    assert found.metadata.tags == {"tracknumber": ["7", "8"], "info_idit": "now", "artist": "A", "encoder": "x"}
     assert (info_name("tracknumber"), info_name("info_idit"), info_name("lyrics")) == ("ITRK", "IDIT", None)
     assert (aiff_name("title"), aiff_name("lyrics")) == ("NAME", None)
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from evc.constants import MAX_FRAMES
 from evc.header import Tags
-from evc.loops import LOOP_LENGTH, LOOP_START, Loop, loop_tags, loops_of, smpl_chunk
+from evc.loops import LOOP_LENGTH, LOOP_START, Loop, loop_tags, loops_of, only_loops, smpl_chunk
 from evc.metadata import Foreign, Metadata
 from evc.sound import tagged
 from evc.sound.comments import has_field_name, joined, values_of
@@ -47,11 +48,12 @@ class _Left:
         self.chunks = list(dict.fromkeys(chunk.name for chunk in chunks if not fits(chunk)))
         return [chunk for chunk in chunks if fits(chunk)]
 
-    def sampled(self, loops: list[Loop]) -> None:
+    def sampled(self, loops: list[Loop], foreign: Iterable[Foreign]) -> None:
         """The first of these loops is in tags: note what that leaves of a `smpl` chunk."""
         if "smpl" in self.chunks and loops:
             place = self.chunks.index("smpl")
             whole = len(loops) == 1 and loops[0] == Loop(loops[0].start, loops[0].frames)
+            whole = whole and all(only_loops(chunk) for chunk in foreign if chunk.id == "smpl")
             self.chunks[place : place + 1] = [] if whole else ["smpl but for its first loop"]
 
     def __str__(self) -> str:
@@ -96,7 +98,7 @@ def embed(file: BinaryIO, format: str, metadata: Metadata, length: int, samplera
 
         embed_id3(file, _with_loop(tags, loops), metadata.pictures)
         left.kept(metadata.foreign, lambda chunk: False)
-        left.sampled(loops)
+        left.sampled(loops, metadata.foreign)
     else:
         left.pictures = len(metadata.pictures)
         left.single(left.fitting(tags, lambda name: name in _LIBRARY_TAGS.get(format, ())))
@@ -127,7 +129,7 @@ def _into_wave(file: BinaryIO, metadata: Metadata, loops: list[Loop], samplerate
 def _into_comments(file: BinaryIO, format: str, metadata: Metadata, loops: list[Loop], left: _Left) -> None:
     tags = left.fitting(_with_loop(metadata.tags, loops), has_field_name)
     chunks = left.kept(metadata.foreign, lambda chunk: format == "FLAC" and _is_block(chunk))
-    left.sampled(loops)
+    left.sampled(loops, metadata.foreign)
     if format == "FLAC":
         embed_flac(file, tags, metadata.pictures, chunks)
     else:
@@ -139,5 +141,5 @@ def _is_block(chunk: Foreign) -> bool:
 
 
 def _with_loop(tags: Tags, loops: list[Loop]) -> Tags:
-    """Tags with those of the first loop."""
-    return tags if LOOP_START in tags or not loops else tags | loop_tags(loops[0])
+    """Tags with those of the first loop, unless they tell it already."""
+    return tags if not loops or loops_of(tags, (), MAX_FRAMES) else tags | loop_tags(loops[0])

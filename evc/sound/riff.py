@@ -21,12 +21,12 @@ from evc.sound.text import decoded
 # first is written.
 INFO_NAMES = {
     "INAM": "title", "IART": "artist", "IPRD": "album", "ICRD": "date", "ITRK": "tracknumber", "IPRT": "tracknumber",
-    "IGNR": "genre", "ICMT": "comment", "ICOP": "copyright", "ISFT": "software", "IENG": "engineer", "IMUS": "composer",
+    "IGNR": "genre", "ICMT": "comment", "ICOP": "copyright", "ISFT": "encoder", "IENG": "engineer", "IMUS": "composer",
     "IWRI": "lyricist", "IKEY": "keywords", "ILNG": "language", "ISBJ": "subject", "ITCH": "encoded-by",
     "IMED": "sourcemedia", "IARL": "archivallocation", "ICMS": "commissioned", "ISRC": "source", "IBPM": "bpm",
     "ICNT": "releasecountry", "IPUB": "label",
 }  # fmt: skip
-_INFO_OF = {tag: name for name, tag in reversed(INFO_NAMES.items())}
+_INFO_OF = {tag: name for name, tag in reversed(INFO_NAMES.items())} | {"software": "ISFT"}
 _OTHER_INFO = re.compile(r"info_([a-z0-9 _~]{4})")  # tags that stand for names not listed here
 # Text chunks of AIFF (section "Text Chunks"); of annotations there may be many.
 AIFF_NAMES = {"NAME": "title", "AUTH": "artist", "(c) ": "copyright", "ANNO": "comment"}
@@ -150,7 +150,7 @@ def _read_info(content: bytes, order: str, found: Found) -> None:
         name = raw.decode("ascii").upper()
         text = decoded(content[position + 8 : position + 8 + length].split(b"\0", 1)[0])
         tag = INFO_NAMES.get(name, f"info_{name.lower()}")
-        if tag == "software":
+        if tag == "encoder":
             text = _LIBRARY_SUFFIX.sub("", text)  # libsndfile adds itself
         if text and text not in values_of(found.metadata.tags.get(tag, [])):
             found.add_tag(tag, text)
