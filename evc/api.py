@@ -161,6 +161,8 @@ def decode_file(
         shape = (file.samplerate, file.channels, frames)
         chosen = chosen_subtype(container, file.subtype, subtype)
         metadata, lost = part_of(Metadata(file.tags, file.pictures, file.foreign), first, frames, file.frames)
+        if damaged := file.container.lost_metadata:
+            warnings.warn(f"damaged and left out: {', '.join(damaged)}", EvcWarning, stacklevel=2)
         if lost:
             warnings.warn(f"the part leaves out {', '.join(lost)}", EvcWarning, stacklevel=2)
         out = stack.enter_context(SoundWriter(output, container, chosen, *shape, metadata, file.speakers))

@@ -124,6 +124,10 @@ class ChunkReader:
         """The payload of a chunk; raises DamagedError unless the CRC is right."""
         return self.raw(place)[c.CHUNK_HEADER_BYTES : -c.CHUNK_CRC_BYTES]
 
+    def bytes_at(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes of the file, whatever they are; fewer only at its end."""
+        return self._read(offset, count)
+
     def _read(self, offset: int, count: int) -> bytes:
         """Up to `count` bytes at `offset`; fewer only at the end of the file."""
         with self._lock:

@@ -94,6 +94,12 @@ class ContainerReader:
         """Raises FormatError or DamagedError where one is not as it should be; salvage mode leaves such out."""
         return [Foreign.read(self._reader.payload(place)) for place in self._foreign_places]
 
+    @property
+    def lost_metadata(self) -> list[str]:
+        """Types of the damaged chunks of tags, pictures and the like (salvage mode), one for each."""
+        types = [self._reader.bytes_at(span.start, 4) for span in self.damage]
+        return [type.decode() for type in types if type in (c.CHUNK_TAGS, c.CHUNK_SPKR, *_METADATA)]
+
     def place(self, index: int) -> ChunkPlace | None:
         """Where segment `index` lies in the file; None where it is missing (salvage mode)."""
         return self._places.get(index)

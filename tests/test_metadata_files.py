@@ -117,6 +117,14 @@ def encoded(path) -> bytes:
     return target.getvalue()
 
 
+def test_salvage_says_which_metadata_is_lost(tmp_path):
+    data = bytearray(silent(Metadata(TAGS, PICTURES)))
+    data[data.index(b"no picture")] ^= 1
+    with pytest.warns(EvcWarning, match="^damaged and left out: PICT$"):
+        evc.decode_file(io.BytesIO(bytes(data)), tmp_path / "a.flac", salvage=True)
+    assert source_of(tmp_path / "a.flac")[0] == Metadata(TAGS, PICTURES[:1])
+
+
 @pytest.mark.parametrize("suffix", ["aiff", "caf", "au"])
 def test_other_formats_say_what_they_cannot_hold(tmp_path, suffix):
     told = decoded(ALL, tmp_path / f"a.{suffix}")
