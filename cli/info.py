@@ -7,9 +7,12 @@ from typing import Any
 import click
 
 import evc
-from evc.cli.common import PATH, channels_text, examples, input_file, print_json, size_text, time_text
+from evc.cli.common import PATH, STANDARD, channels_text, examples, input_file, print_json, size_text, time_text
 from evc.cli.several import attempts
 from evc.cli.tables import terminal_width
+from evc.constants import SIGNATURE
+from evc.errors import SALVAGE
+from evc.streaming import seekable_input
 
 
 @click.command(
@@ -18,14 +21,19 @@ from evc.cli.tables import terminal_width
 @click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object, or a list for several files.")
 def info(files: tuple[str, ...], as_json: bool) -> int:
-    """Show what .evc files are: format, length, layers, tags. Reads no audio.
+    """Show what .evc files are: format, length, layers, tags, pictures, loops. Reads no audio.
 
-    Exits with 1 if any file cannot be read, after showing all others.
+    Of a damaged file what can be read is shown. Exits with 1 if any file is damaged or cannot be read, after showing
+    all others.
     """
     shown: list[dict[str, Any]] = []
-    for path, found in attempts(files, lambda path: evc.info(input_file(path))):
-        if found is None:
+    whole = True
+    for path, read in attempts(files, _read):
+        if read is None:
+            whole = False
             continue
+        found, damaged = read
+        whole = whole and not damaged
         if not as_json:
             if shown:
                 click.echo()
@@ -33,7 +41,23 @@ def info(files: tuple[str, ...], as_json: bool) -> int:
         shown.append({"file": path} | found.as_dict())
     if as_json and (len(files) > 1 or shown):
         print_json(shown if len(files) > 1 else shown[0])
-    return 0 if len(shown) == len(files) else 1
+    return 0 if whole else 1
+
+
+def _read(path: str) -> tuple[evc.FileInfo, bool]:
+    """What a file tells, and whether it is damaged; in that case one line says how."""
+    with seekable_input(input_file(path)) as binary:
+        try:
+            return evc.info(binary), False
+        except (evc.DamagedError, evc.FormatError) as error:
+            binary.seek(0)
+            if binary.read(len(SIGNATURE))[1:4] != SIGNATURE[1:4]:
+                raise
+            found = evc.info(binary, salvage=True)
+            name = "standard input" if path == STANDARD else path
+            reason = str(error).removesuffix(f" ({SALVAGE})")
+            click.echo(f"evc: {name}: {reason}; what can be read is shown", err=True)
+            return found, True
 
 
 def _show(path: str, found: evc.FileInfo) -> None:
@@ -53,12 +77,34 @@ def _show(path: str, found: evc.FileInfo) -> None:
         rows.append(("patterns", str(found.patterns)))
     if found.networks:
         rows.append(("networks", ", ".join(found.networks)))
-    for name, value in found.tags.items():
-        rows.append((_printable(name), _printable(value if isinstance(value, str) else "; ".join(value))))
+    rows += metadata_rows(found)
     # The long name of a tag must not push figures out of a narrow terminal.
     width = min(max(len(name) for name, _ in rows), max(terminal_width() - 60, len("patterns")))
     for name, text in rows:
         click.echo(f"{name:<{width}}  {text}")
+
+
+def metadata_rows(found: evc.FileInfo) -> list[tuple[str, str]]:
+    """Tags, pictures, loops, cue points and foreign chunks for people: a name and a text each."""
+    rows = []
+    for name, value in found.tags.items():
+        rows.append((_printable(name), _printable(value if isinstance(value, str) else "; ".join(value))))
+    for picture in found.pictures:
+        size = f", {picture['width']} x {picture['height']}" if picture["width"] else ""
+        text = f"{picture['shows']}, {picture['mime'] or 'of no type'}{size}, {size_text(picture['bytes'])}"
+        rows.append(("picture", _printable(f"{text}  {picture['description']}".rstrip())))
+    for loop in found.loops:
+        kind = "" if loop["kind"] == "forward" else f", {loop['kind']}"
+        plays = f", {loop['plays']} times" if loop["plays"] else ""
+        times = f"{loop['start'] / found.samplerate:.3f} s, {loop['frames'] / found.samplerate:.3f} s long"
+        rows.append(("loop", f"from frame {loop['start']}, {loop['frames']} frames ({times}){kind}{plays}"))
+    for cue in found.cues:
+        span = f", {cue['frames']} frames" if cue["frames"] else ""
+        text = f"frame {cue['start']}{span} ({cue['start'] / found.samplerate:.3f} s)  {cue['label']}"
+        rows.append(("cue", _printable(text).rstrip()))
+    for chunk in found.foreign:
+        rows.append(("chunk", _printable(f"{chunk['name']} of {chunk['origin']}, {size_text(chunk['bytes'])}")))
+    return rows
 
 
 def _printable(text: str) -> str:

@@ -33,6 +33,7 @@ _COMMANDS = {
     "train": "Train a network on a folder of audio.",
     "heatmap": "Show target, reconstruction and difference as pictures.",
     "info": "Show what .evc files are.",
+    "tag": "Show or change the tags and the cover of .evc files.",
     "verify": "Check .evc files for damage.",
 }
 

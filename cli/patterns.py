@@ -183,12 +183,13 @@ def _turns(phase: complex) -> float:
 
 
 def _write_wav(file: EvcFile, source: str, number: int, output: BinaryIO) -> None:
+    from evc.metadata import Metadata
     from evc.soundfiles import SoundWriter, chosen_subtype
 
     with naming(source):
         audio = file.pattern_audio(number)
     subtype = chosen_subtype("WAV", file.subtype, None)
-    with SoundWriter(output, "WAV", subtype, file.samplerate, audio.shape[1], len(audio), {}) as out:
+    with SoundWriter(output, "WAV", subtype, file.samplerate, audio.shape[1], len(audio), Metadata()) as out:
         out.write(audio)
 
 

@@ -23,14 +23,15 @@ _HOMES = {
     "evc.event_files": ("write_events",),
     "evc.events": ("EventList",),
     "evc.file": ("DamagedSpan", "EvcFile", "SegmentInfo"),
+    "evc.metadata": ("Foreign", "Picture"),
     "evc.stats": ("Stats",),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "DamagedError", "DamagedSpan", "EvcError", "EvcFile", "EvcWarning", "EventList", "FileInfo", "FormatError",
-    "InputError", "OutputError", "SegmentInfo", "Stats", "UnsupportedError", "__version__", "decode", "decode_file",
-    "edit_tags", "encode", "encode_file", "info", "open", "write_events",
+    "DamagedError", "DamagedSpan", "EvcError", "EvcFile", "EvcWarning", "EventList", "FileInfo", "Foreign",
+    "FormatError", "InputError", "OutputError", "Picture", "SegmentInfo", "Stats", "UnsupportedError", "__version__",
+    "decode", "decode_file", "edit_tags", "encode", "encode_file", "info", "open", "write_events",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from evc.event_files import write_events
     from evc.events import EventList
     from evc.file import DamagedSpan, EvcFile, SegmentInfo
+    from evc.metadata import Foreign, Picture
     from evc.stats import Stats
 
 

@@ -7,15 +7,15 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import evc
 from evc.errors import EvcWarning, InputError
-from evc.header import Header, Tags
-from evc.reader import ContainerReader
+from evc.fileinfo import FileInfo, info
+from evc.header import Header
+from evc.loops import part_of
+from evc.metadata import Foreign, Metadata, Picture
 from evc.settings import DEFAULT_EFFORT, EncodeSettings
-from evc.speakers import names_of
 from evc.streaming import PathOrFile, check_readable, seekable_input, seekable_output
 from evc.writer import ContainerWriter, rewrite
 
@@ -32,34 +32,7 @@ Progress = Callable[[float, float], None]  # seconds of audio done, and in all
 _BLOCK_FRAMES = 1 << 16
 # A bitrate is missed where a file is larger or smaller by this share of its bytes, and by more than anyone will miss.
 MISSED_SHARE, MISSED_BYTES = 0.05, 32
-
-
-@dataclass(frozen=True)
-class FileInfo:
-    """What the metadata of a file tells: `bytes` of the whole file, `duration` in seconds, `kbps` in
-    kbit/s, `hints` as `encode` knows them ("" where nothing sounds), `patterns` in the dictionary, the rest as in
-    `EvcFile`; `networks` are ids."""
-
-    bytes: int
-    format_version: str
-    samplerate: int
-    channels: int
-    speakers: tuple[str, ...]
-    frames: int
-    duration: float
-    subtype: str
-    loop: bool
-    kbps: float
-    layers: tuple[str, ...]
-    hints: str
-    segments: int
-    patterns: int
-    networks: tuple[str, ...]
-    tags: Tags
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return asdict(self)
+_TAGS_SHARE = 1 / 16  # of a bitrate that tags take from the sound; longer texts come on top
 
 
 def open(file: PathOrFile, salvage: bool = False) -> EvcFile:
@@ -67,33 +40,6 @@ def open(file: PathOrFile, salvage: bool = False) -> EvcFile:
     from evc.file import EvcFile
 
     return EvcFile(file, salvage)
-
-
-def info(file: PathOrFile) -> FileInfo:
-    """Read the metadata of a file, no audio. Raises FormatError, DamagedError, UnsupportedError or
-    InputError."""
-    with seekable_input(file) as binary:
-        container = ContainerReader(binary)
-    header = container.header
-    duration = header.sound_frames / header.samplerate
-    return FileInfo(
-        bytes=container.file_bytes,
-        format_version=header.version,
-        samplerate=header.samplerate,
-        channels=header.channels,
-        speakers=names_of(container.speakers, header.channels),
-        frames=header.sound_frames,
-        duration=duration,
-        subtype=header.subtype,
-        loop=header.loop,
-        kbps=8 * container.file_bytes / duration / 1000 if duration else 0.0,
-        layers=header.layers,
-        hints=_hints(header),
-        segments=container.segments,
-        patterns=sum(dictionary.entries for dictionary in container.dictionaries),
-        networks=tuple(network.id for network in header.networks),
-        tags=container.tags,
-    )
 
 
 def encode(
@@ -109,6 +55,8 @@ def encode(
     loop: bool = False,
     device: str = "auto",
     tags: Mapping[str, str | list[str]] | None = None,
+    pictures: Sequence[Picture] = (),
+    foreign: Sequence[Foreign] = (),
     subtype: str = "PCM_16",
     speakers: Sequence[str] | None = None,
     progress: Progress | None = None,
@@ -132,11 +80,17 @@ def encode(
     file has its channels in the order of spec 3.4. `progress` is called with seconds of audio done and in all. Raises
     InputError for audio or arguments that cannot be encoded; an EvcWarning says that a bitrate could not be met, as
     that of silence cannot.
+
+    `tags` are texts, or lists of texts, under names as Vorbis comments have them, in lower case; loops are the tags
+    loopstart and looplength, in frames. `pictures` and `foreign` chunks come on top of a bitrate:
+
+        cover = evc.Picture.of(Path("cover.jpg").read_bytes())
+        evc.encode(audio, 44100, tags={"artist": ["A", "B"], "loopstart": "0"}, pictures=[cover])
     """
     from evc.source import ArraySource
 
     target = io.BytesIO()
-    source = ArraySource(audio, samplerate, subtype, dict(tags or {}), speakers)
+    source = ArraySource(audio, samplerate, subtype, dict(tags or {}), speakers, pictures, foreign)
     _encode(source, target, EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints, loop), progress)
     return target.getvalue()
 
@@ -168,8 +122,8 @@ def encode_file(
 ) -> FileInfo:
     """Encode a sound file, by path or from a binary file (pipes included), in bounded memory.
 
-    The source's tags are carried over; `tags` are added to them. With `verify` the result is decoded and checked
-    before it appears. `target` appears only when complete. Otherwise as `encode`.
+    The source's tags, pictures and other metadata are carried over; `tags` are put in their place. With `verify` the
+    result is decoded and checked before it appears. `target` appears only when complete. Otherwise as `encode`.
     """
     from evc.sound.source import FileSource
 
@@ -203,8 +157,9 @@ def decode_file(
 
     `start` and `duration` in seconds choose a part. `format` is one of libsndfile's; by default the
     extension of `target` tells, and WAV is written to an open file. `subtype` is the source's by default,
-    or the nearest that the format has. Tags are carried over as far as the format has them. With `salvage`
-    damage is returned (empty: none) instead of raised. `target` appears only when complete.
+    or the nearest that the format has. Tags, pictures and other metadata are carried over; an EvcWarning
+    tells what the format has no place for, and what does not belong to the part. With `salvage` damage is
+    returned (empty: none) instead of raised. `target` appears only when complete.
     """
     from evc.soundfiles import SoundWriter, chosen_subtype, output_format
 
@@ -216,7 +171,12 @@ def decode_file(
         file.seek(first)
         shape = (file.samplerate, file.channels, frames)
         chosen = chosen_subtype(container, file.subtype, subtype)
-        out = stack.enter_context(SoundWriter(output, container, chosen, *shape, file.tags, file.speakers))
+        metadata, lost = part_of(Metadata(file.tags, file.pictures, file.foreign), first, frames, file.frames)
+        if damaged := file.container.lost_metadata:
+            warnings.warn(f"damaged and left out: {', '.join(damaged)}", EvcWarning, stacklevel=2)
+        if lost:
+            warnings.warn(f"the part leaves out {', '.join(lost)}", EvcWarning, stacklevel=2)
+        out = stack.enter_context(SoundWriter(output, container, chosen, *shape, metadata, file.speakers))
         for block in file.blocks(_BLOCK_FRAMES, frames=frames, always_2d=True):
             out.write(block)
             if progress:
@@ -225,11 +185,25 @@ def decode_file(
         return [span for span in file.damage if span.seconds[0] < end and start < span.seconds[1]]
 
 
-def edit_tags(source: PathOrFile, target: PathOrFile, tags: Mapping[str, str | list[str]]) -> None:
-    """Write a copy of an .evc file with other tags; everything else, unknown optional chunks included,
-    stays as it is. Source and target may be the same path."""
+def edit_tags(
+    source: PathOrFile,
+    target: PathOrFile,
+    tags: Mapping[str, str | list[str]] | None = None,
+    *,
+    pictures: Sequence[Picture] | None = None,
+    foreign: Sequence[Foreign] | None = None,
+) -> None:
+    """Write a copy of an .evc file with other tags, pictures or foreign chunks; those that are None stay, and so does
+    everything else, byte for byte, unknown optional chunks included. Source and target may be the same path.
+
+        with evc.open("a.evc") as f:
+            tags, pictures = f.tags, f.pictures
+        evc.edit_tags("a.evc", "a.evc", tags | {"artist": ["A", "B"]}, pictures=[p for p in pictures if p.type == 3])
+
+    Raises what opening `source` raises, and InputError for what a file cannot hold.
+    """
     with seekable_input(source) as file, seekable_output(target) as output:
-        rewrite(file, output, tags)
+        rewrite(file, output, tags, pictures, foreign)
 
 
 def _encode(
@@ -239,14 +213,21 @@ def _encode(
     from evc.source import LoopSource
 
     settings = settings.settled(source.samplerate, source.channels)
-    tags = dict(source.tags) | {"encoder": f"evc {evc.__version__}, {settings}"}
+    own = f"evc {evc.__version__}, {settings}"
+    others = source.tags.get("encoder", [])
+    before = [value for value in ([others] if isinstance(others, str) else others) if not value.startswith("evc ")]
+    tags = dict(source.tags) | {"encoder": [own, *before] if before else own}
     coded: AudioSource = LoopSource(source) if settings.loop else source
     shape = source.samplerate, source.channels, coded.frames, source.subtype
     header = Header(*shape, layers=("spectrum",), loop=settings.loop)
-    start = io.BytesIO()
-    ContainerWriter(start, header, tags, source.speakers)
-    found = pipeline.encode(coded, header, settings, len(start.getvalue()), _in_frames(progress, source.samplerate))
-    with ContainerWriter(target, found.header, tags, source.speakers) as writer:
+    before_sound = _start_bytes(header, tags, source.speakers)
+    if settings.bitrate is not None and source.frames:
+        wanted = settings.bitrate * 125 * source.frames / source.samplerate
+        least = _start_bytes(header, {"encoder": own}, source.speakers)
+        before_sound = min(before_sound, least + int(wanted * _TAGS_SHARE))
+    found = pipeline.encode(coded, header, settings, before_sound, _in_frames(progress, source.samplerate))
+    metadata = source.pictures, source.foreign
+    with ContainerWriter(target, found.header, tags, source.speakers, *metadata) as writer:
         for segment in found.segments:
             writer.add_segment(segment)
     if settings.bitrate is not None and source.frames:
@@ -262,12 +243,11 @@ def _warn_of_bitrate(asked: float, size: int, duration: float) -> None:
         warnings.warn(text, EvcWarning, stacklevel=4)
 
 
-def _hints(header: Header) -> str:
-    """What tells of a file's sound, as `encode` names it."""
-    for layer, name in (("latent", "latent"), ("spectrum", "spectrum"), ("patterns", "spectrum")):
-        if layer in header.layers:
-            return name
-    return "noise" if header.layers else ""
+def _start_bytes(header: Header, tags: Mapping[str, str | list[str]], speakers: int) -> int:
+    """Of a file, up to its speakers: what counts as part of a bitrate beside the coded sound."""
+    start = io.BytesIO()
+    ContainerWriter(start, header, tags, speakers)
+    return len(start.getvalue())
 
 
 def _in_frames(progress: Progress | None, samplerate: int) -> Callable[[int, int], None] | None:

@@ -26,7 +26,7 @@ _TYPE = re.compile(rb"[A-Za-z0-9 ]{4}")
 _CANDIDATE = re.compile(rb"(?=([A-Za-z0-9 ]{4}[\x00\x01][\x00-\xff]{3}[\x00-\x04]))")
 
 _CRITICAL_TYPES = {c.CHUNK_HEAD, c.CHUNK_DICT, c.CHUNK_SEGM, c.CHUNK_END}
-KNOWN_TYPES = _CRITICAL_TYPES | {c.CHUNK_TAGS, c.CHUNK_SPKR, c.CHUNK_INDX}
+KNOWN_TYPES = _CRITICAL_TYPES | {c.CHUNK_TAGS, c.CHUNK_SPKR, c.CHUNK_PICT, c.CHUNK_FRGN, c.CHUNK_INDX}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,10 @@ class ChunkReader:
     def payload(self, place: ChunkPlace) -> bytes:
         """The payload of a chunk; raises DamagedError unless the CRC is right."""
         return self.raw(place)[c.CHUNK_HEADER_BYTES : -c.CHUNK_CRC_BYTES]
+
+    def bytes_at(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes of the file, whatever they are; fewer only at its end."""
+        return self._read(offset, count)
 
     def _walk(self) -> None:
         check_signature(self.signature)

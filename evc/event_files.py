@@ -115,7 +115,8 @@ def write_events(target: PathOrFile, events: EventList, like: EvcFile, overwrite
     coded = coded_events(events, header, next(iter(found.values()), None))
     streams = event_streams(coded, header)
     with seekable_output(target, overwrite) as output:
-        with ContainerWriter(output, header, container.tags, container.speakers) as writer:
+        metadata = container.tags, container.speakers, container.pictures, container.foreign
+        with ContainerWriter(output, header, *metadata) as writer:
             dictionaries = iter(container.dictionaries)
             for index in range(container.segments):
                 while writer.patterns < container.patterns_before(index):

@@ -24,6 +24,8 @@ from evc.events import EventList
 from evc.header import Header
 from evc.layers import chosen_places
 from evc.lazy import cached_property
+from evc.loops import cues_of, loops_of
+from evc.metadata import Foreign, Picture
 from evc.patterns import PatternMap, read_patterns
 from evc.playback import Player
 from evc.reader import ContainerReader
@@ -152,8 +154,46 @@ class EvcFile(Forkable):
 
     @property
     def tags(self) -> Tags:
-        """Texts, or lists of texts, by name."""
+        """Texts, or lists of texts where a tag has several values, by names in lower case as Vorbis comments have them:
+        f.tags["artist"]."""
         return dict(self.container.tags)
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Covers and other pictures, in the file's order: `data` is the image file, `type` says what it shows.
+
+        Raises FormatError or DamagedError where one is not intact; in salvage mode such are left out."""
+        return self.container.pictures
+
+    @property
+    def foreign(self) -> list[Foreign]:
+        """Chunks of the format that the file was made from, byte for byte: `bext`, `iXML`, `smpl`, FLAC's cue sheet.
+
+        Raises as `pictures` does."""
+        return self.container.foreign
+
+    @property
+    def loops(self) -> NDArray[Any]:
+        """Loops that the source tells, in `smpl` or in the tags LOOPSTART and LOOPLENGTH: structured [loops].
+
+        Fields: start and frames, exact: frames [start, start + frames) repeat; kind ("forward", "alternating",
+        "backward"); plays (how often, 0: for ever).
+
+            for loop in f.loops:
+                f.seek(loop["start"])
+                once = f.read(loop["frames"])
+        """
+        found = loops_of(self.container.tags, self.container.foreign, self.frames)
+        return np.array(found, [("start", "i8"), ("frames", "i8"), ("kind", "U11"), ("plays", "i8")])
+
+    @property
+    def cues(self) -> NDArray[Any]:
+        """Cue points of a WAVE file, in order of time: structured [cues].
+
+        Fields: start (frame), frames (0: a moment, else a region), label."""
+        found = cues_of(self.container.foreign, self.frames)
+        width = max((len(cue.label) for cue in found), default=0) or 1
+        return np.array(found, [("start", "i8"), ("frames", "i8"), ("label", f"U{width}")])
 
     @property
     def format_version(self) -> str:

@@ -16,8 +16,13 @@ from evc.container import KNOWN_TYPES, ChunkPlace, ChunkReader, DamagedBytes, ch
 from evc.errors import SALVAGE, DamagedError, EvcWarning, FormatError, UnsupportedError, reason
 from evc.header import Header, Tags, read_speakers, read_tags
 from evc.index import End, IndexEntry, read_index
+from evc.metadata import Foreign, Picture
 from evc.segment import Dictionary, Segment, read_segment_start
 from evc.speakers import usual_mask
+
+_MOST_METADATA = c.MAX_METADATA_BYTES
+_METADATA: dict[bytes, type[Picture] | type[Foreign]] = {c.CHUNK_PICT: Picture, c.CHUNK_FRGN: Foreign}
+_LARGEST = {c.CHUNK_PICT: c.MAX_PICTURE_BYTES, c.CHUNK_FRGN: c.MAX_FOREIGN_BYTES + 8}
 
 
 class ContainerReader:
@@ -27,6 +32,8 @@ class ContainerReader:
                   finished, salvage mode makes it the end of the last intact segment
     tags          dict of texts and lists of texts, empty where there are none
     speakers      the mask of spec 3.4; 0 where the speakers are not known
+    pictures      the PICT chunks, in file order, read when asked for
+    foreign       the FRGN chunks, likewise
     dictionaries  the DICT chunks, in file order
     chunks        places of all chunks (salvage mode: of the intact ones), in file order
     damage        damaged byte ranges, ascending; empty in strict mode
@@ -49,6 +56,8 @@ class ContainerReader:
         self._dictionary_bytes = 0
         self._tags_place: ChunkPlace | None = None
         self._speakers_place: ChunkPlace | None = None
+        self._picture_places: list[ChunkPlace] = []
+        self._foreign_places: list[ChunkPlace] = []
         self._index_place: ChunkPlace | None = None
         self._index: list[IndexEntry] = []
         self._end: End | None = None
@@ -81,6 +90,22 @@ class ContainerReader:
     def file_bytes(self) -> int:
         """Of the whole file; what follows its end marker is no part of it."""
         return self._reader.size
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Raises FormatError or DamagedError where one is not as it should be; salvage mode leaves such out."""
+        return [Picture.read(self._reader.payload(place)) for place in self._picture_places]
+
+    @property
+    def foreign(self) -> list[Foreign]:
+        """Raises FormatError or DamagedError where one is not as it should be; salvage mode leaves such out."""
+        return [Foreign.read(self._reader.payload(place)) for place in self._foreign_places]
+
+    @property
+    def lost_metadata(self) -> list[str]:
+        """Types of the damaged chunks of tags, pictures and the like (salvage mode), one for each."""
+        types = [self._reader.bytes_at(span.start, 4) for span in self.damage]
+        return [type.decode() for type in types if type in (c.CHUNK_TAGS, c.CHUNK_SPKR, *_METADATA)]
 
     def place(self, index: int) -> ChunkPlace | None:
         """Where segment `index` lies in the file; None where it is missing (salvage mode)."""
@@ -134,6 +159,8 @@ class ContainerReader:
         for place in self.chunks:
             if place.type not in KNOWN_TYPES:
                 self._reader.raw(place)
+            elif place.type in _METADATA:
+                _METADATA[place.type].read(self._reader.payload(place))
         for index in range(self.segments):
             self.segment(index)
 
@@ -164,6 +191,8 @@ class ContainerReader:
                 _refuse(self._speakers_place is not None or bool(self._places), place)
                 self._speakers_place = place
                 self.speakers = read_speakers(self._reader.payload(place), self.header.channels)
+            case c.CHUNK_PICT | c.CHUNK_FRGN:
+                self._read_metadata(place)
             case c.CHUNK_INDX:
                 _refuse(self._index_place is not None, place)
                 self._index_place = place
@@ -173,6 +202,21 @@ class ContainerReader:
             case type if place.critical and type != c.CHUNK_HEAD:
                 self._reader.payload(place)
                 raise UnsupportedError(f"the file cannot be decoded without its {type.decode()} chunk")
+
+    def _read_metadata(self, place: ChunkPlace) -> None:
+        """Note where a picture or a foreign chunk lies. What is in it is looked at later, but in salvage mode."""
+        _refuse(bool(self._places), place)
+        picture = place.type == c.CHUNK_PICT
+        places = self._picture_places if picture else self._foreign_places
+        if len(places) >= (c.MAX_PICTURES if picture else c.MAX_FOREIGN):
+            raise FormatError(f"more {place.type.decode()} chunks than are allowed")
+        if sum(each.length for each in self._picture_places + self._foreign_places) + place.length > _MOST_METADATA:
+            raise FormatError(f"pictures and foreign chunks of more than {_MOST_METADATA} bytes")
+        if place.length > _LARGEST[place.type]:
+            raise FormatError(f"{place.type.decode()} chunk of {place.length} bytes, more than is allowed")
+        if self.salvage:
+            _METADATA[place.type].read(self._reader.payload(place))
+        places.append(place)
 
     def _read_segment_start(self, place: ChunkPlace) -> None:
         _refuse(self._index_place is not None, place)

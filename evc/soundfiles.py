@@ -13,9 +13,11 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from evc import constants as c
 from evc.errors import EvcWarning, InputError
-from evc.header import Tags
+from evc.metadata import Metadata
 from evc.samples import stored
+from evc.sound.embed import embed, library_tags
 from evc.soundfile_checks import BROKEN, CheckedFile, finish
 from evc.speakers import FLAC_ORDER, VORBIS_ORDER, Layout, codes_of, order_for, usual_mask
 from evc.streaming import PathOrFile, check_file
@@ -33,19 +35,6 @@ _SUBSTITUTES = {
     "FLOAT": ("PCM_24", "PCM_16"),
     "DOUBLE": ("FLOAT", "PCM_24", "PCM_16"),
 }
-# Tags that libsndfile knows by name.
-_TAGS = (
-    "title",
-    "copyright",
-    "software",
-    "artist",
-    "comment",
-    "date",
-    "album",
-    "license",
-    "tracknumber",
-    "genre",
-)
 
 
 def output_format(target: PathOrFile) -> str:
@@ -69,9 +58,10 @@ class SoundWriter:
     """Writes float32 blocks [frames, channels] to `file`, rounded and clipped to `subtype`. A context
     manager.
 
-    `file` is readable and seekable, at its start; `frames` is the length to come; `speakers` are those of the channels
-    (spec 3.4), which the file gets in the order of its format. Raises InputError if the format cannot hold the audio,
-    which in a few formats only turns out at the end, and OutputError if the file cannot be written.
+    `file` is readable and seekable, at its start; `frames` is the length to come; `metadata` comes into the finished
+    file, and an EvcWarning tells what its format cannot hold. `speakers` are those of the channels (spec 3.4), which
+    the file gets in the order of its format. Raises InputError if the format cannot hold the audio, which in a few
+    formats only turns out at the end, and OutputError if the file cannot be written.
     """
 
     def __init__(
@@ -82,14 +72,15 @@ class SoundWriter:
         samplerate: int,
         channels: int,
         frames: int,
-        tags: Tags,
+        metadata: Metadata,
         speakers: Sequence[str] = (),
     ) -> None:
         self.subtype = subtype
         self._order = _channel_order(format, channels, speakers)
         if format == "WAV" and speakers and Layout.of_names(speakers).mask != usual_mask(channels):
             format = "WAVEX"
-        if format in ("WAV", "WAVEX") and frames * channels * 8 > _WAV_LIMIT:
+        added = sum(len(chunk.data) + 10 for chunk in metadata.foreign) + c.MAX_TAGS_BYTES
+        if format in ("WAV", "WAVEX") and frames * channels * 8 + added > _WAV_LIMIT:
             format = "RF64"
         if subtype == "OPUS" and samplerate not in _OPUS_RATES:
             rates = ", ".join(map(str, _OPUS_RATES))
@@ -105,10 +96,10 @@ class SoundWriter:
             raise InputError(f"{format} cannot hold {channels} channels at {samplerate} Hz") from error
         if speakers and self._file.format in _STATING_SPEAKERS and not self._state(speakers) and channels > 2:
             _warn_of(format, speakers)
-        for name in _TAGS:
-            if value := tags.get(name):
-                with suppress(soundfile.SoundFileError):  # not every format has every tag
-                    setattr(self._file, name, value if isinstance(value, str) else "; ".join(value))
+        for name, value in library_tags(format, metadata.tags).items():
+            with suppress(soundfile.SoundFileError):
+                setattr(self._file, name, value)
+        self._output, self._format, self._metadata = file, container, metadata
 
     def write(self, block: NDArray[np.float32]) -> None:
         samples: NDArray[Any] = stored(block if self._order is None else block[:, self._order], self.subtype)
@@ -131,9 +122,16 @@ class SoundWriter:
             with suppress(Exception):  # the first error tells
                 self._file.close()
             return
+        samplerate = self._file.samplerate
         with self._target.checked():
             self._file.close()
         self._finish(self._frames)
+        try:
+            left = embed(self._output, self._format, self._metadata, self._frames, samplerate)
+        except ValueError as error:
+            left = f"gets no tags ({error})"
+        if left:
+            warnings.warn(f"{self._format} {left}", EvcWarning, stacklevel=2)
 
 
 def _channel_order(format: str, channels: int, speakers: Sequence[str]) -> list[int] | None:
@@ -141,7 +139,7 @@ def _channel_order(format: str, channels: int, speakers: Sequence[str]) -> list[
     or the format has not these speakers, which is warned of."""
     if channels < 3:
         return None
-    fixed = {"FLAC": FLAC_ORDER, "OGG": VORBIS_ORDER}.get(format)
+    fixed = {"FLAC": FLAC_ORDER, "OGG": VORBIS_ORDER, "OPUS": VORBIS_ORDER}.get(format)
     order = order_for(speakers, fixed[channels]) if fixed else None
     if order is None and speakers and format not in _STATING_SPEAKERS:
         _warn_of(format, speakers)

@@ -1,8 +1,8 @@
 """Where the encoder's samples come from: what all sources offer, and arrays (`evc.sound` has sound files).
 
 A source has `samplerate`, `channels`, `frames`, `subtype`, `tags` and `read(start, count)`, so that the encoder can
-pass over the audio several times in bounded memory. Arrays and files have `speakers` too, the mask of spec 3.4, whose
-order their channels have.
+pass over the audio several times in bounded memory. Arrays and files have `pictures` and `foreign` chunks too, and
+`speakers`, the mask of spec 3.4, whose order their channels have.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from evc import constants
 from evc.errors import InputError
 from evc.header import Tags
+from evc.metadata import Foreign, Picture
 from evc.speakers import Layout
 
 LOUDEST = 256.0  # times full scale: what is louder has another scale
@@ -63,6 +64,8 @@ class ArraySource:
         subtype: str = "PCM_16",
         tags: Tags | None = None,
         speakers: Sequence[str] | None = None,
+        pictures: Sequence[Picture] = (),
+        foreign: Sequence[Foreign] = (),
     ) -> None:
         samples = _array(audio)
         if not math.isfinite(samplerate) or int(samplerate) != samplerate:
@@ -74,6 +77,7 @@ class ArraySource:
         self.frames, self.channels = self._samples.shape
         self.subtype = subtype
         self.tags = dict(tags or {})
+        self.pictures, self.foreign = list(pictures), list(foreign)
         check_format(self.samplerate, self.channels)
         layout = Layout.usual(self.channels) if speakers is None else Layout.of_names(speakers)
         if len(layout.order) != self.channels:

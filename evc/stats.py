@@ -220,6 +220,7 @@ def _overhead(file: EvcFile, payload_bits: int) -> dict[str, int]:
     parts: dict[str, int] = defaultdict(int)
     names = {constants.CHUNK_HEAD: "header", constants.CHUNK_TAGS: "tags", constants.CHUNK_INDX: "index"}
     names[constants.CHUNK_SPKR] = "speakers"
+    names |= {constants.CHUNK_PICT: "pictures", constants.CHUNK_FRGN: "foreign chunks"}
     carriers = (constants.CHUNK_SEGM, constants.CHUNK_DICT)
     for place in file.container.chunks:
         name = "framing" if place.type in carriers else names.get(place.type, "other chunks")

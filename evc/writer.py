@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from evc import constants as c
-from evc.container import chunk_bytes
+from evc.container import ChunkPlace, chunk_bytes
 from evc.errors import FormatError, InputError, UnsupportedError
 from evc.header import Header, write_speakers, write_tags
 from evc.index import END_PAYLOAD_BYTES, End, IndexEntry, write_index
+from evc.metadata import Foreign, Picture, check_amount
 from evc.output import atomic_output
 from evc.reader import ContainerReader
 from evc.segment import Dictionary, Segment
 from evc.speakers import usual_mask
+
+_USUAL_ORDER = (c.CHUNK_HEAD, c.CHUNK_TAGS, c.CHUNK_SPKR, c.CHUNK_PICT, c.CHUNK_FRGN)
 
 
 class ContainerWriter:
@@ -31,7 +35,13 @@ class ContainerWriter:
     """
 
     def __init__(
-        self, file: BinaryIO, header: Header, tags: Mapping[str, str | list[str]] | None = None, speakers: int = 0
+        self,
+        file: BinaryIO,
+        header: Header,
+        tags: Mapping[str, str | list[str]] | None = None,
+        speakers: int = 0,
+        pictures: Sequence[Picture] = (),
+        foreign: Sequence[Foreign] = (),
     ) -> None:
         if header.frames is None and not file.seekable():
             raise InputError("the length has to be known before writing to a pipe")
@@ -49,6 +59,9 @@ class ContainerWriter:
         self._put(_tags_chunk(tags))
         if speakers not in (0, usual_mask(header.channels)):
             self._put(chunk_bytes(c.CHUNK_SPKR, write_speakers(speakers, header.channels)))
+        check_amount(pictures, foreign)
+        for data in _metadata_chunks(pictures, foreign):
+            self._put(data)
 
     def __enter__(self) -> Self:
         return self
@@ -127,36 +140,79 @@ class ContainerWriter:
         self.bytes_written += len(data)
 
 
-def rewrite(source: BinaryIO, target: BinaryIO, tags: Mapping[str, str | list[str]]) -> None:
-    """Copies a file with other tags. Every other chunk stays as it is, byte for byte and in its
-    place, those of unknown optional types included; index and end marker follow the new offsets.
+def rewrite(
+    source: BinaryIO,
+    target: BinaryIO,
+    tags: Mapping[str, str | list[str]] | None = None,
+    pictures: Sequence[Picture] | None = None,
+    foreign: Sequence[Foreign] | None = None,
+) -> None:
+    """Copies a file with other tags, pictures or foreign chunks; None keeps what is there. Every other chunk stays as
+    it is, byte for byte and in its place, those of unknown optional types included; index and end marker follow the
+    new offsets.
 
-    Raises what reading `source` strictly raises, and InputError for tags that cannot be written.
+    Raises what reading `source` strictly raises, and InputError for what cannot be written.
     """
     reader = ContainerReader(source)
-    tags_chunk = _tags_chunk(tags)
-    insert_tags = all(place.type != c.CHUNK_TAGS for place in reader.chunks)
+    replaced = _replacements(reader, tags, pictures, foreign)
+    inserted: dict[int, bytes] = defaultdict(bytes)
+    for type, data in replaced.items():
+        inserted[_anchor(reader.chunks, type)] += data
     index: list[IndexEntry] = []
     index_offset = 0
     target.write(c.SIGNATURE)
     position = len(c.SIGNATURE)
     for order, place in enumerate(reader.chunks):
         match place.type:
-            case c.CHUNK_TAGS:
-                data = tags_chunk
             case c.CHUNK_INDX:
                 index_offset = position
                 data = chunk_bytes(c.CHUNK_INDX, write_index(index))
             case c.CHUNK_END:
                 data = _end_chunk(len(index), position, index_offset)
+            case type if type in replaced:
+                data = b""
             case _:
                 data = reader.raw(place)
         if place.type == c.CHUNK_SEGM:
             index.append(IndexEntry(position, reader.dependencies(len(index))))
-        if order == 0 and insert_tags:
-            data += tags_chunk
+        data += inserted.pop(order, b"")
         target.write(data)
         position += len(data)
+
+
+def _replacements(
+    reader: ContainerReader,
+    tags: Mapping[str, str | list[str]] | None,
+    pictures: Sequence[Picture] | None,
+    foreign: Sequence[Foreign] | None,
+) -> dict[bytes, bytes]:
+    """By the types of chunks that a file gets anew, all of each type."""
+    replaced: dict[bytes, bytes] = {}
+    if tags is not None:
+        replaced[c.CHUNK_TAGS] = _tags_chunk(tags)
+    if pictures is not None or foreign is not None:
+        pictures = reader.pictures if pictures is None else pictures
+        foreign = reader.foreign if foreign is None else foreign
+        check_amount(pictures, foreign)
+        replaced[c.CHUNK_PICT] = b"".join(_metadata_chunks(pictures, ()))
+        replaced[c.CHUNK_FRGN] = b"".join(_metadata_chunks((), foreign))
+    return replaced
+
+
+def _anchor(chunks: Sequence[ChunkPlace], type: bytes) -> int:
+    """Behind which chunk of a file those of a type come: the first of that type, or else the last of those that the
+    usual order has before it."""
+    for order, place in enumerate(chunks):
+        if place.type == type:
+            return order
+    before = _USUAL_ORDER[: _USUAL_ORDER.index(type)]
+    last = 0
+    for order, place in enumerate(chunks):
+        if place.type in (c.CHUNK_SEGM, c.CHUNK_DICT):
+            break
+        if place.type in before:
+            last = order
+    return last
 
 
 def rewrite_file(
@@ -165,6 +221,12 @@ def rewrite_file(
     """`rewrite` from path to path, which may be the same; `target` changes only when all is written."""
     with atomic_output(target) as output, open(source, "rb") as file:
         rewrite(file, output, tags)
+
+
+def _metadata_chunks(pictures: Sequence[Picture], foreign: Sequence[Foreign]) -> Iterator[bytes]:
+    for type, parts in ((c.CHUNK_PICT, pictures), (c.CHUNK_FRGN, foreign)):
+        for part in parts:
+            yield chunk_bytes(type, part.write())
 
 
 def _tags_chunk(tags: Mapping[str, str | list[str]] | None) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from evc import constants as c
 from evc.coder import SymbolEncoder
 from evc.header import Header, NetworkReference
+from evc.loops import Loop, smpl_chunk
+from evc.metadata import Foreign, Picture
 from evc.models import pipeline, sequencer
 from evc.segment import Dictionary, Segment
 from evc.settings import EncodeSettings
@@ -34,6 +37,11 @@ from evc.writer import ContainerWriter
 Audio = NDArray[np.float64]
 
 FOLDER = Path(__file__).parent / "vectors"
+
+_DOT = bytes.fromhex(  # a PNG of one pixel
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8dfc000"
+    "0004010180c52a185d0000000049454e44ae426082"
+)
 
 
 def _encoded(
@@ -118,6 +126,24 @@ def _sample() -> bytes:
 
 def _empty() -> bytes:
     return _encoded(np.zeros((0, 2)), 48_000, quality=6.0)
+
+
+def _tagged() -> bytes:
+    """A second of silence with everything that can be beside the sound."""
+    frames = 8000
+    tags: dict[str, str | list[str]] = {"title": "Größe", "artist": ["A", "B"], "lyrics": "one\ntwo"}
+    pictures = [Picture.of(_DOT, description="Punkt"), Picture(b"https://example.org/back.png", 4, "-->")]
+    cue = struct.pack("<I", 1) + struct.pack("<II4sIII", 7, 2000, b"data", 0, 0, 2000)
+    label = b"adtl" + struct.pack("<4sII", b"labl", 9, 7) + b"here\0\0"
+    foreign = [
+        smpl_chunk([Loop(1000, 4000)], 8000), Foreign("RIFF", "cue ", cue), Foreign("RIFF", "LIST", label),
+        Foreign("FLAC", "APPL", b"testdata"),
+    ]  # fmt: skip
+    target = io.BytesIO()
+    header = Header(8000, 1, frames, layers=("spectrum",), segment_frames=8192)
+    with ContainerWriter(target, header, tags, 0, pictures, foreign) as writer:
+        writer.add_segment(Segment(0, ()))
+    return target.getvalue()
 
 
 def _transient() -> bytes:
@@ -276,6 +302,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "silence": ("no sound, two segments", _silence),
     "sample": ("a single frame", _sample),
     "empty": ("no frames at all", _empty),
+    "tagged": ("silence with tags, pictures and foreign chunks", _tagged),
     "syntax": ("integers that no encoder would choose, all block sizes and modes; no sound to compare", _syntax),
     "graded": ("superframes with finer steps than others", graded),
     "copies": (

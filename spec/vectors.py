@@ -13,7 +13,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from evc import constants as c
 from evc.coder import SymbolDecoder
 from evc.decoding import SegmentDecoder, decode_entries
 from evc.errors import EvcError
+from evc.metadata import Foreign, Picture
 from evc.networks import installed_too
 from evc.reader import ContainerReader
 from evc.segment import StreamData
@@ -87,6 +88,11 @@ def describe(data: bytes) -> dict[str, Any]:
         "dictionaries": [],
         "segments": [],
     }
+    beside: dict[str, Sequence[Picture | Foreign]] = {"pictures": container.pictures, "foreign": container.foreign}
+    for name, parts in beside.items():
+        if parts:
+            digests = [{"sha256": hashlib.sha256(part.data).hexdigest()} for part in parts]
+            found[name] = [part.as_dict() | digest for part, digest in zip(parts, digests, strict=True)]
     context = StreamContext(header.samplerate, header.channels, header.known_frames, header.phase_bits)
     for dictionary in container.dictionaries:
         entries = replace(context, patterns=dictionary.entries)

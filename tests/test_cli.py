@@ -257,7 +257,8 @@ def test_a_reader_that_goes_away_is_no_drama(folder):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.read(100)
         process.stdout.close()
-        assert process.stderr.read() == b""
+        told = process.stderr.read()
+    assert told.splitlines() in ([], [b"evc: warning: WAV has one value of a tag: those of artist are joined"])
     assert process.returncode == 141
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -31,8 +32,13 @@ _LAYOUTS = {
     "6.1(back)": "FL FR FC LFE BL BR BC", "7.0": "FL FR FC BL BR SL SR", "7.1": "FL FR FC LFE BL BR SL SR",
     "hexagonal": "FL FR FC BL BR BC", "octagonal": "FL FR FC BL BR BC SL SR",
 }  # fmt: skip
-_TAGS = {"track": "tracknumber"}  # where ffmpeg's name differs from ours
-_CARRIED = ("title", "artist", "album", "date", "track", "genre", "comment", "copyright")
+_TAGS = {"album_artist": "albumartist", "encoded_by": "encoded-by"}  # where ffmpeg's name differs from ours
+_PAIRS = {"track": ("tracknumber", "tracktotal"), "disc": ("discnumber", "disctotal")}  # "3/12"
+# What ffmpeg tells of the file and its streams among the tags.
+_TECHNICAL = re.compile(
+    r"major_brand|minor_version|compatible_brands|handler_name|vendor_id|creation_time|language|duration|bps(-.*)?|"
+    r"number_of_(frames|bytes)(-.*)?|_statistics_.*|timecode"
+)
 
 
 def available() -> bool:
@@ -128,5 +134,11 @@ def _subtype(stream: dict[str, Any]) -> str:
 
 
 def _tags(texts: dict[str, str]) -> Tags:
-    named = {name.lower(): text for name, text in texts.items()}
-    return {_TAGS.get(name, name): named[name] for name in _CARRIED if named.get(name)}
+    """All that ffprobe tells, under our names."""
+    tags: Tags = {}
+    for name, text in ((name.lower(), text) for name, text in texts.items()):
+        if name in _PAIRS:
+            tags |= zip(_PAIRS[name], text.split("/", 1), strict=False)
+        elif text and not _TECHNICAL.fullmatch(name):
+            tags[_TAGS.get(name, "lyrics" if name.startswith("lyrics-") else name)] = text
+    return tags

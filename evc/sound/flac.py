@@ -1,12 +1,25 @@
-"""Where FLAC streams start and where their headers end, which libsndfile does not tell."""
+"""FLAC (RFC 9639): where streams start and where their headers end, and the metadata in these."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from evc.header import Tags
+from evc.metadata import Foreign, Picture
+from evc.sound.comments import Found, read_comments, write_comments
+from evc.sound.shifting import replace_bytes
+from evc.sound.view import Patch
+
 _MARKER = b"fLaC"
 _LAST = 0x80  # bit of a block's type
+_MOST_BLOCKS = 1 << 12
+_BLOCK_HEADER_BYTES = 4
+_CUESHEET_BYTES, _CUE_TRACK_BYTES, _CUE_POINT_BYTES = 396, 36, 12
+# Types of blocks (8.1).
+_STREAMINFO, _PADDING, _APPLICATION, _SEEKTABLE, _COMMENTS, _CUESHEET, _PICTURE = range(7)
+_NAMES = {_APPLICATION: "APPL", _CUESHEET: "CUES"}  # of foreign chunks
+_TYPES = {name: type for type, name in _NAMES.items()}
 
 
 class Block(NamedTuple):
@@ -14,6 +27,7 @@ class Block(NamedTuple):
 
     start: int
     length: int
+    type: int = 0
 
 
 def id3_bytes(head: bytes) -> int:
@@ -38,6 +52,78 @@ def metadata(file: BinaryIO, start: int, end: int) -> Iterator[Block]:
         file.seek(position)
         header = file.read(4)
         last = bool(header[0] & _LAST)
-        block = Block(position + 4, int.from_bytes(header[1:], "big"))
+        block = Block(position + 4, int.from_bytes(header[1:], "big"), header[0] & ~_LAST)
         yield block
         position = block.start + block.length
+
+
+def read_flac(file: BinaryIO, start: int, end: int) -> Found:
+    """The metadata of the FLAC stream with its marker at `start`, of which the file has the bytes up to `end`."""
+    found = Found()
+    for number, block in enumerate(metadata(file, start, end)):
+        if number == _MOST_BLOCKS or block.start + block.length > end:
+            found.problems.append("its metadata goes on past the end, or for ever")
+            break
+        kept = block.type in (_COMMENTS, _PICTURE, *_NAMES)
+        if kept and found.has_room(block.length, "a block of its metadata"):
+            file.seek(block.start)
+            add_block(block.type, file.read(block.length), found)
+    return found
+
+
+def add_block(type: int, content: bytes, found: Found) -> None:
+    """Add what a metadata block holds."""
+    if type == _COMMENTS:
+        read_comments(content, found)
+    elif type == _PICTURE:
+        found.add_picture(content)
+    elif type in _NAMES:
+        found.metadata.foreign.append(Foreign("FLAC", _NAMES[type], content))
+
+
+def hidden_metadata(file: BinaryIO, size: int) -> Iterator[Patch]:
+    """What makes decoders pass over the metadata of a FLAC file, which they refuse with the file where it is malformed:
+    its blocks become padding. Nothing for other files."""
+    start = flac_start(file)
+    for number, block in enumerate(metadata(file, start, size) if start is not None else ()):
+        if number == _MOST_BLOCKS or block.start + block.length > size:
+            return
+        if block.type not in (_STREAMINFO, _SEEKTABLE, _PADDING):
+            file.seek(block.start - _BLOCK_HEADER_BYTES)
+            yield block.start - _BLOCK_HEADER_BYTES, bytes([file.read(1)[0] & _LAST | _PADDING])
+
+
+def is_cuesheet(content: bytes) -> bool:
+    """Whether the content of a CUESHEET block has the form that it should (8.7): decoders refuse files with others."""
+    if len(content) < _CUESHEET_BYTES:
+        return False
+    position, points = _CUESHEET_BYTES, 0
+    for _ in range(content[_CUESHEET_BYTES - 1]):
+        if position + _CUE_TRACK_BYTES > len(content):
+            return False
+        points = content[position + _CUE_TRACK_BYTES - 1]
+        position += _CUE_TRACK_BYTES + _CUE_POINT_BYTES * points
+    return position == len(content) > _CUESHEET_BYTES and points == 0  # the last track is where the sound ends
+
+
+def embed_flac(file: BinaryIO, tags: Tags, pictures: list[Picture], foreign: list[Foreign]) -> None:
+    """Give the FLAC file of an encoder these tags, pictures, and blocks of the origin "FLAC"."""
+    size = file.seek(0, 2)
+    kept: list[tuple[int, bytes]] = []
+    vendor, audio = b"", len(_MARKER)
+    for block in metadata(file, 0, size):
+        audio = block.start + block.length
+        file.seek(block.start)
+        content = file.read(block.length)
+        if block.type == _COMMENTS:
+            vendor = read_comments(content, Found())
+        elif block.type in (_STREAMINFO, _SEEKTABLE):
+            kept.append((block.type, content))
+    kept.append((_COMMENTS, write_comments(vendor, tags)))
+    kept += [(_PICTURE, picture.write()) for picture in pictures]
+    kept += [(_TYPES[chunk.id], chunk.data) for chunk in foreign]
+    parts = [_MARKER]
+    for number, (type, content) in enumerate(kept, 1):
+        last = _LAST if number == len(kept) else 0
+        parts += [bytes([type | last]), len(content).to_bytes(3, "big"), content]
+    replace_bytes(file, 0, audio, b"".join(parts))

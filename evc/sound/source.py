@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from evc.errors import EvcWarning, InputError
 from evc.sound import ffmpeg
 from evc.sound.decoders import Decoder, EndsInDamage, LibsndfileDecoder
+from evc.sound.flac import hidden_metadata
 from evc.sound.headers import SoundLength, sound_length
+from evc.sound.metadata import read_metadata
 from evc.sound.parts import Span, holds_no_sound, is_cut_off, stream_spans
 from evc.sound.view import ByteView, Patch
 from evc.source import check_format, finite
@@ -36,8 +38,9 @@ class FileSource:
 
     `frames` is how many there are: where the header declares another number an EvcWarning tells both. Streams joined to
     one file (chained Ogg, FLAC or MP3 files one behind the other) follow upon each other. `speakers` is the mask of the
-    file (spec 3.4), whose order the channels have here. What libsndfile cannot read goes through ffmpeg where that is
-    installed.
+    file (spec 3.4), whose order the channels have here. `tags`, `pictures` and `foreign` chunks are all that the file
+    has; where one is malformed, or needs mutagen, an EvcWarning says so. What libsndfile cannot read goes through
+    ffmpeg where that is installed.
 
     Raises InputError if the file cannot be read, has no sound, is damaged in the middle, or the format cannot hold it.
     """
@@ -52,8 +55,10 @@ class FileSource:
             if not self._size:
                 raise InputError(f"{self._name}: not a sound file that can be read (it is empty)")
             self._spans: list[Span] = [(0, self._size)]
+            self._patches: tuple[Patch, ...] = ()
             self._decoders = self._opened(file)
             self._describe(self._decoders[0])
+            self._read_metadata()
             self._counts = [self._length(*each) for each in zip(self._decoders, self._spans, strict=True)]
             self.frames = sum(self._counts)
             if not self.frames and not self._rightly_empty():
@@ -92,6 +97,7 @@ class FileSource:
         length = sound_length(self._file, self._size)
         try:
             if length is not None and length.patches:
+                self._patches = length.patches
                 return [self._mended(length)]
             return self._streams(file)
         except InputError as error:
@@ -108,7 +114,13 @@ class FileSource:
         return decoder
 
     def _streams(self, file: PathOrFile) -> list[Decoder]:
-        first = self._recognised(file)
+        try:
+            first = self._recognised(file)
+        except InputError:
+            self._patches = tuple(hidden_metadata(self._file, self._size))
+            if not self._patches:
+                raise
+            first = self._libsndfile((0, self._size), self._patches)
         if first.exact:
             return [first]
         self._spans = stream_spans(self._file, self._size)
@@ -117,7 +129,7 @@ class FileSource:
                 return [first]
             return [self._by_path(self._copied(span)) for span in self._spans]
         first.close()
-        return [self._libsndfile(span) for span in self._spans]
+        return [self._libsndfile(span, self._patches) for span in self._spans]
 
     def _recognised(self, file: PathOrFile) -> LibsndfileDecoder:
         """The whole file as libsndfile takes it."""
@@ -166,7 +178,7 @@ class FileSource:
     def _describe(self, first: Decoder) -> None:
         """Take over what the first stream is, which the others must be as well."""
         self.samplerate, self.channels = first.samplerate, first.channels
-        self.subtype, self.tags = first.subtype, first.tags
+        self.subtype = first.subtype
         self.speakers, self._order = first.layout.mask, first.layout.order
         check_format(self.samplerate, self.channels, self._name)
         for number, other in enumerate(self._decoders[1:], 2):
@@ -174,6 +186,15 @@ class FileSource:
                 has = f"{other.channels} channels at {other.samplerate} Hz"
                 here = f"the first {self.channels} at {self.samplerate} Hz"
                 raise InputError(f"{self._name}: stream {number} of the file has {has}, {here}: split it")
+
+    def _read_metadata(self) -> None:
+        """All that the first stream of the file tells beside its sound; what could not be read is warned of."""
+        patches = self._patches if self._decoders[0].exact else ()
+        file = cast(BinaryIO, ByteView(self._file, 0, self._spans[0][1], patches))
+        found = read_metadata(file, self._spans[0][1], self._decoders[0].tags)
+        self.tags, self.pictures, self.foreign = found.metadata.tags, found.metadata.pictures, found.metadata.foreign
+        if found.problems:
+            self._warn("; ".join(found.problems))
 
     # --- Length -------------------------------------------------------------------------------
 

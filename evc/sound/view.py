@@ -31,6 +31,11 @@ class ByteView(io.RawIOBase):
         self._position = max(0, base + offset)
         return self._position
 
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, of which only as many are taken memory for as there are."""
+        left = max(0, self._end - self._start - self._position)
+        return super().read(left if size < 0 else min(size, left)) or b""
+
     def readinto(self, buffer: object) -> int:
         target = memoryview(buffer).cast("B")  # type: ignore[arg-type]
         begin = self._start + self._position

@@ -63,7 +63,7 @@ def seeds() -> list[bytes]:
         files.append(evc.encode(0.1 * noise.normal(size=(frames, channels)), rate, quality=0))
     files.append(evc.encode(0.01 * np.sin(np.arange(3 * 49_152) / 9), 8_000, quality=0))
     files += [_all_kinds(channels) for channels in (1, 2)]
-    files.append((VECTORS / "latents.evc").read_bytes())
+    files += [(VECTORS / f"{name}.evc").read_bytes() for name in ("latents", "tagged")]
     return files
 
 
@@ -216,6 +216,7 @@ def _payload(data: bytes, place) -> bytes:
 def exercise(data: bytes, salvage: bool) -> None:
     """All that a user can do with a file."""
     with evc.open(io.BytesIO(data), salvage=salvage) as file:
+        assert len(file.loops) + len(file.cues) + len(file.pictures) + len(file.foreign) >= 0
         assert len(file.events) + len(file.occurrences) + len(file.patterns) >= 0
         file.verify()
         audio = file.read(MOST_FRAMES, always_2d=True)
