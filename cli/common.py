@@ -130,7 +130,7 @@ def naming(source: str, target: str | None = None) -> Iterator[None]:
         path, _, reason = str(error).partition(": ")
         raise OutputError(f"{'standard output' if path == UNNAMED_OUTPUT else path}: {reason}") from error
     except EvcError as error:
-        message = _named(str(error).replace(*_SALVAGE), source, target)
+        message = _named(in_command(str(error)), source, target)
         if message == str(error):
             raise
         raise EvcError(message) from error
@@ -158,6 +158,11 @@ def _named(message: str, source: str, target: str | None) -> str:
     if not name or message.startswith((f"{name}: ", f"{'standard output' if target == STANDARD else target}: ")):
         return message
     return f"{name}: {message}"
+
+
+def in_command(message: str) -> str:
+    """The library's message as the command says it."""
+    return message.replace(*_SALVAGE)
 
 
 def refuse_same(source: str, target: str) -> None:

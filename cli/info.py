@@ -7,11 +7,20 @@ from typing import Any
 import click
 
 import evc
-from evc.cli.common import PATH, STANDARD, channels_text, examples, input_file, print_json, size_text, time_text
+from evc.cli.common import (
+    PATH,
+    STANDARD,
+    channels_text,
+    examples,
+    in_command,
+    input_file,
+    print_json,
+    size_text,
+    time_text,
+)
 from evc.cli.several import attempts
 from evc.cli.tables import terminal_width
 from evc.constants import SIGNATURE
-from evc.errors import SALVAGE
 from evc.streaming import seekable_input
 
 
@@ -55,8 +64,8 @@ def _read(path: str) -> tuple[evc.FileInfo, bool]:
                 raise
             found = evc.info(binary, salvage=True)
             name = "standard input" if path == STANDARD else path
-            reason = str(error).removesuffix(f" ({SALVAGE})")
-            click.echo(f"evc: {name}: {reason}; what can be read is shown", err=True)
+            reason, _, hint = in_command(str(error)).partition(" (")
+            click.echo(f"evc: {name}: {reason}; what can be read is shown{hint and ' ('}{hint}", err=True)
             return found, True
 
 

@@ -166,8 +166,8 @@ def test_info_shows_what_is_left_of_a_damaged_file(run_evc, path):
     path.write_bytes(data)
     code, shown, told = run(info_command, path)
     assert code == 1 and told.startswith(f"evc: {path}: PICT chunk at byte") and told.count("\n") == 1
-    assert told.endswith("is damaged; what can be read is shown\n")
-    assert "length                 0.20 s (9600 frames)" in shown and shown.count("picture ") == 1
+    assert told.endswith("is damaged; what can be read is shown (evc decode --salvage recovers what is whole)\n")
+    assert "0.20 s (9600 frames)" in shown and shown.count("picture ") == 1
     path.write_bytes(data[:-40])
     result = run_evc("info", "--json", "-", stdin=path.read_bytes())
     assert result.returncode == 1 and b"evc: standard input: the file is cut short" in result.stderr
@@ -176,12 +176,12 @@ def test_info_shows_what_is_left_of_a_damaged_file(run_evc, path):
 
 def test_info_of_what_is_no_evc_file(tmp_path):
     (tmp_path / "a.evc").write_bytes(b"RIFF" + bytes(1000))
-    assert run(info_command, tmp_path / "a.evc") == (1, "", f"{tmp_path / 'a.evc'}: not an EVC file")
+    assert run(info_command, tmp_path / "a.evc") == (1, "", f"evc: {tmp_path / 'a.evc'}: not an EVC file\n")
     (tmp_path / "a.evc").write_bytes(silent()[:20])
     assert run(info_command, tmp_path / "a.evc")[0] == 1
 
 
 def test_decoding_says_what_is_left_out(run_evc, path, tmp_path):
     result = run_evc("decode", path, tmp_path / "a.wav")
-    assert result.returncode == 0 and result.stderr.startswith(b"evc: warning: WAV cannot hold the tags albumartist")
+    assert result.returncode == 0 and b": WAV cannot hold the tags albumartist" in result.stderr
     assert result.stderr.count(b"\n") == 1

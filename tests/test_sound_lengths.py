@@ -7,8 +7,6 @@ import io
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
-from hypothesis import strategies as st
 from sound_tools import CASES, needs_cases, noise, read_all, sound_file
 
 import evc
@@ -112,12 +110,12 @@ def test_a_header_without_its_sound_is_an_error(tmp_path, data):
 
 
 STARTS = {
-    b"RIFF\0\0\0\0WAVEdata": 3,
-    b"RF64\0\0\0\0WAVEds64" + u32(28) + bytes(28) + b"data": 3,
-    b"FORM\0\0\0\0AIFFCOMM" + u32(2, "big") + b"\0\2SSND": 3,
-    b"riff" + bytes(36) + b"data" + bytes(12): 3,
-    b"caff\0\1\0\0data": 3,
-    b".snd\0\0\0\x18": 3,
+    b"RIFF\0\0\0\0WAVEdata": 30,
+    b"RF64\0\0\0\0WAVEds64" + u32(28) + bytes(28) + b"data": 30,
+    b"FORM\0\0\0\0AIFFCOMM" + u32(2, "big") + b"\0\2SSND": 30,
+    b"riff" + bytes(36) + b"data" + bytes(12): 30,
+    b"caff\0\1\0\0data": 30,
+    b".snd\0\0\0\x18": 30,
     b"RIFF\0\0\0\0WAVE": 0,
     b"riff" + bytes(36): 0,
     b"caff\0\1\0\0": 0,
@@ -127,19 +125,16 @@ STARTS = {
 
 @pytest.mark.parametrize("start, least", STARTS.items())
 def test_headers_of_all_sorts_of_bytes_are_harmless(start, least):
-    found = 0
-
-    @given(st.binary(max_size=100))
-    def check(data):
-        nonlocal found
-        file = start + data
+    found, random = 0, np.random.default_rng(0)
+    for _ in range(300):
+        data = bytearray(random.bytes(random.integers(100)))
+        data[::2] = data[::2] if random.random() < 0.5 else bytes(len(data[::2]))  # sizes are small now and then
+        file = start + bytes(data)
         length = sound_length(io.BytesIO(file), len(file))
         if length is not None:
             found += 1
             assert 0 <= length.there <= len(file)
             assert len(ByteView(io.BytesIO(file), 0, len(file), length.patches).read()) == len(file)
-
-    check()
     assert found >= least
 
 

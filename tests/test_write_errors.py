@@ -13,6 +13,7 @@ import soundfile
 from test_cli import one_line
 
 import evc
+from evc.metadata import Metadata
 from evc.soundfile_checks import BROKEN, CheckedFile
 from evc.soundfiles import SoundWriter
 from evc.streaming import check_readable, seekable_input
@@ -129,7 +130,7 @@ def test_the_library_raises_one_error(format, small):
     subtype = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}.get(format, "PCM_16")
     noise = np.random.default_rng(0).uniform(-1, 1, (90_000, 1)).astype(np.float32)
     with pytest.raises(OSError, match="No space"):  # a file that is no output of ours keeps its error
-        with SoundWriter(Full(3000), format, subtype, RATE, 1, len(noise), {}) as out:
+        with SoundWriter(Full(3000), format, subtype, RATE, 1, len(noise), Metadata()) as out:
             out.write(noise)
 
 
@@ -172,7 +173,7 @@ def test_protected_files(small, tmp_path, request):
 
 def written(format: str, subtype: str, channels: int, frames: int) -> io.BytesIO:
     file = io.BytesIO()
-    with SoundWriter(file, format, subtype, 48_000, channels, frames, {"title": "x"}) as out:
+    with SoundWriter(file, format, subtype, 48_000, channels, frames, Metadata({"title": "x"})) as out:
         out.write(np.full((frames, channels), 0.3, np.float32))
     file.seek(0)
     return file
