@@ -34,8 +34,13 @@ def parts(folder: Path) -> list[Path]:
     return list(folder.glob(".evc-*.part"))
 
 
+def heeding() -> None:
+    """The tests may themselves run in something that ignores the end of its terminal."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def started(
-    arguments: list[str], folder: Path, wanted: int, before: Callable[[], object] | None = None
+    arguments: list[str], folder: Path, wanted: int, before: Callable[[], object] = heeding
 ) -> subprocess.Popen[bytes]:
     """The command in a session of its own, once it writes `wanted` files."""
     process = subprocess.Popen(

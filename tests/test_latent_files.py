@@ -137,8 +137,9 @@ def test_the_layer_is_what_the_network_makes_of_the_others(
     steps = np.concatenate([np.full(len(one.latents), step_size(one.step), np.float32) for one in streams])
     steps = np.pad(steps, margin, constant_values=step_size(127))[None]
     values = np.pad(np.concatenate([one.latents for one in streams]), ((margin, margin), (0, 0)))[None]
+    ends = margin, margin + columns
     with one_thread(), torch.inference_mode():
-        heard = network.decode(torch.from_numpy(values).float(), torch.from_numpy(steps), *known)[0].numpy()
+        heard = network.decode(torch.from_numpy(values).float(), torch.from_numpy(steps), *known, ends=ends)[0].numpy()
     expected = from_planes(heard, channels)[:, margin * SAMPLES_PER_COLUMN :][:, :FRAMES]
     np.testing.assert_allclose(whole, expected, atol=1e-5)
     assert np.abs(whole - y).max() > 1e-3
