@@ -13,7 +13,7 @@ import evc
 from evc.errors import EvcWarning, InputError
 from evc.fileinfo import FileInfo, info
 from evc.header import Header
-from evc.loops import part_of
+from evc.loops import Loop, loop_tags, part_of
 from evc.metadata import Foreign, Metadata, Picture
 from evc.settings import DEFAULT_EFFORT, EncodeSettings
 from evc.streaming import PathOrFile, check_readable, seekable_input, seekable_output
@@ -158,8 +158,9 @@ def decode_file(
     `start` and `duration` in seconds choose a part. `format` is one of libsndfile's; by default the
     extension of `target` tells, and WAV is written to an open file. `subtype` is the source's by default,
     or the nearest that the format has. Tags, pictures and other metadata are carried over; an EvcWarning
-    tells what the format has no place for, and what does not belong to the part. With `salvage` damage is
-    returned (empty: none) instead of raised. `target` appears only when complete.
+    tells what the format has no place for, and what does not belong to the part. A file that is a loop
+    becomes one that says so, unless it names loops of its own. With `salvage` damage is returned (empty:
+    none) instead of raised. `target` appears only when complete.
     """
     from evc.soundfiles import SoundWriter, chosen_subtype, output_format
 
@@ -171,7 +172,10 @@ def decode_file(
         file.seek(first)
         shape = (file.samplerate, file.channels, frames)
         chosen = chosen_subtype(container, file.subtype, subtype)
-        metadata, lost = part_of(Metadata(file.tags, file.pictures, file.foreign), first, frames, file.frames)
+        tags = file.tags
+        if file.loop and frames == file.frames and not len(file.loops):  # what the format of the output calls a loop
+            tags |= loop_tags(Loop(0, frames))
+        metadata, lost = part_of(Metadata(tags, file.pictures, file.foreign), first, frames, file.frames)
         if damaged := file.container.lost_metadata:
             warnings.warn(f"damaged and left out: {', '.join(damaged)}", EvcWarning, stacklevel=2)
         if lost:

@@ -157,5 +157,10 @@ def test_from_the_command_line(tmp_path, run_evc):
     assert b"(9000 frames), a loop\n" in run_evc("info", "loop.evc", cwd=tmp_path).stdout
     assert run_evc("decode", "loop.evc", "again.wav", cwd=tmp_path).returncode == 0
     assert soundfile.info(tmp_path / "again.wav").frames == 9000
+    assert run_evc("encode", "again.wav", "again.evc", "--patterns", "off", cwd=tmp_path).returncode == 0
+    with evc.open(tmp_path / "again.evc") as file:  # as a smpl chunk says
+        assert not file.loop and file.loops[["start", "frames"]].tolist() == [(0, 9000)]
+    assert run_evc("decode", "loop.evc", "part.wav", "--duration", "0.1", cwd=tmp_path).stderr == b""
+    assert b"smpl" in (tmp_path / "again.wav").read_bytes() and b"smpl" not in (tmp_path / "part.wav").read_bytes()
     result = run_evc("encode", "loop.wav", "other.evc", "--loop", "--hints", "noise", cwd=tmp_path)
     assert result.returncode == 2 and b"the hints noise hold no loop" in result.stderr
