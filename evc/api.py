@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO
 
 import evc
+from evc.constants import CHUNK_OVERHEAD_BYTES
 from evc.errors import EvcWarning, InputError
 from evc.fileinfo import FileInfo, info
 from evc.header import Header
@@ -235,7 +236,8 @@ def _encode(
         for segment in found.segments:
             writer.add_segment(segment)
     if settings.bitrate is not None and source.frames:
-        _warn_of_bitrate(settings.bitrate, writer.bytes_written, source.frames / source.samplerate)
+        beside = sum(len(part.write()) + CHUNK_OVERHEAD_BYTES for parts in metadata for part in parts)
+        _warn_of_bitrate(settings.bitrate, writer.bytes_written - beside, source.frames / source.samplerate)
 
 
 def _warn_of_bitrate(asked: float, size: int, duration: float) -> None:

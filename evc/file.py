@@ -228,19 +228,22 @@ class EvcFile(Forkable):
         spans: list[DamagedSpan] = []
         for index, reason in sorted(self._decoder.lost.items()):
             start, frames = self.header.segment_span(index)
-            end = start + frames
+            end = min(start + frames, self.frames)  # a loop's overlap is no time of its own
+            if start >= end:
+                continue
             if spans and spans[-1].start + spans[-1].frames == start and spans[-1].reason == reason:
                 start = spans.pop().start
             spans.append(self._damaged_span(start, end, reason))
-        if (promised := self._promised_frames()) > self.frames:
-            spans.append(self._damaged_span(self.frames, promised, "the file is cut short"))
+        if (promised := self._promised_frames()) > self.header.known_frames:
+            spans.append(self._damaged_span(self.header.known_frames, promised, "the file is cut short"))
         return spans
 
     def _promised_frames(self) -> int:
         """The length that the header chunk tells: that of a salvaged file ends with its last segment."""
         head = next(place for place in self.container.chunks if place.type == constants.CHUNK_HEAD)
         payload = self.container.raw(head)[constants.CHUNK_HEADER_BYTES : -constants.CHUNK_CRC_BYTES]
-        return Header.read(payload).frames or 0
+        header = Header.read(payload)
+        return 0 if header.frames is None else header.sound_frames
 
     def _damaged_span(self, start: int, end: int, reason: str) -> DamagedSpan:
         return DamagedSpan(start, end - start, (start / self.samplerate, end / self.samplerate), reason)
@@ -375,6 +378,7 @@ class EvcFile(Forkable):
         blocksize = whole_number(blocksize, "a number of frames")
         overlap = whole_number(overlap, "a number of frames")
         frames = whole_number(frames, "a number of frames")
+        loops = whole_number(loops, "a number of loops")
         if not 0 <= overlap < blocksize:
             raise InputError(f"blocks of {blocksize} frames cannot overlap by {overlap}")
         if loops < 1 or loops > 1 and overlap:
@@ -442,10 +446,11 @@ class EvcFile(Forkable):
             parts, missing = [], min(blocksize, frames)
             frames -= missing
             while missing:
-                if self._position == self.frames:
-                    self._position = 0
-                self._player.prefetch(self._position, self.frames)
-                parts.append(self.read(missing, dtype, always_2d))
+                with self._lock:
+                    if self._position == self.frames:
+                        self._position = 0
+                    self._player.prefetch(self._position, self.frames)
+                    parts.append(self.read(missing, dtype, always_2d))
                 missing -= len(parts[-1])
             yield parts[0] if len(parts) == 1 else np.concatenate(parts)
 

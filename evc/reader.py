@@ -268,7 +268,9 @@ class ContainerReader:
         if self._end is None or not fits:
             rescued = (max(self._places, default=-1) + 1) * self.header.segment_frames
             frames = rescued if frames is None else min(frames, rescued)
-        self.header = replace(self.header, frames=frames)
+        # Without its overlap a loop has no end to meet its start.
+        whole = frames == self.header.frames
+        self.header = replace(self.header, frames=frames, loop=self.header.loop and whole)
 
     def _check_dependencies(self) -> None:
         """Length of every chain of dependencies; salvage mode also finds what is lost."""

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -19,7 +20,7 @@ from evc.metadata import Metadata
 from evc.samples import stored
 from evc.sound.embed import embed, library_tags
 from evc.soundfile_checks import BROKEN, CheckedFile, finish
-from evc.speakers import FLAC_ORDER, VORBIS_ORDER, Layout, codes_of, order_for, usual_mask
+from evc.speakers import FLAC_ORDER, MASK_TAG, VORBIS_ORDER, Layout, codes_of, order_for, tag_of, usual_mask
 from evc.streaming import PathOrFile, check_file
 
 _EXTENSIONS = {"AIF": "AIFF", "OGA": "OGG", "WAVE": "WAV"}
@@ -99,6 +100,8 @@ class SoundWriter:
         for name, value in library_tags(format, metadata.tags).items():
             with suppress(soundfile.SoundFileError):
                 setattr(self._file, name, value)
+        if format == "FLAC" and (mask := tag_of(speakers, FLAC_ORDER[channels])):
+            metadata = replace(metadata, tags=metadata.tags | {MASK_TAG: mask})
         self._output, self._format, self._metadata = file, container, metadata
 
     def write(self, block: NDArray[np.float32]) -> None:
@@ -141,7 +144,8 @@ def _channel_order(format: str, channels: int, speakers: Sequence[str]) -> list[
         return None
     fixed = {"FLAC": FLAC_ORDER, "OGG": VORBIS_ORDER, "OPUS": VORBIS_ORDER}.get(format)
     order = order_for(speakers, fixed[channels]) if fixed else None
-    if order is None and speakers and format not in _STATING_SPEAKERS:
+    stated = format in _STATING_SPEAKERS or format == "FLAC" and all(speakers)  # FLAC by a tag
+    if order is None and speakers and not stated:
         _warn_of(format, speakers)
     return None if order is None else list(order)
 

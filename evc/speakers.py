@@ -36,6 +36,7 @@ VORBIS_ORDER = {
     7: ("FL", "FC", "FR", "SL", "SR", "BC", "LFE"),
     8: ("FL", "FC", "FR", "SL", "SR", "BL", "BR", "LFE"),
 }
+MASK_TAG = "waveformatextensible_channel_mask"  # in FLAC files (RFC 9639, 8.6.2)
 # Speakers that formats of one pair behind the listener do not tell apart.
 _BEHIND = {"SL": "BL", "SR": "BR"}
 
@@ -104,6 +105,25 @@ def layout_of_codes(codes: Sequence[int]) -> Layout:
         return Layout.of_names(names)
     except InputError:
         return Layout.unknown(len(codes))
+
+
+def layout_of_tag(value: str | list[str], channels: int) -> Layout | None:
+    """The layout that the tag of a FLAC file states (RFC 9639, 8.6.2); None where it says nothing of use."""
+    text = value if isinstance(value, str) else (value or [""])[0]
+    try:
+        mask = int(text.strip(), 16)
+    except ValueError:
+        return None
+    if not 0 < mask < 1 << len(NAMES) or mask.bit_count() != channels:
+        return None
+    return Layout(mask, tuple(range(channels)))
+
+
+def tag_of(names: Sequence[str], usual: Sequence[str]) -> str:
+    """That tag for a file with these speakers; "" where they are the `usual` ones of its format, or not known."""
+    if not names or not all(names) or set(names) == set(usual):
+        return ""
+    return f"0x{Layout.of_names(names).mask:04X}"
 
 
 def codes_of(names: Iterable[str]) -> list[int]:

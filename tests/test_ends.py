@@ -109,6 +109,29 @@ def test_literal_bit():
             Header.read(bytes(spoilt))
 
 
+def test_an_intact_loop_has_no_damage_and_a_cut_one_is_no_loop(tmp_path):
+    audio = tones(600_000)
+    path = tmp_path / "a.evc"
+    path.write_bytes(evc.encode(audio, RATE, loop=True, patterns="off", quality=3))
+    whole = evc.decode(path.read_bytes())[0]
+    for salvage in (False, True):
+        with evc.open(path, salvage) as file:
+            file.read()
+            assert file.damage == [] and file.loop
+    with evc.open(path) as file:
+        cut = file.segments[-1].offset
+    path.write_bytes(path.read_bytes()[:cut])
+    with evc.open(path, salvage=True) as file:
+        assert not file.loop and file.damage[0].reason == "the file is cut short"
+        found = file.read()
+        assert file.damage[-1].start + file.damage[-1].frames == len(audio)
+    assert 300_000 < len(found) < 600_000
+    assert np.array_equal(found[512:-4096], whole[512 : len(found) - 4096])
+    assert np.abs(found[:512] - audio[:512]).max() < 0.1
+    path.write_bytes(path.read_bytes()[:100])
+    assert evc.info(path, salvage=True).frames == 0
+
+
 def test_a_loop_has_sound_before_its_overlap():
     assert Header(8000, 1, 129, loop=True).sound_frames == 1
     with pytest.raises(InputError, match="a loop of 128 frames has nothing before its overlap"):

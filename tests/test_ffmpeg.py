@@ -93,6 +93,25 @@ def test_what_is_no_sound_is_refused_in_one_line(tmp_path, run_evc, content):
     assert not (tmp_path / "a.evc").exists()
 
 
+@needs_ffmpeg
+def test_files_that_name_other_files_are_refused(tmp_path):
+    (tmp_path / "other.wav").write_bytes(sound_file(AUDIO, "WAV"))
+    (tmp_path / "a.m4a").write_bytes(b"ffconcat version 1.0\nfile other.wav\n")
+    with pytest.raises(InputError, match="not a sound file"):
+        FileSource(tmp_path / "a.m4a")
+
+
+@needs_ffmpeg
+def test_what_ffmpeg_passes_over_is_said(tmp_path):
+    path = converted(tmp_path, "m4a", "-c:a", "aac")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"mdat") + 4 + 3000
+    data[at : at + 1000] = bytes(1000)
+    path.write_bytes(data)
+    _, (note,) = read_all(path)
+    assert "may lack some of its sound (ffmpeg: " in note
+
+
 def test_without_ffmpeg_the_message_names_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x18ftypM4A " + bytes(100))

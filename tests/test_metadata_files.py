@@ -300,3 +300,9 @@ def test_case_latin_1(tmp_path):
 def test_the_sound_of_a_silent_file_is_silent(tmp_path):
     decoded(ALL, tmp_path / "a.wav")
     assert not soundfile.read(tmp_path / "a.wav")[0].any() and silent(ALL)
+
+
+def test_a_picture_is_no_part_of_a_bitrate(recwarn):
+    audio = np.random.default_rng(0).normal(0, 0.1, (48_000, 1)).astype(np.float32)
+    evc.encode(audio, 48_000, bitrate=48, patterns="off", pictures=[evc.Picture(bytes(200_000), mime="image/x-test")])
+    assert [str(each.message) for each in recwarn if issubclass(each.category, evc.EvcWarning)] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -88,6 +89,29 @@ def test_streams_are_found_at_the_border_of_what_is_read_at_once(monkeypatch):
     for window in range(len(one) - 8, len(one) + 9):
         monkeypatch.setattr("evc.sound.parts._WINDOW", window)
         assert stream_spans(io.BytesIO(data), len(data)) == [(0, len(one)), (len(one), len(data))]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are set otherwise there")
+@pytest.mark.parametrize("format", ["FLAC", "MP3", "OGG"])
+def test_any_number_of_streams_takes_few_files(tmp_path, format):
+    import resource
+
+    stream = sound_file(SECOND[:1000], format)
+    (tmp_path / "one").write_bytes(stream * 100)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 40, before[1]))
+    try:
+        audio, _ = read_all(tmp_path / "one")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert len(audio) == 100_000
+
+
+def test_a_stream_that_nobody_reads_is_left_out(tmp_path):
+    one = sound_file(FIRST[:8000], "FLAC")
+    (tmp_path / "one").write_bytes(one + b"fLaC\0\0\0\x22" + bytes(34) + one)
+    audio, notes = read_all(tmp_path / "one")
+    assert len(audio) == 16_000 and len(notes) == 1 and notes[0].startswith("stream 2 of the file cannot be read")
 
 
 def test_rubbish_before_an_mp3_is_no_stream(tmp_path):

@@ -183,6 +183,17 @@ def test_flac_that_is_damaged_in_the_middle_is_refused(tmp_path):
         FileSource(tmp_path / "a.flac")
 
 
+@pytest.mark.parametrize("format, frames, at", [("FLAC", 20_000, 0.33), ("MP3", 400_000, 0.5)])
+def test_small_files_and_mp3_that_are_damaged_in_the_middle(tmp_path, format, frames, at):
+    data = bytearray(sound_file(noise(frames), format))
+    place = int(at * len(data))
+    data[place : place + 3000] = np.random.default_rng(0).bytes(3000)
+    path = tmp_path / f"a.{format.lower()}"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="damaged near frame"):
+        FileSource(path)
+
+
 @pytest.mark.parametrize("format, suffix", [("OGG", "ogg"), ("FLAC", "flac"), ("MP3", "mp3")])
 def test_no_sound_is_rightly_empty_or_an_error(tmp_path, format, suffix):
     path = tmp_path / f"a.{suffix}"

@@ -178,9 +178,24 @@ def test_wave_files_have_their_mask(tmp_path, speakers, mask):
 
 def test_formats_without_a_place_for_speakers_say_so(tmp_path):
     (tmp_path / "a.evc").write_bytes(evc.encode(np.zeros((100, 4)), RATE, speakers=("FL", "FR", "FC", "BC")))
-    for suffix in ("flac", "ogg", "au", "w64"):
+    for suffix in ("ogg", "au", "w64"):
         with pytest.warns(EvcWarning, match="cannot say that the channels are FL FR FC BC: they keep their order"):
             evc.decode_file(tmp_path / "a.evc", tmp_path / f"a.{suffix}")
+
+
+@pytest.mark.parametrize(
+    "speakers", [("FL", "FR", "FC", "BC"), ("FL", "FR", "FC", "LFE", "SL", "SR"), ("BL", "BR"), SURROUND]
+)
+def test_flac_states_what_is_not_usual_in_a_tag(tmp_path, speakers):
+    """RFC 9639, 8.6.2."""
+    (tmp_path / "a.evc").write_bytes(evc.encode(tones(speakers), RATE, speakers=speakers, patterns="off", quality=5))
+    evc.decode_file(tmp_path / "a.evc", tmp_path / "a.flac")
+    stated = b"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x" in (tmp_path / "a.flac").read_bytes()
+    assert stated == (speakers != SURROUND)
+    evc.encode_file(tmp_path / "a.flac", tmp_path / "b.evc", patterns="off", quality=5)
+    with evc.open(tmp_path / "b.evc") as file:
+        assert file.speakers == speakers and heard(file.read()) == speakers
+        assert not [name for name in file.tags if "mask" in name]
 
 
 def test_a_wave_file_names_all_speakers_or_none(tmp_path):

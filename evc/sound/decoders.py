@@ -55,6 +55,9 @@ class Decoder(Protocol):
     def left(self) -> int:
         """Bytes of the file that were not looked at yet, 0 where that is not known."""
 
+    def complaint(self) -> str:
+        """What the decoder said of damage that it passed over, "" where it said nothing."""
+
     def close(self) -> None: ...
 
 
@@ -65,6 +68,7 @@ class LibsndfileDecoder:
 
     def __init__(self, source: PathOrFile) -> None:
         self._source = source
+        self._descriptor: int | None = None
         self._file = self._open()
         file = self._file
         self.format: str = file.format
@@ -86,14 +90,27 @@ class LibsndfileDecoder:
                 return False
 
         source: Any = self._source
-        if isinstance(source, (str, os.PathLike)):
-            source = os.fsencode(source) if os.name == "posix" else os.fspath(source)  # names need not be text there
-        else:
+        if not isinstance(source, (str, os.PathLike)):
             source.seek(0)
         try:
+            if isinstance(source, (str, os.PathLike)):
+                return self._by_descriptor(Forward) or Forward(_encoded(source))
             return Forward(source)
         except (soundfile.SoundFileError, OSError, TypeError) as error:
             raise InputError(f"not a sound file that can be read ({_reason(error)})") from error
+
+    def _by_descriptor(self, opened: Any) -> Any:
+        """The file at a path by a descriptor, whose place tells how far it was read; None where libsndfile needs the
+        extension."""
+        import soundfile
+
+        descriptor = os.open(self._source, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # type: ignore[arg-type]
+        try:
+            file = opened(descriptor, closefd=True)
+        except soundfile.SoundFileError:
+            return None
+        self._descriptor = descriptor
+        return file
 
     def read(self, count: int) -> NDArray[np.float32]:
         import soundfile
@@ -114,6 +131,8 @@ class LibsndfileDecoder:
             raise io.UnsupportedOperation("this stream is read from the front")
 
     def left(self) -> int:
+        if self._descriptor is not None:
+            return os.fstat(self._descriptor).st_size - os.lseek(self._descriptor, 0, os.SEEK_CUR)
         if isinstance(self._source, (str, os.PathLike)):
             return 0
         before = self._source.tell()
@@ -121,7 +140,11 @@ class LibsndfileDecoder:
         self._source.seek(before)
         return after
 
+    def complaint(self) -> str:
+        return ""
+
     def close(self) -> None:
+        self._descriptor = None
         self._file.close()
 
     def _layout(self) -> Layout:
@@ -155,6 +178,11 @@ class LibsndfileDecoder:
         head = _first_bytes(self._source, 256)
         start = head.find(b"OpusHead")
         return start >= 0 and head[start + _OPUS_FAMILY_AT : start + _OPUS_FAMILY_AT + 1] == b"\x01"
+
+
+def _encoded(path: str | os.PathLike[str]) -> str | bytes:
+    """A path as libsndfile takes it: names need not be text everywhere."""
+    return os.fsencode(path) if os.name == "posix" else os.fspath(path)
 
 
 def _first_bytes(source: PathOrFile, count: int) -> bytes:

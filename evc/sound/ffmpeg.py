@@ -19,8 +19,12 @@ from evc.header import Tags
 from evc.sound.decoders import EndsInDamage
 from evc.speakers import FLAC_ORDER, Layout
 
-# A playlist must not lead to other files, nor to a network.
-_LOCAL = ("-protocol_whitelist", "file,pipe")
+# Only formats that hold their sound themselves: playlists name other files, and networks.
+_FORMATS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,matroska,webm,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,tak,tta,voc,"
+    "w64,wav,wv"
+)
+_LOCAL = ("-protocol_whitelist", "file,pipe", "-format_whitelist", _FORMATS)
 _TIMEOUT = 60  # seconds to look at a file
 _PADDING = 0.25  # seconds by which a duration may be off: codecs pad
 # ffmpeg's names of layouts, as lists of speakers in its order, which is that of WAVE.
@@ -73,7 +77,7 @@ class FfmpegDecoder:
         data = cast(BinaryIO, process.stdout).read(4 * self.channels * count)
         frames = len(data) // (4 * self.channels)
         if frames < count and process.wait():
-            raise EndsInDamage(self._last_note())
+            raise EndsInDamage(self._last_note() or "ffmpeg failed")
         return np.frombuffer(data, "<f4", frames * self.channels).reshape(frames, self.channels)
 
     def seek(self, frame: int) -> None:
@@ -83,6 +87,9 @@ class FfmpegDecoder:
 
     def left(self) -> int:
         return 0
+
+    def complaint(self) -> str:
+        return self._last_note() if self._notes is not None else ""
 
     def close(self) -> None:
         if self._process is not None:
@@ -119,7 +126,7 @@ class FfmpegDecoder:
         notes = cast(BinaryIO, self._notes)
         notes.seek(0)
         lines = notes.read().decode(errors="replace").strip().splitlines()
-        return f"ffmpeg: {lines[-1]}" if lines else "ffmpeg failed"
+        return f"ffmpeg: {lines[-1]}" if lines else ""
 
 
 def _subtype(stream: dict[str, Any]) -> str:

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 import warnings
 from collections import deque
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.errors import EvcWarning, InputError
-from evc.sound import ffmpeg
-from evc.sound.decoders import Decoder, EndsInDamage, LibsndfileDecoder
-from evc.sound.flac import hidden_metadata
-from evc.sound.headers import SoundLength, sound_length
+from evc.errors import EvcWarning, InputError, OutputError
+from evc.sound.decoders import Decoder, EndsInDamage
 from evc.sound.metadata import read_metadata
-from evc.sound.parts import Span, holds_no_sound, is_cut_off, stream_spans
-from evc.sound.view import ByteView, Patch
+from evc.sound.opening import Opener
+from evc.sound.parts import holds_no_sound, is_cut_off
+from evc.sound.view import ByteView
 from evc.source import check_format, finite
+from evc.speakers import MASK_TAG, layout_of_tag
 from evc.streaming import PathOrFile, display_name, seekable_input
 
 _KEPT_FRAMES = 1 << 19  # of what was read last: the encoder steps back by up to 8 s within a pass
 _BLOCK = 1 << 16
 _FINER = (1 << 10, 1 << 5, 1)  # blocks to come near to where a stream breaks off
-_COPIED_BYTES = 1 << 20  # at a time
-_TAIL_BYTES = 1 << 16  # a decoder that stops within these bytes of the end was cut off, not damaged
+# A decoder that stops within so many bytes of the end, or such a share of the stream, met its end, not damage.
+_TAIL_BYTES, _TAIL_SHARE = 1 << 16, 16
 
 
 class FileSource:
@@ -48,25 +45,24 @@ class FileSource:
     def __init__(self, file: PathOrFile) -> None:
         self._name = display_name(file)
         self._lock = threading.Lock()
-        self._stack = ExitStack()
+        self._stack, self._stream = ExitStack(), ExitStack()  # of the file, and of the stream that is read
+        self._decoder: Decoder
+        self._current, self._left = -1, 0  # which, and how many of its frames were not read yet
         try:
             self._file = self._stack.enter_context(seekable_input(file))
             self._size = self._file.seek(0, os.SEEK_END)
             if not self._size:
                 raise InputError(f"{self._name}: not a sound file that can be read (it is empty)")
-            self._spans: list[Span] = [(0, self._size)]
-            self._patches: tuple[Patch, ...] = ()
-            self._decoders = self._opened(file)
-            self._describe(self._decoders[0])
-            self._read_metadata()
-            self._counts = [self._length(*each) for each in zip(self._decoders, self._spans, strict=True)]
+            self._open(file)
+            self._describe()
+            self._counts = [self._length(number) for number in range(len(self._opening.spans))]
             self.frames = sum(self._counts)
             if not self.frames and not self._rightly_empty():
                 raise InputError(f"{self._name}: no sound is found in its {self._size} bytes")
+            self._rewind()
         except BaseException:
             self.close()
             raise
-        self._rewind()
 
     def read(self, start: int, count: int) -> NDArray[np.float32]:
         """Frames [start, start + count), as far as they exist, as float32 [channels, count]; raises InputError for NaN
@@ -74,7 +70,7 @@ class FileSource:
         count = max(0, min(count, self.frames - start))
         with self._lock:
             try:
-                block = self._sought(start, count) if self._decoders[0].exact else self._passed(start, count)
+                block = self._sought(start, count) if self._decoder.exact else self._passed(start, count)
             except EndsInDamage as error:
                 raise InputError(f"{self._name}: damaged near frame {start} ({error})") from error
         if len(block) < count:
@@ -82,6 +78,7 @@ class FileSource:
         return finite(np.ascontiguousarray(block.T[list(self._order)]), start, self._name)
 
     def close(self) -> None:
+        self._stream.close()
         self._stack.close()
 
     def __enter__(self) -> FileSource:
@@ -92,126 +89,70 @@ class FileSource:
 
     # --- Opening ------------------------------------------------------------------------------
 
-    def _opened(self, file: PathOrFile) -> list[Decoder]:
-        """A decoder for each stream of the file."""
-        length = sound_length(self._file, self._size)
+    def _open(self, file: PathOrFile) -> None:
         try:
-            if length is not None and length.patches:
-                self._patches = length.patches
-                return [self._mended(length)]
-            return self._streams(file)
+            self._opening = Opener(file, self._file, self._size).opening()
+            self._begin(0)
+        except OutputError:
+            raise
         except InputError as error:
-            self._spans = [(0, self._size)]
-            return [self._through_ffmpeg(file, error)]
-
-    def _mended(self, length: SoundLength) -> Decoder:
-        """The decoder of a file whose header is wrong about its length."""
-        if length.declared and not length.there:
-            raise InputError(f"no sound is found, though {length.declared} bytes are declared")
-        decoder = self._libsndfile((0, self._size), length.patches)
-        if length.declared is not None and decoder.frames:
-            self._compare(round(decoder.frames * length.declared / length.there), decoder.frames)
-        return decoder
-
-    def _streams(self, file: PathOrFile) -> list[Decoder]:
-        try:
-            first = self._recognised(file)
-        except InputError:
-            self._patches = tuple(hidden_metadata(self._file, self._size))
-            if not self._patches:
-                raise
-            first = self._libsndfile((0, self._size), self._patches)
-        if first.exact:
-            return [first]
-        self._spans = stream_spans(self._file, self._size)
-        if first.format == "MP3":  # which libsndfile reads from paths only: otherwise by luck, memory not initialised
-            if len(self._spans) == 1 and _is_file(file):
-                return [first]
-            return [self._by_path(self._copied(span)) for span in self._spans]
-        first.close()
-        return [self._libsndfile(span, self._patches) for span in self._spans]
-
-    def _recognised(self, file: PathOrFile) -> LibsndfileDecoder:
-        """The whole file as libsndfile takes it."""
-        if _is_file(file):
-            return self._by_path(file)
-        try:
-            return self._libsndfile((0, self._size))
-        except InputError as unknown:
-            with suppress(InputError):
-                return self._by_path(self._copied((0, self._size)))
-            raise unknown
-
-    def _libsndfile(self, span: Span, patches: Sequence[Patch] = ()) -> LibsndfileDecoder:
-        decoder = LibsndfileDecoder(cast(BinaryIO, ByteView(self._file, *span, patches)))
-        self._stack.callback(decoder.close)
-        return decoder
-
-    def _by_path(self, file: PathOrFile) -> LibsndfileDecoder:
-        decoder = LibsndfileDecoder(file)
-        self._stack.callback(decoder.close)
-        return decoder
-
-    def _copied(self, span: Span) -> str:
-        """The path of a copy of some bytes of the file, for decoders that need one."""
-        copy = self._stack.enter_context(tempfile.NamedTemporaryFile(suffix=".mp3"))
-        self._file.seek(span[0])
-        left = span[1] - span[0]
-        while left and (part := self._file.read(min(left, _COPIED_BYTES))):
-            copy.write(part)
-            left -= len(part)
-        copy.flush()
-        return copy.name
-
-    def _through_ffmpeg(self, file: PathOrFile, error: InputError) -> Decoder:
-        """What libsndfile refused with `error`, if ffmpeg reads it."""
-        if not ffmpeg.available():
-            raise InputError(f"{self._name}: {error}; ffmpeg, which reads more formats, is not installed") from error
-        path = file if _is_file(file) else self._copied((0, self._size))
-        try:
-            decoder = ffmpeg.FfmpegDecoder(cast(str, path))
-        except InputError:
             raise InputError(f"{self._name}: {error}") from error
-        self._stack.callback(decoder.close)
-        return decoder
 
-    def _describe(self, first: Decoder) -> None:
-        """Take over what the first stream is, which the others must be as well."""
-        self.samplerate, self.channels = first.samplerate, first.channels
-        self.subtype = first.subtype
-        self.speakers, self._order = first.layout.mask, first.layout.order
+    def _begin(self, number: int) -> None:
+        """Be at the start of a stream."""
+        if self._current != number:
+            self._stream.close()
+            self._current = -1
+            self._decoder = self._opening.open(number, self._stream)
+            self._current = number
+        elif not self._decoder.exact:
+            self._decoder.seek(0)
+
+    def _describe(self) -> None:
+        """What the first stream is, and all that it tells beside its sound; what could not be read is warned of."""
+        first, end = self._decoder, self._opening.spans[0][1]
+        self.samplerate, self.channels, self.subtype = first.samplerate, first.channels, first.subtype
         check_format(self.samplerate, self.channels, self._name)
-        for number, other in enumerate(self._decoders[1:], 2):
-            if (other.samplerate, other.channels) != (self.samplerate, self.channels):
-                has = f"{other.channels} channels at {other.samplerate} Hz"
-                here = f"the first {self.channels} at {self.samplerate} Hz"
-                raise InputError(f"{self._name}: stream {number} of the file has {has}, {here}: split it")
-
-    def _read_metadata(self) -> None:
-        """All that the first stream of the file tells beside its sound; what could not be read is warned of."""
-        patches = self._patches if self._decoders[0].exact else ()
-        file = cast(BinaryIO, ByteView(self._file, 0, self._spans[0][1], patches))
-        found = read_metadata(file, self._spans[0][1], self._decoders[0].tags)
+        patches = self._opening.patches if first.exact else ()
+        found = read_metadata(cast(BinaryIO, ByteView(self._file, 0, end, patches)), end, first.tags)
         self.tags, self.pictures, self.foreign = found.metadata.tags, found.metadata.pictures, found.metadata.foreign
+        layout = layout_of_tag(self.tags.pop(MASK_TAG, ""), self.channels) or first.layout
+        self.speakers, self._order = layout.mask, layout.order
         if found.problems:
             self._warn("; ".join(found.problems))
 
     # --- Length -------------------------------------------------------------------------------
 
-    def _length(self, decoder: Decoder, span: Span) -> int:
-        """How many frames the stream in the bytes of `span` has."""
+    def _length(self, number: int) -> int:
+        """How many frames a stream has. Raises InputError if it does not fit the first, or is damaged in the middle."""
+        try:
+            self._begin(number)
+        except OutputError:
+            raise
+        except InputError as error:
+            self._warn(f"stream {number + 1} of the file cannot be read ({error}): it is left out")
+            return 0
+        decoder, span = self._decoder, self._opening.spans[number]
+        if (decoder.samplerate, decoder.channels) != (self.samplerate, self.channels):
+            has = f"{decoder.channels} channels at {decoder.samplerate} Hz"
+            here = f"the first {self.channels} at {self.samplerate} Hz"
+            raise InputError(f"{self._name}: stream {number + 1} of the file has {has}, {here}: split it")
         if decoder.exact:
-            return decoder.frames or 0
+            frames = decoder.frames or 0
+            self._compare(frames if self._opening.declared is None else self._opening.declared, frames)
+            return frames
         frames, damage = _counted(decoder)
-        if damage and decoder.left() > _TAIL_BYTES:
-            raise InputError(f"{self._name}: damaged near frame {frames} ({damage})")
+        short = decoder.frames is not None and frames < decoder.frames - decoder.tolerance
+        if (damage or short) and decoder.left() > min(_TAIL_BYTES, (span[1] - span[0]) // _TAIL_SHARE):
+            raise InputError(f"{self._name}: damaged near frame {frames} ({damage or 'no more can be decoded'})")
         if not frames:
             return 0
         if decoder.frames is not None and abs(decoder.frames - frames) > decoder.tolerance:
             self._compare(decoder.frames, frames)
         elif damage or is_cut_off(self._file, span):
             self._warn(f"is cut off: the {frames} frames that are there are taken")
-        decoder.seek(0)
+        elif complaint := decoder.complaint():
+            self._warn(f"may lack some of its sound ({complaint})")
         return frames
 
     def _compare(self, declared: int, frames: int) -> None:
@@ -224,16 +165,16 @@ class FileSource:
 
     def _rightly_empty(self) -> bool:
         """Whether a file without sound says so itself."""
-        if self._decoders[0].exact:
+        if self._decoder.exact:
             return True
-        return all(holds_no_sound(self._file, span) for span in self._spans)
+        return all(holds_no_sound(self._file, span) for span in self._opening.spans)
 
     # --- Samples ------------------------------------------------------------------------------
 
     def _sought(self, start: int, count: int) -> NDArray[np.float32]:
         """Frames [count, channels] of a file that seeks well."""
-        self._decoders[0].seek(start)
-        return self._decoders[0].read(count)
+        self._decoder.seek(start)
+        return self._decoder.read(count)
 
     def _passed(self, start: int, count: int) -> NDArray[np.float32]:
         """Frames [count, channels] of a file that is read from the front, anew if they have passed too long ago."""
@@ -242,23 +183,26 @@ class FileSource:
         recent = self._recent
         while recent.end < start + count:
             if self._left == 0:
-                self._current += 1
-                self._begin_stream()
-            block = self._decoders[self._current].read(min(_BLOCK, self._left))
+                self._next()
+            block = self._decoder.read(min(_BLOCK, self._left))
             if not len(block):
                 break
             self._left -= len(block)
             recent.add(block, max(_KEPT_FRAMES, count))
         return recent.cut(start, start + count)
 
+    def _next(self) -> None:
+        """Be at the start of the next stream that has frames."""
+        number = self._current + 1
+        while not self._counts[number]:
+            number += 1
+        self._begin(number)
+        self._left = self._counts[number]
+
     def _rewind(self) -> None:
         self._recent = _Recent(self.channels)
-        self._current = 0
-        self._begin_stream()
-
-    def _begin_stream(self) -> None:
-        self._left = self._counts[self._current]
-        self._decoders[self._current].seek(0)
+        self._begin(0)
+        self._left = self._counts[0]
 
 
 class _Recent:
@@ -288,20 +232,16 @@ class _Recent:
 
 def _counted(decoder: Decoder) -> tuple[int, str]:
     """Frames of a stream up to its end, or to where it breaks off, and why it does ("" at the end)."""
-    frames = 0
+    frames, damage = 0, ""
     for block in (_BLOCK, *_FINER):
         decoder.seek(0)
         skipped = 0
-        while skipped < frames:
-            skipped += len(decoder.read(min(_BLOCK, frames - skipped)))
         try:
+            while skipped < frames and (count := len(decoder.read(min(_BLOCK, frames - skipped)))):
+                skipped += count
             while count := len(decoder.read(block)):
                 frames += count
             return frames, ""
         except EndsInDamage as error:
             damage = str(error)
     return frames, damage
-
-
-def _is_file(file: PathOrFile) -> bool:
-    return isinstance(file, (str, os.PathLike)) and os.path.isfile(file)
