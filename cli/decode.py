@@ -28,7 +28,7 @@ from evc.errors import EvcError
 @click.command(
     epilog=examples(
         "evc decode song.evc copy.flac --start 1:30 --duration 20  # a part of it, as FLAC",
-        "evc decode encoded --recursive --out-dir music --format flac  every .evc file below a folder",
+        "evc decode encoded --recursive --out-dir music --format flac  # every .evc file below a folder",
     )
 )
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="IN... [OUT]")

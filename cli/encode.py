@@ -110,8 +110,8 @@ def encode(
     Several inputs may be given, and folders, whose sound files are inputs by their extensions. The last of several
     paths is an output if it ends in .evc; -o gives an output any name, --out-dir puts all into a folder.
 
-    Reads what libsndfile reads; "-" stands for standard input, or at the end for standard output. Tags are carried
-    over.
+    Reads what libsndfile reads, and through ffmpeg, where that is installed, more; "-" stands for standard input, or at
+    the end for standard output. Tags, pictures and loop points are carried over.
     """
     options = batch.Options(**common)
     if options.quiet and as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import evc
-from evc.cli.common import STANDARD, naming, print_json
+from evc.cli.common import PATH, STANDARD, examples, naming, print_json
 from evc.cli.info import metadata_rows
 from evc.errors import EvcError, InputError
 from evc.header import Tags
@@ -15,8 +15,13 @@ from evc.streaming import open_binary
 _MOST_BYTES = 1 << 24  # of an image file: more cannot be stored
 
 
-@click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.command(
+    epilog=examples(
+        "evc tag song.evc --set ARTIST=Ada --add ARTIST=Ben --remove COMMENT",
+        "evc tag song.evc --cover front.png  # without changes, evc tag lists what there is",
+    )
+)
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
 @click.option("--set", "to_set", multiple=True, metavar="NAME=VALUE", help="Give NAME this value in place of others.")
 @click.option("--add", "to_add", multiple=True, metavar="NAME=VALUE", help="Give NAME one value more.")
 @click.option(
@@ -40,11 +45,6 @@ def tag(
     byte for byte, and a file changes only when all of it is written. Names are those of Vorbis comments, and capitals
     make no difference. Removing comes first, then --set, then --add; --set and --add may come several times, also with
     the same name.
-
-    \b
-    evc tag song.evc
-    evc tag song.evc --set ARTIST=Ada --add ARTIST=Ben --remove COMMENT
-    evc tag song.evc --cover front.png
     """
     if STANDARD in files:
         raise click.UsageError("files are changed in place: standard input cannot be")
@@ -67,8 +67,8 @@ def tag(
         found.append({"file": path} | {part: told[part] for part in ("tags", "pictures", "loops", "cues", "foreign")})
         if not as_json:
             _show(path, info, number, len(files), changes)
-    if as_json:
-        print_json(found if len(files) > 1 else found[0] if found else None)
+    if as_json and (len(files) > 1 or found):
+        print_json(found if len(files) > 1 else found[0])
     return failed
 
 
@@ -116,13 +116,13 @@ def _change(
 
 
 def _show(path: str, info: evc.FileInfo, number: int, files: int, changed: bool) -> None:
-    rows = metadata_rows(info)
     if changed:
         pictures = f", {len(info.pictures)} picture{'' if len(info.pictures) == 1 else 's'}" if info.pictures else ""
         click.echo(f"{path}: {len(info.tags)} tag{'' if len(info.tags) == 1 else 's'}{pictures}")
         return
     if files > 1:
         click.echo(f"{chr(10) if number else ''}{path}")
+    rows = metadata_rows(info)
     width = max((len(name) for name, _ in rows), default=0) + 2
     for name, text in rows:
         click.echo(f"{name:<{width}}{text}")

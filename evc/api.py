@@ -163,7 +163,7 @@ def decode_file(
     becomes one that says so, unless it names loops of its own. With `salvage` damage is returned (empty:
     none) instead of raised. `target` appears only when complete.
     """
-    from evc.soundfiles import SoundWriter, chosen_subtype, output_format
+    from evc.soundfiles import LOOPING, SoundWriter, chosen_subtype, output_format
 
     container = format or output_format(target)
     with ExitStack() as stack:
@@ -175,7 +175,10 @@ def decode_file(
         chosen = chosen_subtype(container, file.subtype, subtype)
         tags = file.tags
         if file.loop and frames == file.frames and not len(file.loops):  # what the format of the output calls a loop
-            tags |= loop_tags(Loop(0, frames))
+            if container in LOOPING:
+                tags |= loop_tags(Loop(0, frames))
+            else:
+                warnings.warn(f"{container} cannot say that the sound is a loop", EvcWarning, stacklevel=2)
         metadata, lost = part_of(Metadata(tags, file.pictures, file.foreign), first, frames, file.frames)
         if damaged := file.container.lost_metadata:
             warnings.warn(f"damaged and left out: {', '.join(damaged)}", EvcWarning, stacklevel=2)
@@ -207,7 +210,12 @@ def edit_tags(
 
     Raises what opening `source` raises, and InputError for what a file cannot hold.
     """
-    with seekable_input(source) as file, seekable_output(target) as output:
+    # Some systems replace no file that is open: the source is closed first.
+    with seekable_output(target) as output, seekable_input(source) as file:
+        if foreign is None and (tags is not None or pictures is not None):
+            with open(file) as before:  # an ID3 tag among its chunks says what was
+                foreign = [chunk for chunk in before.foreign if not chunk.holds_id3]
+            file.seek(0)
         rewrite(file, output, tags, pictures, foreign)
 
 
@@ -221,7 +229,8 @@ def _encode(
     own = f"evc {evc.__version__}, {settings}"
     others = source.tags.get("encoder", [])
     before = [value for value in ([others] if isinstance(others, str) else others) if not value.startswith("evc ")]
-    tags = dict(source.tags) | {"encoder": [own, *before] if before else own}
+    tags = {name.lower(): value for name, value in source.tags.items()}
+    tags["encoder"] = [own, *before] if before else own
     coded: AudioSource = LoopSource(source) if settings.loop else source
     shape = source.samplerate, source.channels, coded.frames, source.subtype
     header = Header(*shape, layers=("spectrum",), loop=settings.loop)

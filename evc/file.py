@@ -156,7 +156,7 @@ class EvcFile(Forkable):
     def tags(self) -> Tags:
         """Texts, or lists of texts where a tag has several values, by names in lower case as Vorbis comments have them:
         f.tags["artist"]."""
-        return dict(self.container.tags)
+        return {name: value if isinstance(value, str) else list(value) for name, value in self.container.tags.items()}
 
     @property
     def pictures(self) -> list[Picture]:

@@ -19,6 +19,7 @@ KINDS = ("forward", "alternating", "backward")
 LOOP_START, LOOP_LENGTH = "loopstart", "looplength"
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _SMPL_BYTES, _LOOP_BYTES, _CUE_BYTES = 36, 24, 24
+_MOST_FRAMES = 1 << 32  # that its fields can count
 _MIDDLE_C = 60
 _BEXT_TIME = 338  # offset of the frames since midnight in `bext` (EBU Tech 3285)
 _RIFF = {"RIFF": "<", "RIFX": ">"}
@@ -77,7 +78,7 @@ def loop_tags(loop: Loop) -> Tags:
 
 def smpl_chunk(loops: Iterable[Loop], samplerate: int, like: Foreign | None = None) -> Foreign:
     """A little-endian `smpl` chunk with these loops, all else as in `like`."""
-    rows = list(loops)
+    rows = [loop for loop in loops if loop.start + loop.frames <= _MOST_FRAMES]
     period = round(1e9 / samplerate)  # nanoseconds
     head = struct.pack("<7I", 0, 0, period, _MIDDLE_C, 0, 0, 0)
     if like is not None and like.origin == "RIFF" and len(like.data) >= _SMPL_BYTES:

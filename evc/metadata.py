@@ -136,6 +136,11 @@ class Foreign:
         kind = self.data[:4].decode("latin-1") if self.id == "LIST" else ""
         return f"LIST {kind}".strip() if kind.isprintable() and kind else self.id.strip()
 
+    @property
+    def holds_id3(self) -> bool:
+        """Whether it is an ID3 tag, which tells tags and pictures once more."""
+        return self.id in ("id3 ", "ID3 ")
+
     def write(self) -> bytes:
         """Payload of FRGN."""
         return self.origin.encode() + self.id.encode() + self.data

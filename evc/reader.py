@@ -20,7 +20,6 @@ from evc.metadata import Foreign, Picture
 from evc.segment import Dictionary, Segment, read_segment_start
 from evc.speakers import usual_mask
 
-_MOST_METADATA = c.MAX_METADATA_BYTES
 _METADATA: dict[bytes, type[Picture] | type[Foreign]] = {c.CHUNK_PICT: Picture, c.CHUNK_FRGN: Foreign}
 _LARGEST = {c.CHUNK_PICT: c.MAX_PICTURE_BYTES, c.CHUNK_FRGN: c.MAX_FOREIGN_BYTES + 8}
 
@@ -210,8 +209,9 @@ class ContainerReader:
         places = self._picture_places if picture else self._foreign_places
         if len(places) >= (c.MAX_PICTURES if picture else c.MAX_FOREIGN):
             raise FormatError(f"more {place.type.decode()} chunks than are allowed")
-        if sum(each.length for each in self._picture_places + self._foreign_places) + place.length > _MOST_METADATA:
-            raise FormatError(f"pictures and foreign chunks of more than {_MOST_METADATA} bytes")
+        before = sum(each.length for each in self._picture_places + self._foreign_places)
+        if before + place.length > c.MAX_METADATA_BYTES:
+            raise FormatError(f"pictures and foreign chunks of more than {c.MAX_METADATA_BYTES} bytes")
         if place.length > _LARGEST[place.type]:
             raise FormatError(f"{place.type.decode()} chunk of {place.length} bytes, more than is allowed")
         if self.salvage:

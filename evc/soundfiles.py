@@ -26,6 +26,7 @@ from evc.streaming import PathOrFile, check_file
 _EXTENSIONS = {"AIF": "AIFF", "OGA": "OGG", "WAVE": "WAV"}
 _OPUS_RATES = (8000, 12_000, 16_000, 24_000, 48_000)  # Hz
 _STATING_SPEAKERS = ("WAV", "WAVEX", "RF64", "CAF", "AIFF")
+LOOPING = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "OPUS", "MP3")  # have a place for loop points
 _SET_CHANNEL_MAP = 0x1101  # SFC_SET_CHANNEL_MAP_INFO of sndfile.h
 _WAV_LIMIT = 0xFFFF0000  # bytes of samples beyond which WAV needs its 64-bit form
 # What holds a subtype's samples best where a format lacks it.

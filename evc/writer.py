@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,6 @@ from evc.errors import FormatError, InputError, UnsupportedError
 from evc.header import Header, write_speakers, write_tags
 from evc.index import END_PAYLOAD_BYTES, End, IndexEntry, write_index
 from evc.metadata import Foreign, Picture, check_amount
-from evc.output import atomic_output
 from evc.reader import ContainerReader
 from evc.segment import Dictionary, Segment
 from evc.speakers import usual_mask
@@ -213,14 +211,6 @@ def _anchor(chunks: Sequence[ChunkPlace], type: bytes) -> int:
         if place.type in before:
             last = order
     return last
-
-
-def rewrite_file(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], tags: Mapping[str, str | list[str]]
-) -> None:
-    """`rewrite` from path to path, which may be the same; `target` changes only when all is written."""
-    with atomic_output(target) as output, open(source, "rb") as file:
-        rewrite(file, output, tags)
 
 
 def _metadata_chunks(pictures: Sequence[Picture], foreign: Sequence[Foreign]) -> Iterator[bytes]:

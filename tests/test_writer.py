@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import evc
 from evc import constants as c
 from evc.container import ChunkReader, chunk_bytes
 from evc.errors import DamagedError, EvcError, FormatError, InputError, UnsupportedError
@@ -17,7 +18,7 @@ from evc.index import END_PAYLOAD_BYTES, End, IndexEntry, write_index
 from evc.output import atomic_output
 from evc.reader import ContainerReader
 from evc.segment import Dictionary, Segment, StreamData
-from evc.writer import ContainerWriter, rewrite, rewrite_file
+from evc.writer import ContainerWriter, rewrite
 
 LENGTH = 1024
 HEADER = Header(
@@ -450,21 +451,21 @@ def test_rewrite_does_not_copy_damage():
         rewrite(io.BytesIO(bytes(data)), io.BytesIO(), {})
 
 
-def test_rewrite_file_in_place(tmp_path):
+def test_tags_are_edited_in_place(tmp_path):
     path = tmp_path / "a.evc"
     path.write_bytes(small_file())
     path.chmod(0o640)
-    rewrite_file(path, path, {"title": "New"})
+    evc.edit_tags(path, path, {"title": "New"})
     assert opened(path.read_bytes()).tags == {"title": "New"}
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert os.listdir(tmp_path) == ["a.evc"]
 
 
-def test_failed_rewrite_changes_nothing(tmp_path):
+def test_a_failed_edit_changes_nothing(tmp_path):
     path = tmp_path / "a.evc"
     path.write_bytes(small_file()[:-3])
     with pytest.raises(DamagedError):
-        rewrite_file(path, path, {})
+        evc.edit_tags(path, path, {})
     assert path.read_bytes() == small_file()[:-3]
     assert os.listdir(tmp_path) == ["a.evc"]
 

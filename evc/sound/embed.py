@@ -96,8 +96,8 @@ def embed(file: BinaryIO, format: str, metadata: Metadata, length: int, samplera
     elif format == "MP3" and tagged.available():
         from evc.sound.id3 import embed_id3
 
-        embed_id3(file, _with_loop(tags, loops), metadata.pictures)
-        left.kept(metadata.foreign, lambda chunk: False)
+        left.joined = embed_id3(file, _with_loop(tags, loops), metadata.pictures)
+        left.kept([chunk for chunk in metadata.foreign if not chunk.holds_id3], lambda chunk: False)
         left.sampled(loops, metadata.foreign)
     else:
         left.pictures = len(metadata.pictures)
@@ -124,6 +124,8 @@ def _into_wave(file: BinaryIO, metadata: Metadata, loops: list[Loop], samplerate
         chunks = [chunk for chunk in chunks if chunk.id != "smpl"] + [smpl_chunk(loops, samplerate, like)]
         left.chunks = [name for name in left.chunks if name != "smpl"]
     embed_wave(file, left.single(tags), chunks)
+    if any(chunk.holds_id3 for chunk in chunks):  # which came with the tags and pictures, and holds them all
+        left.tags, left.joined, left.pictures = [], [], 0
 
 
 def _into_comments(file: BinaryIO, format: str, metadata: Metadata, loops: list[Loop], left: _Left) -> None:

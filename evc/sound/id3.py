@@ -18,9 +18,10 @@ _PAIRED = {names[0]: (frame, names[1]) for frame, names in PAIRS.items() if fram
 _FREE = {name: field.title().replace(" Id", " Id") for field, name in MUSICBRAINZ.items()}
 
 
-def embed_id3(file: BinaryIO, tags: Tags, pictures: Sequence[Picture]) -> None:
-    """Give an MP3 file these tags and pictures, in place of the tag it has."""
-    from mutagen import id3
+def embed_id3(file: BinaryIO, tags: Tags, pictures: Sequence[Picture]) -> list[str]:
+    """Give an MP3 file these tags and pictures, in place of the tag it has; the names of those tags of whose values not
+    all are there as such. Raises ValueError where mutagen cannot write it."""
+    from mutagen import MutagenError, id3
 
     tag = id3.ID3()
     totals = {total for number, (_, total) in _PAIRED.items() if number in tags}
@@ -31,7 +32,12 @@ def embed_id3(file: BinaryIO, tags: Tags, pictures: Sequence[Picture]) -> None:
         kind = min(picture.type, 255)
         tag.add(id3.APIC(_UTF8, picture.mime, kind, _distinct(tag, picture.description, kind), picture.data))
     file.seek(0)
-    tag.save(file, v2_version=4)
+    try:
+        tag.save(file, v2_version=4)
+    except MutagenError as error:
+        raise ValueError(str(error)) from error
+    single = {"musicbrainz_trackid", *_PAIRED, *totals}
+    return [n for n, value in tags.items() if len(values_of(value)) > 1 and (n in single or n.startswith("lyrics"))]
 
 
 def _frame(id3: Any, name: str, values: list[str], tags: Tags) -> Any:

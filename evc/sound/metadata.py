@@ -35,7 +35,7 @@ def read_metadata(file: BinaryIO, end: int, known: Tags) -> Found:
         found = _read_others(file, end, known)
     else:
         for chunk in found.metadata.foreign:
-            if chunk.id in ("id3 ", "ID3 "):
+            if chunk.holds_id3:
                 _read_id3_chunk(chunk, found)
         if found.problems:
             found.metadata.tags = known | found.metadata.tags
