@@ -28,7 +28,7 @@ _MOST_BYTES = 1 << 24  # of an image file: more cannot be stored
     "--remove", "to_remove", multiple=True, metavar="NAME[=VALUE]", help="Take NAME out, or one of its values."
 )
 @click.option("--cover", metavar="IMAGE", help="Make this PNG, JPEG, GIF, WebP or BMP file the front cover.")
-@click.option("--remove-cover", is_flag=True, help="Take all pictures out.")
+@click.option("--remove-pictures", is_flag=True, help="Take all pictures out.")
 @click.option("--json", "as_json", is_flag=True, help="Print tags, pictures, loops and chunks as JSON.")
 def tag(
     files: tuple[str, ...],
@@ -36,7 +36,7 @@ def tag(
     to_add: tuple[str, ...],
     to_remove: tuple[str, ...],
     cover: str | None,
-    remove_cover: bool,
+    remove_pictures: bool,
     as_json: bool,
 ) -> int:
     """Show or change the tags and the cover of .evc files.
@@ -51,13 +51,13 @@ def tag(
     removed = [_named(text, value_needed=False) for text in to_remove]
     edits = [_named(text) for text in to_set], [_named(text) for text in to_add]
     image = _image(cover) if cover is not None else None
-    changes = bool(removed or any(edits) or image or remove_cover)
+    changes = bool(removed or any(edits) or image or remove_pictures)
     failed, found = 0, []
     for number, path in enumerate(files):
         try:
             with naming(path):
                 if changes:
-                    _change(path, removed, *edits, image, remove_cover)
+                    _change(path, removed, *edits, image, remove_pictures)
                 info = evc.info(path)
         except EvcError as error:
             click.echo(f"evc: {error}", err=True)
@@ -91,7 +91,7 @@ def _change(
     to_set: list[tuple[str, str | None]],
     to_add: list[tuple[str, str | None]],
     image: Picture | None,
-    remove_cover: bool,
+    remove_pictures: bool,
 ) -> None:
     with evc.open(path) as file:
         tags, pictures = file.tags, file.pictures
@@ -105,7 +105,7 @@ def _change(
     for name, value in (*to_set, *to_add):
         texts.setdefault(spelt.get(name, name), []).append(str(value))
     new: Tags = {name: values[0] if len(values) == 1 else values for name, values in texts.items() if values}
-    if remove_cover:
+    if remove_pictures:
         pictures = []
     if image is not None:
         pictures = [image, *(picture for picture in pictures if picture.type != FRONT_COVER)]

@@ -91,7 +91,7 @@ def test_covers(path, tmp_path):
     assert run(tag_command, path, "--cover", tmp_path / "new.png") == (0, f"{path}: 7 tags, 2 pictures\n", "")
     with evc.open(path) as file:
         assert file.pictures == [Picture.of(png(9, 9)), PICTURES[1]]  # only the front cover is another
-    assert run(tag_command, path, "--remove-cover") == (0, f"{path}: 7 tags\n", "")
+    assert run(tag_command, path, "--remove-pictures") == (0, f"{path}: 7 tags\n", "")
     with evc.open(path) as file:
         assert file.pictures == [] and file.tags == TAGS
 
