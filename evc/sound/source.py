@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from evc.errors import EvcWarning, InputError
 from evc.sound import ffmpeg
 from evc.sound.decoders import Decoder, EndsInDamage, LibsndfileDecoder
-from evc.sound.flac import hidden_metadata
+from evc.sound.flac import frames_at_end, hidden_metadata, total_field
 from evc.sound.headers import SoundLength, sound_length
 from evc.sound.metadata import read_metadata
+from evc.sound.mpeg import mpeg_stream
 from evc.sound.parts import Span, holds_no_sound, is_cut_off, stream_spans
 from evc.sound.view import ByteView, Patch
 from evc.source import check_format, finite
@@ -96,6 +97,10 @@ class FileSource:
         """A decoder for each stream of the file."""
         length = sound_length(self._file, self._size)
         try:
+            if length is not None and length.joined:
+                self._warn("another file is joined to its end: left out, only FLAC, Ogg and MP3 go on there")
+                self._spans, self._patches = [(0, length.joined)], length.patches
+                return [self._libsndfile(self._spans[0], length.patches)]
             if length is not None and length.patches:
                 self._patches = length.patches
                 return [self._mended(length)]
@@ -110,7 +115,10 @@ class FileSource:
             raise InputError(f"no sound is found, though {length.declared} bytes are declared")
         decoder = self._libsndfile((0, self._size), length.patches)
         if length.declared is not None and decoder.frames:
-            self._compare(round(decoder.frames * length.declared / length.there), decoder.frames)
+            block = length.there // decoder.frames  # bytes of a frame, unless the samples are packed
+            even = length.there - block * decoder.frames < block
+            declared = length.declared // block if even else round(decoder.frames * length.declared / length.there)
+            self._compare(declared, decoder.frames)
         return decoder
 
     def _streams(self, file: PathOrFile) -> list[Decoder]:
@@ -126,10 +134,35 @@ class FileSource:
         self._spans = stream_spans(self._file, self._size)
         if first.format == "MP3":  # which libsndfile reads from paths only: otherwise by luck, memory not initialised
             if len(self._spans) == 1 and _is_file(file):
-                return [first]
-            return [self._by_path(self._copied(span)) for span in self._spans]
+                return [self._all_of_mp3(first, self._spans[0])]
+            return [self._all_of_mp3(self._by_path(self._copied(span)), span) for span in self._spans]
         first.close()
-        return [self._libsndfile(span, self._patches) for span in self._spans]
+        return [self._all_of(self._libsndfile(span, self._patches), span) for span in self._spans]
+
+    def _all_of_mp3(self, decoder: LibsndfileDecoder, span: Span) -> LibsndfileDecoder:
+        """A decoder that does not stop at a length which it guessed too small: without a header libsndfile takes all
+        frames for as long as the first."""
+        stream = mpeg_stream(self._file, *span)
+        guessed = decoder.frames
+        if stream is None or guessed is None or stream.samples <= guessed:
+            return decoder
+        decoder.close()
+        whole = self._by_path(self._copied((stream.start, span[1]), stream.header))
+        whole.frames, whole.tags = guessed, decoder.tags
+        return whole
+
+    def _all_of(self, decoder: LibsndfileDecoder, span: Span) -> LibsndfileDecoder:
+        """A decoder that does not stop where the header of a FLAC stream says, if there is more behind."""
+        declared = decoder.frames if decoder.format == "FLAC" else None
+        if declared is None or frames_at_end(self._file, *span) <= declared:
+            return decoder
+        field = total_field(self._file, span[0])
+        if field is None:
+            return decoder
+        decoder.close()
+        whole = self._libsndfile(span, (*self._patches, (field[0] - span[0], field[1])))
+        whole.frames = declared
+        return whole
 
     def _recognised(self, file: PathOrFile) -> LibsndfileDecoder:
         """The whole file as libsndfile takes it."""
@@ -138,8 +171,9 @@ class FileSource:
         try:
             return self._libsndfile((0, self._size))
         except InputError as unknown:
-            with suppress(InputError):
-                return self._by_path(self._copied((0, self._size)))
+            if mpeg_stream(self._file, 0, self._size) is not None:
+                with suppress(InputError):
+                    return self._by_path(self._copied((0, self._size)))
             raise unknown
 
     def _libsndfile(self, span: Span, patches: Sequence[Patch] = ()) -> LibsndfileDecoder:
@@ -152,9 +186,10 @@ class FileSource:
         self._stack.callback(decoder.close)
         return decoder
 
-    def _copied(self, span: Span) -> str:
-        """The path of a copy of some bytes of the file, for decoders that need one."""
+    def _copied(self, span: Span, before: bytes = b"") -> str:
+        """The path of a copy of some bytes of the file, behind others, for decoders that need one."""
         copy = self._stack.enter_context(tempfile.NamedTemporaryFile(suffix=".mp3"))
+        copy.write(before)
         self._file.seek(span[0])
         left = span[1] - span[0]
         while left and (part := self._file.read(min(left, _COPIED_BYTES))):
