@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import evc
-from evc.cli.common import STANDARD, naming, print_json
+from evc.cli.common import STANDARD, examples, naming, print_json
 from evc.cli.info import metadata_rows
 from evc.errors import EvcError, InputError
 from evc.header import Tags
@@ -15,7 +15,12 @@ from evc.streaming import open_binary
 _MOST_BYTES = 1 << 24  # of an image file: more cannot be stored
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "evc tag song.evc  # shows what there is",
+        "evc tag song.evc --set ARTIST=Ada --add ARTIST=Ben --remove COMMENT --cover front.png",
+    )
+)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--set", "to_set", multiple=True, metavar="NAME=VALUE", help="Give NAME this value in place of others.")
 @click.option("--add", "to_add", multiple=True, metavar="NAME=VALUE", help="Give NAME one value more.")
@@ -40,11 +45,6 @@ def tag(
     byte for byte, and a file changes only when all of it is written. Names are those of Vorbis comments, and capitals
     make no difference. Removing comes first, then --set, then --add; --set and --add may come several times, also with
     the same name.
-
-    \b
-    evc tag song.evc
-    evc tag song.evc --set ARTIST=Ada --add ARTIST=Ben --remove COMMENT
-    evc tag song.evc --cover front.png
     """
     if STANDARD in files:
         raise click.UsageError("files are changed in place: standard input cannot be")
