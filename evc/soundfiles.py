@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from evc import constants as c
 from evc.errors import EvcWarning, InputError
+from evc.header import Tags
 from evc.metadata import Metadata
 from evc.samples import stored
 from evc.sound.embed import embed, library_tags
 from evc.soundfile_checks import BROKEN, CheckedFile, finish
-from evc.speakers import FLAC_ORDER, VORBIS_ORDER, Layout, codes_of, order_for, usual_mask
+from evc.speakers import FLAC_ORDER, MASK_TAG, VORBIS_ORDER, Layout, codes_of, order_for, usual_mask
 from evc.streaming import PathOrFile, check_file
 
 _EXTENSIONS = {"AIF": "AIFF", "OGA": "OGG", "WAVE": "WAV"}
@@ -76,7 +77,12 @@ class SoundWriter:
         speakers: Sequence[str] = (),
     ) -> None:
         self.subtype = subtype
-        self._order = _channel_order(format, channels, speakers)
+        if format == "FLAC" and channels > 2 and all(speakers) and tuple(speakers) not in ((), FLAC_ORDER[channels]):
+            mask: Tags = {MASK_TAG: f"0x{Layout.of_names(speakers).mask:04X}"}
+            metadata = Metadata(metadata.tags | mask, metadata.pictures, metadata.foreign)
+            self._order = None  # channels are in the order of the mask's bits, here and there
+        else:
+            self._order = _channel_order(format, channels, speakers)
         if format == "WAV" and speakers and Layout.of_names(speakers).mask != usual_mask(channels):
             format = "WAVEX"
         added = sum(len(chunk.data) + 10 for chunk in metadata.foreign) + c.MAX_TAGS_BYTES

@@ -36,6 +36,8 @@ VORBIS_ORDER = {
     7: ("FL", "FC", "FR", "SL", "SR", "BC", "LFE"),
     8: ("FL", "FC", "FR", "SL", "SR", "BL", "BR", "LFE"),
 }
+# The tag of FLAC that states another mask, with channels in the order of its bits (8.6.2 of RFC 9639).
+MASK_TAG = "waveformatextensible_channel_mask"
 # Speakers that formats of one pair behind the listener do not tell apart.
 _BEHIND = {"SL": "BL", "SR": "BR"}
 
@@ -104,6 +106,15 @@ def layout_of_codes(codes: Sequence[int]) -> Layout:
         return Layout.of_names(names)
     except InputError:
         return Layout.unknown(len(codes))
+
+
+def tagged_mask(text: str, channels: int) -> int:
+    """The mask that a FLAC tag states, if it is one of as many speakers; else 0."""
+    try:
+        mask = int(text, 16)
+    except ValueError:
+        return 0
+    return mask if 0 < mask < 1 << len(NAMES) and mask.bit_count() == channels else 0
 
 
 def codes_of(names: Iterable[str]) -> list[int]:

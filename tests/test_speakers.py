@@ -18,7 +18,7 @@ from evc.errors import EvcWarning, FormatError, InputError
 from evc.header import Header
 from evc.reader import ContainerReader
 from evc.sound.source import FileSource
-from evc.speakers import NAMES, Layout, names_of, order_for
+from evc.speakers import MASK_TAG, NAMES, Layout, names_of, order_for, tagged_mask
 from evc.writer import ContainerWriter, rewrite
 
 SURROUND = ("FL", "FR", "FC", "LFE", "BL", "BR")
@@ -178,7 +178,7 @@ def test_wave_files_have_their_mask(tmp_path, speakers, mask):
 
 def test_formats_without_a_place_for_speakers_say_so(tmp_path):
     (tmp_path / "a.evc").write_bytes(evc.encode(np.zeros((100, 4)), RATE, speakers=("FL", "FR", "FC", "BC")))
-    for suffix in ("flac", "ogg", "au", "w64"):
+    for suffix in ("ogg", "au", "w64"):
         with pytest.warns(EvcWarning, match="cannot say that the channels are FL FR FC BC: they keep their order"):
             evc.decode_file(tmp_path / "a.evc", tmp_path / f"a.{suffix}")
 
@@ -224,3 +224,21 @@ def test_cases(tmp_path, name, suffix):
 
 def test_info_shows_speakers(surround, run_evc):
     assert b"speakers  FL FR FC LFE BL BR\n" in run_evc("info", surround).stdout
+
+
+@pytest.mark.parametrize(
+    "speakers", [("FL", "FR", "FC", "LFE", "SL", "SR"), ("FL", "FR", "FC", "BC"), ("FL", "FR", "LFE"), NAMES[:8]]
+)
+def test_flac_states_other_speakers_in_a_tag(speakers, tmp_path):
+    audio = tones(speakers)
+    data = evc.encode(audio, RATE, speakers=speakers, patterns="off")
+    (tmp_path / "a.evc").write_bytes(data)
+    evc.decode_file(tmp_path / "a.evc", tmp_path / "a.flac")
+    with FileSource(tmp_path / "a.flac") as source:
+        assert names_of(source.speakers, len(speakers)) == speakers and MASK_TAG not in source.tags
+        assert heard(source.read(0, source.frames).T) == speakers
+
+
+def test_masks_in_tags():
+    assert tagged_mask("0x60F", 6) == tagged_mask("60f", 6) == 0x60F
+    assert [tagged_mask(text, 6) for text in ("", "x", "0x3", "-3F", "0xFFFFFFFF", "0x0")] == [0] * 6

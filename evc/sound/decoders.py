@@ -35,6 +35,7 @@ class Decoder(Protocol):
 
     frames      by its header, give or take `tolerance`; None where that leaves it open
     exact       whether that is true, and `seek` leads to the very samples; else the stream is read from the front only
+    format      libsndfile's name of it, "" for what libsndfile does not read
     subtype     one of the format's, the nearest to the stream's
     layout      of its speakers
     """
@@ -44,6 +45,7 @@ class Decoder(Protocol):
     frames: int | None
     tolerance: int
     exact: bool
+    format: str
     subtype: str
     tags: Tags
     layout: Layout

@@ -50,6 +50,7 @@ class FfmpegDecoder:
     """A `Decoder` for the first audio stream of the file at a path. Raises InputError where ffmpeg finds none."""
 
     exact = False
+    format = ""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._url = "file:" + os.fsdecode(path)

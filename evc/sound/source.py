@@ -24,6 +24,7 @@ from evc.sound.mpeg import mpeg_stream
 from evc.sound.parts import Span, holds_no_sound, is_cut_off, stream_spans
 from evc.sound.view import ByteView, Patch
 from evc.source import check_format, finite
+from evc.speakers import MASK_TAG, tagged_mask
 from evc.streaming import PathOrFile, display_name, seekable_input
 
 _KEPT_FRAMES = 1 << 19  # of what was read last: the encoder steps back by up to 8 s within a pass
@@ -228,6 +229,10 @@ class FileSource:
         file = cast(BinaryIO, ByteView(self._file, 0, self._spans[0][1], patches))
         found = read_metadata(file, self._spans[0][1], self._decoders[0].tags)
         self.tags, self.pictures, self.foreign = found.metadata.tags, found.metadata.pictures, found.metadata.foreign
+        if self._decoders[0].format == "FLAC" and isinstance(stated := self.tags.get(MASK_TAG), str):
+            if mask := tagged_mask(stated, self.channels):
+                self.speakers, self._order = mask, tuple(range(self.channels))
+                del self.tags[MASK_TAG]
         if found.problems:
             self._warn("; ".join(found.problems))
 
