@@ -13,7 +13,7 @@ import evc
 from evc.constants import CHUNK_OVERHEAD_BYTES
 from evc.errors import EvcWarning, InputError
 from evc.fileinfo import FileInfo, info
-from evc.header import Header
+from evc.header import Header, folded
 from evc.loops import Loop, loop_tags, part_of
 from evc.metadata import Foreign, Metadata, Picture
 from evc.settings import DEFAULT_EFFORT, EncodeSettings
@@ -229,8 +229,7 @@ def _encode(
     own = f"evc {evc.__version__}, {settings}"
     others = source.tags.get("encoder", [])
     before = [value for value in ([others] if isinstance(others, str) else others) if not value.startswith("evc ")]
-    tags = {name.lower(): value for name, value in source.tags.items()}
-    tags["encoder"] = [own, *before] if before else own
+    tags = folded(dict(source.tags)) | {"encoder": [own, *before] if before else own}
     coded: AudioSource = LoopSource(source) if settings.loop else source
     shape = source.samplerate, source.channels, coded.frames, source.subtype
     header = Header(*shape, layers=("spectrum",), loop=settings.loop)

@@ -238,6 +238,16 @@ def read_tags(payload: bytes) -> Tags:
     return tags
 
 
+def folded(tags: Tags) -> Tags:
+    """Tags under small letters, since capitals make no difference; values of names that become one go together."""
+    if all(name == name.lower() for name in tags):
+        return tags
+    together: dict[str, list[str]] = {}
+    for name, value in tags.items():
+        together.setdefault(name.lower(), []).extend([value] if isinstance(value, str) else value)
+    return {name: values[0] if len(values) == 1 else values for name, values in together.items()}
+
+
 def _tags_valid(tags: Mapping[Any, Any]) -> bool:
     for name, value in tags.items():
         texts = value if isinstance(value, list) else [value]

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from evc.header import Tags
+from evc.header import Tags, folded
 from evc.metadata import Foreign, Metadata
 
 KINDS = ("forward", "alternating", "backward")
@@ -104,7 +104,7 @@ def part_of(metadata: Metadata, start: int, frames: int, length: int) -> tuple[M
     from its start; and what had to be left out, in words."""
     if start == 0 and frames == length:
         return metadata, []
-    tags = {name: value for name, value in metadata.tags.items() if name not in (LOOP_START, LOOP_LENGTH)}
+    tags = {name: value for name, value in metadata.tags.items() if name.lower() not in (LOOP_START, LOOP_LENGTH)}
     foreign: list[Foreign] = []
     before = loops_of(metadata.tags, metadata.foreign, length)
     after = [loop._replace(start=loop.start - start) for loop in before if _within(loop, start, frames)]
@@ -157,6 +157,7 @@ def _named(foreign: Iterable[Foreign], name: str) -> list[Foreign]:
 
 def _tagged_loop(tags: Tags, length: int) -> Loop | None:
     """The loop that tags tell; one without a length goes to the end."""
+    tags = folded(tags)
     texts = [tags.get(name, "") for name in (LOOP_START, LOOP_LENGTH)]
     start, frames = ((text[0] if text else "") if isinstance(text, list) else text for text in texts)
     if not _NUMBER.fullmatch(start.strip()) or not (_NUMBER.fullmatch(frames.strip()) or not frames):

@@ -33,6 +33,8 @@ def atomic_output(path: str | os.PathLike[str], overwrite: bool = True) -> Itera
         special = target.exists() and not target.is_file() and not target.is_dir()
     if target.is_dir():
         raise InputError(f"{name}: is a folder")
+    if name.endswith(("/", os.sep)):
+        raise InputError(f"{name}: names a folder, not a file")
     if special:
         with opened(target, name, os.O_WRONLY) as file:
             yield file

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from damage import segment_places, with_flipped_bit
 from test_cli import one_line
 
 import evc
+from evc.errors import InputError
+from evc.sound.source import FileSource
 from evc.streaming import check_readable
 
 RATE = 8000
@@ -203,3 +206,29 @@ def test_places_are_whole_numbers(value, files):
                 call(value)
         assert file.seek(np.int16(7)) == file.tell() == 7
         assert len(file.read(np.uint8(5))) == 5
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "mp3", "ogg", "opus", "m4a", "aiff"])
+@pytest.mark.parametrize("content", [b"hello", b"a text\n" * 99, bytes(5000)])
+def test_what_has_only_the_name_of_a_sound_file(ending, content, run_evc, tmp_path):
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(content)
+    told = run_evc("encode", path).stderr.decode()
+    assert told.startswith(f"evc: {path}: not a sound file that can be read (Format not recognised)")
+    assert told.count("\n") == 1 and not path.with_suffix(".evc").exists()
+
+
+def test_flac_behind_rubbish_is_no_mp3(tmp_path):
+    """In a pipe, where no extension says what it is."""
+    file = io.BytesIO()
+    soundfile.write(file, np.random.default_rng(1).standard_normal((30_000, 2)) / 8, 44100, format="FLAC")
+    with suppress(InputError), FileSource(io.BytesIO(b"xyz" * 100 + file.getvalue())) as source:
+        assert source.frames == 30_000
+
+
+def test_an_output_that_ends_as_a_folder(files, run_evc, tmp_path):
+    data = (files / "good.evc").read_bytes()
+    (tmp_path / "a.wav").write_bytes(run_evc("decode", "-", "-", stdin=data).stdout)
+    result = run_evc("encode", tmp_path / "a.wav", "-o", f"{tmp_path}/no/")
+    assert result.returncode == 1 and result.stderr.decode() == f"evc: {tmp_path}/no/: names a folder, not a file\n"
+    assert not (tmp_path / "no").exists()

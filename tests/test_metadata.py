@@ -16,6 +16,7 @@ import evc
 from evc import constants as c
 from evc.container import chunk_bytes
 from evc.errors import DamagedError, FormatError, InputError
+from evc.header import folded
 from evc.images import image_facts
 from evc.loops import Cue, Loop, cues_of, loops_of, part_of, smpl_chunk
 from evc.metadata import Foreign, Metadata, Picture, check_amount
@@ -306,3 +307,13 @@ def test_a_part_has_its_own_loops_and_cue_points():
     assert part_of(looped, 40, 110, FRAMES)[0].tags == {"title": "t", "loopstart": "60", "looplength": "50"}
     assert part_of(looped, 40, 109, FRAMES) == (Metadata({"title": "t"}), ["1 of 1 loops"])
     assert part_of(looped, 0, FRAMES, FRAMES) == (looped, [])
+
+
+def test_capitals_make_no_difference_in_names():
+    data = evc.encode(np.zeros(5000, np.float32), 44100, tags={"LOOPSTART": "100", "LoopLength": "200", "ARTIST": "A"})
+    with evc.open(io.BytesIO(data)) as f:
+        assert f.loops.tolist() == [(100, 200, "forward", 0)]
+        tags = part_of(Metadata(f.tags), 50, 1000, 5000)[0].tags
+    del tags["encoder"]
+    assert tags == {"artist": "A", "loopstart": "50", "looplength": "200"}
+    assert folded({"ARTIST": "A", "artist": ["B", "C"], "Title": "T"}) == {"artist": ["A", "B", "C"], "title": "T"}

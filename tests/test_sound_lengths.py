@@ -12,6 +12,7 @@ from sound_tools import CASES, needs_cases, noise, read_all, sound_file
 import evc
 from evc.errors import EvcWarning, InputError
 from evc.sound.headers import sound_length
+from evc.sound.mpeg import mpeg_stream
 from evc.sound.source import FileSource
 from evc.sound.view import ByteView
 
@@ -45,7 +46,7 @@ DIFFERENT = "declares {} frames, but {} are there: these are taken"
         (with_sizes(WAV, 0x7FFFF024, 0x7FFFF000), 5000, None),
         (with_sizes(WAV, None, BYTES + 4000), 5000, DIFFERENT.format(6000, 5000)),
         (WAV[:-8000], 3000, DIFFERENT.format(5000, 3000)),  # cut
-        (WAV[:-8001], 2999, DIFFERENT.format(4999, 2999)),  # in the middle of a frame
+        (WAV[:-8001], 2999, DIFFERENT.format(5000, 2999)),  # in the middle of a frame
         (with_sizes(WAV, None, 400), 5000, DIFFERENT.format(100, 5000)),  # a header of some time ago
         (WAV + LIST, 5000, None),
         (with_sizes(WAV, None, BYTES) + b"TAG" + b"\0" * 125, 5000, None),
@@ -270,3 +271,74 @@ def test_warnings_are_of_one_category(tmp_path):
     path.write_bytes(WAV[:-8000])
     with pytest.warns(EvcWarning, match="declares 5000 frames, but 3000 are there"):
         evc.encode_file(path, tmp_path / "a.evc", patterns="off")
+
+
+def variable_mp3(samplerate: int, channels: int) -> bytes:
+    """An MP3 stream whose bitrate varies, without a header that counts its frames."""
+    audio = noise(3 * samplerate, channels) * np.where(np.arange(3 * samplerate) < samplerate, 0.5, 0)[:, None]
+    file = io.BytesIO()
+    soundfile.write(file, audio, samplerate, format="MP3", bitrate_mode="VARIABLE")
+    data = file.getvalue()
+    found = mpeg_stream(io.BytesIO(data), 0, len(data))
+    assert found is not None and found.counted
+    second = mpeg_stream(io.BytesIO(data), found.start + 4, len(data))
+    assert second is not None and not second.counted
+    return data[second.start :]
+
+
+@pytest.mark.parametrize("samplerate, channels", [(44100, 2), (48000, 1), (22050, 1), (16000, 2), (11025, 1)])
+def test_mp3_of_a_bitrate_that_varies(samplerate, channels, tmp_path):
+    """libsndfile takes all frames for as long as the first, and would stop early."""
+    data = variable_mp3(samplerate, channels)
+    stream = mpeg_stream(io.BytesIO(data), 0, len(data))
+    assert stream is not None and stream.samples > 2.9 * samplerate
+    for number, file in enumerate([data, b"rubbish in front" * 9 + data, data + b"TAG" + bytes(125)]):
+        path = tmp_path / f"{number}.mp3"
+        path.write_bytes(file)
+        audio, notes = read_all(path)
+        assert len(audio) == stream.samples
+        assert len(notes) == 1 and f"{stream.samples} are there" in notes[0]
+    (tmp_path / "guessed.mp3").write_bytes(data)
+    guessed = soundfile.read(tmp_path / "guessed.mp3", dtype="float32", always_2d=True)[0]
+    assert len(guessed) < stream.samples / 2
+    assert np.abs(read_all(tmp_path / "guessed.mp3")[0][: len(guessed)] - guessed).max() < 1e-5
+
+
+def test_what_is_no_mpeg_stream():
+    for data in (b"", b"text" * 999, bytes(9999), b"ID3\3\0\0\0\0\0\x0a" + bytes(10)):
+        assert mpeg_stream(io.BytesIO(data), 0, len(data)) is None
+
+
+@pytest.mark.parametrize("declared", [1, 1000, 4999])
+@pytest.mark.parametrize("before, behind", [(b"", b""), (b"ID3\3\0\0\0\0\0\x0a" + bytes(10), b"TAG" + bytes(125))])
+def test_flac_that_declares_less(declared, before, behind, tmp_path):
+    data = bytearray(sound_file(AUDIO, "FLAC"))
+    data[22:26] = u32(declared, "big")
+    (tmp_path / "a.flac").write_bytes(before + bytes(data) + behind)
+    audio, notes = read_all(tmp_path / "a.flac")
+    assert notes == [DIFFERENT.format(declared, 5000)] and np.array_equal(audio, AUDIO)
+
+
+@pytest.mark.parametrize("format", ["WAV", "RF64", "W64", "AIFF", "CAF", "AU"])
+def test_a_second_file_behind(format, tmp_path):
+    data = sound_file(AUDIO, format)
+    (tmp_path / "a").write_bytes(data + data)
+    audio, notes = read_all(tmp_path / "a")
+    assert np.array_equal(audio, AUDIO)
+    assert notes == ["another file is joined to its end: left out, only FLAC, Ogg and MP3 go on there"]
+
+
+def test_numbers_of_a_cut_aiff(tmp_path):
+    data = sound_file(AUDIO, "AIFF")
+    for cut in (2001, 8002, 12003):
+        (tmp_path / "a.aiff").write_bytes(data[:-cut])
+        audio, notes = read_all(tmp_path / "a.aiff")
+        assert notes == [DIFFERENT.format(5000, len(audio))] and len(audio) == (BYTES - cut) // 4
+
+
+def test_sizes_of_64_bits_from_a_pipe(tmp_path):
+    data = sound_file(AUDIO, "W64")
+    at = data.index(b"data") + 16
+    (tmp_path / "a.w64").write_bytes(data[:at] + (1 << 63).to_bytes(8, "little") + data[at + 8 :])
+    audio, notes = read_all(tmp_path / "a.w64")
+    assert notes == [] and np.array_equal(audio, AUDIO)

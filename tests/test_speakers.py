@@ -18,7 +18,7 @@ from evc.errors import EvcWarning, FormatError, InputError
 from evc.header import Header
 from evc.reader import ContainerReader
 from evc.sound.source import FileSource
-from evc.speakers import NAMES, Layout, names_of, order_for
+from evc.speakers import NAMES, Layout, layout_of_tag, names_of, order_for
 from evc.writer import ContainerWriter, rewrite
 
 SURROUND = ("FL", "FR", "FC", "LFE", "BL", "BR")
@@ -239,3 +239,9 @@ def test_cases(tmp_path, name, suffix):
 
 def test_info_shows_speakers(surround, run_evc):
     assert b"speakers  FL FR FC LFE BL BR\n" in run_evc("info", surround).stdout
+
+
+def test_masks_in_tags():
+    for text in ("0x60F", "60f", ["0x60F"]):
+        assert layout_of_tag(text, 6) == Layout(0x60F, (0, 1, 2, 3, 4, 5))
+    assert [layout_of_tag(text, 6) for text in ("", "x", "0x3", "-3F", "0xFFFFFFFF", "0x0", [])] == [None] * 7

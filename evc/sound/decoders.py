@@ -20,6 +20,8 @@ from evc.streaming import PathOrFile
 _SEQUENTIAL = ("FLAC", "OGG", "MP3")
 _UNKNOWN_FRAMES = 1 << 62  # what libsndfile says of a FLAC without a length is beyond
 _LIBRARY_SUFFIX = re.compile(r" \(libsndfile-[^)]*\)$")
+_UNRECOGNISED = "Format not recognised"
+_NOT_REGULAR = "not a regular file"
 _GET_CHANNEL_MAP = 0x1100  # SFC_GET_CHANNEL_MAP_INFO of sndfile.h
 _OPUS_FAMILY_AT = 18  # byte of OpusHead with the mapping family (5.1 of RFC 7845)
 
@@ -97,7 +99,10 @@ class LibsndfileDecoder:
                 return self._by_descriptor(Forward) or Forward(_encoded(source))
             return Forward(source)
         except (soundfile.SoundFileError, OSError, TypeError) as error:
-            raise InputError(f"not a sound file that can be read ({_reason(error)})") from error
+            reason = _reason(error)
+            if _NOT_REGULAR in reason and isinstance(source, (str, bytes)) and os.path.isfile(source):
+                reason = _UNRECOGNISED  # so libsndfile says of whatever is no MP3 under such a name
+            raise InputError(f"not a sound file that can be read ({reason})") from error
 
     def _by_descriptor(self, opened: Any) -> Any:
         """The file at a path by a descriptor, whose place tells how far it was read; None where libsndfile needs the

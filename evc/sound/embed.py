@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from evc.constants import MAX_FRAMES
-from evc.header import Tags
+from evc.header import Tags, folded
 from evc.loops import LOOP_LENGTH, LOOP_START, Loop, loop_tags, loops_of, only_loops, smpl_chunk
 from evc.metadata import Foreign, Metadata
 from evc.sound import tagged
@@ -70,6 +70,7 @@ class _Left:
 
 def library_tags(format: str, tags: Tags) -> dict[str, str]:
     """What libsndfile has to write itself into a file of its `format`, because `embed` cannot."""
+    tags = folded(tags)
     names = () if format == "MP3" and tagged.available() else _LIBRARY_TAGS.get(format, ())
     return {name: joined(tags[name]) for name in names if tags.get(name)}
 
@@ -80,7 +81,7 @@ def embed(file: BinaryIO, format: str, metadata: Metadata, length: int, samplera
     What the format cannot hold is left out, and told in words that the name of the format can stand before; "" if there
     is nothing. Raises ValueError where the file is not as it should be.
     """
-    tags = without_own_encoder(metadata.tags)
+    tags = without_own_encoder(folded(metadata.tags))
     loops = loops_of(tags, metadata.foreign, length)
     metadata = Metadata(tags, metadata.pictures, metadata.foreign)
     left = _Left()

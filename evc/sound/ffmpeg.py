@@ -60,7 +60,9 @@ class FfmpegDecoder:
         self._process: subprocess.Popen[bytes] | None = None
         self._notes: BinaryIO | None = None
         stream, container = self._probe()
-        self.samplerate, self.channels = int(stream["sample_rate"]), int(stream["channels"])
+        self.samplerate, self.channels = int(stream.get("sample_rate") or 0), int(stream.get("channels") or 0)
+        if not self.samplerate or not self.channels:  # by its name alone taken for a sound file
+            raise InputError("ffmpeg finds no sound in it")
         self.subtype = _subtype(stream)
         self.tags = _tags(container.get("tags", {}) | stream.get("tags", {}))
         names = _LAYOUTS.get(stream.get("channel_layout", ""), "").split() or FLAC_ORDER.get(self.channels, ())

@@ -15,6 +15,9 @@ _MARKER = b"fLaC"
 _LAST = 0x80  # bit of a block's type
 _MOST_BLOCKS = 1 << 12
 _BLOCK_HEADER_BYTES = 4
+_TOTAL_AT = 13  # offset in STREAMINFO (8.2) of the four bits and four bytes that state the frames
+_LAST_BYTES = 1 << 16  # of a stream: its last block of sound starts there
+_MOST_HEADER_BYTES = 17  # of a block of sound
 _CUESHEET_BYTES, _CUE_TRACK_BYTES, _CUE_POINT_BYTES = 396, 36, 12
 # Types of blocks (8.1).
 _STREAMINFO, _PADDING, _APPLICATION, _SEEKTABLE, _COMMENTS, _CUESHEET, _PICTURE = range(7)
@@ -91,6 +94,68 @@ def hidden_metadata(file: BinaryIO, size: int) -> Iterator[Patch]:
         if block.type not in (_STREAMINFO, _SEEKTABLE, _PADDING):
             file.seek(block.start - _BLOCK_HEADER_BYTES)
             yield block.start - _BLOCK_HEADER_BYTES, bytes([file.read(1)[0] & _LAST | _PADDING])
+
+
+def total_field(file: BinaryIO, start: int) -> Patch | None:
+    """What makes a decoder take the FLAC stream at `start` to its end, whatever total its header states: the field with
+    none."""
+    marker = flac_start(file, start)
+    if marker is None:
+        return None
+    place = marker + len(_MARKER) + _BLOCK_HEADER_BYTES + _TOTAL_AT
+    file.seek(place)
+    return place, bytes([file.read(1)[0] & 0xF0, 0, 0, 0, 0])
+
+
+def frames_at_end(file: BinaryIO, start: int, end: int) -> int:
+    """How many frames of sound the FLAC stream in the bytes [start, end) has as far as its last block tells; 0 where
+    none is found."""
+    marker = flac_start(file, start)
+    if marker is None:
+        return 0
+    file.seek(marker + len(_MARKER) + _BLOCK_HEADER_BYTES)
+    smallest, largest = (int.from_bytes(file.read(2), "big") for _ in range(2))
+    file.seek(max(marker, end - _LAST_BYTES))
+    tail = file.read(end - file.tell())
+    at = len(tail)
+    while (at := tail.rfind(b"\xff", 0, at)) >= 0:
+        last = _block_end(tail[at : at + _MOST_HEADER_BYTES], smallest, largest)
+        if last:
+            return last
+    return 0
+
+
+def _block_end(header: bytes, smallest: int, largest: int) -> int:
+    """The frame behind the block of sound that starts with `header` (9.1 of RFC 9639); 0 where none does."""
+    if len(header) < 6 or header[1] & 0xFE != 0xF8 or header[3] & 1:
+        return 0
+    first, extra = header[4], 0
+    while extra < 7 and first << extra & 0x80:
+        extra += 1
+    number = first & (0x7F >> extra)
+    for byte in header[5 : 4 + extra]:
+        number = number << 6 | byte & 0x3F
+    place, code = max(5, 4 + extra), header[2] >> 4
+    sizes = {6: 1, 7: 2}
+    if code in sizes:
+        size = int.from_bytes(header[place : place + sizes[code]], "big") + 1
+    else:
+        size = 192 if code == 1 else 576 << code - 2 if 2 <= code <= 5 else 256 << code - 8 if code >= 8 else 0
+    rate = header[2] & 15
+    place += sizes.get(code, 0) + (1 if rate == 12 else 2 if rate in (13, 14) else 0)
+    if not 0 < size <= largest or place >= len(header) or _crc8(header[:place]) != header[place]:
+        return 0
+    variable = header[1] & 1
+    return (number if variable else number * max(smallest, largest)) + size
+
+
+def _crc8(data: bytes) -> int:
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1 ^ 0x07) & 0xFF if value & 0x80 else value << 1
+    return value
 
 
 def is_cuesheet(content: bytes) -> bool:

@@ -15,6 +15,7 @@ from evc.sound.view import Patch
 
 _STREAMED = 0x7FFFF000  # sizes of 32 bits from here on stand for "not known yet"
 _UNKNOWN = 0xFFFFFFFF
+_BOUNDLESS = 1 << 62  # the same of 64 bits
 _MOST_CHUNKS = 1 << 16
 _STRAY_BYTES = 4096  # behind the declared end of the samples: fewer, and no chunk, are taken for rubbish
 _CHUNK_NAME = re.compile(rb"[A-Za-z0-9 _~]{4}")
@@ -26,11 +27,12 @@ Order = Literal["little", "big"]
 @dataclass(frozen=True)
 class SoundLength:
     """Bytes of the samples as `declared` (None: the header leaves it open) and as they are `there`, and the patches
-    that make the header say so."""
+    that make the header say so. `joined` is where another file begins behind, as `cat` leaves it, or 0."""
 
     declared: int | None
     there: int
     patches: tuple[Patch, ...]
+    joined: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,22 +77,30 @@ def sound_length(file: BinaryIO, size: int) -> SoundLength | None:
         found = _au(head)
     if found is None or found.start > size:
         return None
-    there = _there(file, size, found)
+    there = _there(file, size, found, head)
     patches = list(found.other)
     if there != found.declared:
         patches += [field.patch(there) for field in found.sizes]
         patches += [field.patch(there // block) for field, block in found.frame_fields if block]
-    return SoundLength(found.declared, there, tuple(patches))
+    behind = found.start + there + -there % found.padding
+    joined = _begins_file(_at(file, behind, 12), head)
+    return SoundLength(found.declared, there, tuple(patches), behind if joined else 0)
 
 
-def _there(file: BinaryIO, size: int, found: _Samples) -> int:
+def _begins_file(start: bytes, head: bytes) -> bool:
+    """Whether bytes begin a file of the same kind as those in `head`."""
+    return len(start) == 12 and start[:4] == head[:4] and (start[8:] == head[8:] or head[:4] not in (b"RIFF", b"FORM"))
+
+
+def _there(file: BinaryIO, size: int, found: _Samples, head: bytes) -> int:
     """Bytes of samples that are there: up to the chunks behind them, or to the end of the file."""
     left = size - found.start
     if found.declared is None or found.declared >= left:
         return left
-    behind = found.start + found.declared + found.declared % found.padding
+    behind = found.start + found.declared + -found.declared % found.padding
     rest = _at(file, behind, _STRAY_BYTES)
     stray = not rest or rest.startswith(_FOREIGN) or not rest.strip(b"\0") or _is_chunk(rest, size - behind)
+    stray = stray or _begins_file(rest[:12], head)
     if stray or (found.declared and len(rest) < _STRAY_BYTES):
         return found.declared
     return left
@@ -113,7 +123,8 @@ def _wave(file: BinaryIO, size: int, magic: bytes) -> _Samples | None:
         field = _Size(start - 4, 4, order)
         if wide is None:
             return _Samples(start, None if _STREAMED <= length else length, (field,), 2)
-        declared = int.from_bytes(_at(file, wide.offset, 8), order) if length == _UNKNOWN else length
+        stated = int.from_bytes(_at(file, wide.offset, 8), order) if length == _UNKNOWN else length
+        declared = None if stated >= _BOUNDLESS else stated
         other = ((0, b"RF64"),) if magic == b"BW64" else ()
         return _Samples(start, declared, (wide, _Size(field.offset, 4, order, _UNKNOWN)), 2, other=other)
     return None
@@ -143,7 +154,8 @@ def _wave64(file: BinaryIO, size: int) -> _Samples | None:
         if length < 24:
             break
         if header.startswith(b"data"):
-            return _Samples(position + 24, length - 24, (_Size(position + 16, 8, "little", 24),), 8)
+            declared = None if length >= _BOUNDLESS else length - 24
+            return _Samples(position + 24, declared, (_Size(position + 16, 8, "little", 24),), 8)
         position += -(-length // 8) * 8
     return None
 

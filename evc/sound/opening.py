@@ -13,12 +13,14 @@ from evc.errors import InputError, OutputError
 from evc.output import writing
 from evc.sound import ffmpeg
 from evc.sound.decoders import Decoder, LibsndfileDecoder
-from evc.sound.flac import hidden_metadata
+from evc.sound.flac import frames_at_end, hidden_metadata, total_field
 from evc.sound.headers import SoundLength, sound_length
+from evc.sound.mpeg import mpeg_stream
 from evc.sound.parts import Span, stream_spans
 from evc.sound.view import ByteView, Patch
 from evc.streaming import PathOrFile
 
+_JOINED = "another file is joined to its end: left out, only FLAC, Ogg and MP3 go on there"
 _COPIED_BYTES = 1 << 20  # at a time
 
 
@@ -28,12 +30,14 @@ class Opening:
 
     patches    to its header, without which it would be misread
     declared   frames by the header of a file of samples, where others are there
+    note       what a user should know
     """
 
     spans: list[Span]
     open: Callable[[int, ExitStack], Decoder]
     patches: Sequence[Patch] = ()
     declared: int | None = None
+    note: str = ""
 
 
 class Opener:
@@ -47,7 +51,7 @@ class Opener:
         """Raises InputError, without a name in front, where nothing reads the file."""
         length = sound_length(self._binary, self._size)
         try:
-            if length is not None and length.patches:
+            if length is not None and (length.patches or length.joined):
                 return self._mended(length)
             return self._streams()
         except OutputError:  # of a temporary copy
@@ -59,13 +63,16 @@ class Opener:
         """Of a file whose header is wrong about its length."""
         if length.declared and not length.there:
             raise InputError(f"no sound is found, though {length.declared} bytes are declared")
-        whole, patches = (0, self._size), length.patches
-        declared = None
+        span, patches = (0, length.joined or self._size), length.patches
         with ExitStack() as stack:
-            frames = self._view(whole, stack, patches).frames
-        if length.declared is not None and frames:
-            declared = round(frames * length.declared / length.there)
-        return Opening([whole], lambda _, stack: self._view(whole, stack, patches), patches, declared)
+            frames = self._view(span, stack, patches).frames or 0
+        declared = None
+        if length.declared is not None and length.declared != length.there and frames:
+            block = length.there // frames  # bytes of a frame, unless the samples are packed
+            even = length.there - block * frames < block
+            declared = length.declared // block if even else round(frames * length.declared / length.there)
+        note = _JOINED if length.joined else ""
+        return Opening([span], lambda _, stack: self._view(span, stack, patches), patches, declared, note)
 
     def _streams(self) -> Opening:
         whole = (0, self._size)
@@ -84,7 +91,7 @@ class Opener:
         spans = stream_spans(self._binary, self._size)
         if format == "MP3":  # which libsndfile reads from paths only: otherwise by luck, memory not initialised
             return Opening(spans, lambda number, stack: self._mp3(spans[number], stack))
-        return Opening(spans, lambda number, stack: self._view(spans[number], stack, patches), patches)
+        return Opening(spans, lambda number, stack: self._all_of(spans[number], stack, patches), patches)
 
     def _recognised(self, stack: ExitStack) -> LibsndfileDecoder:
         """The whole file as libsndfile takes it."""
@@ -93,6 +100,8 @@ class Opener:
         try:
             return self._view((0, self._size), stack)
         except InputError as unknown:
+            if mpeg_stream(self._binary, 0, self._size) is None:
+                raise
             try:
                 return self._mp3((0, self._size), stack)
             except OutputError:
@@ -101,21 +110,44 @@ class Opener:
                 raise unknown from None
 
     def _mp3(self, span: Span, stack: ExitStack) -> LibsndfileDecoder:
-        if span == (0, self._size) and self._path is not None:
-            return _closed_by(stack, LibsndfileDecoder(self._path))
-        return _closed_by(stack, LibsndfileDecoder(self._copied(span, stack)))
+        """A decoder that does not stop at a length which it guessed too small: without a header libsndfile takes all
+        frames for as long as the first."""
+        path = self._path if span == (0, self._size) else None
+        decoder = _closed_by(stack, LibsndfileDecoder(path or self._copied(span, stack)))
+        stream, guessed = mpeg_stream(self._binary, *span), decoder.frames
+        if stream is None or guessed is None or stream.samples <= guessed:
+            return decoder
+        decoder.close()
+        counted = LibsndfileDecoder(self._copied((stream.start, span[1]), stack, stream.header))
+        counted.frames, counted.tags = guessed, decoder.tags
+        return _closed_by(stack, counted)
+
+    def _all_of(self, span: Span, stack: ExitStack, patches: Sequence[Patch]) -> LibsndfileDecoder:
+        """A decoder that does not stop where the header of a FLAC stream says, if there is more behind."""
+        decoder = self._view(span, stack, patches)
+        declared = decoder.frames if decoder.format == "FLAC" else None
+        if declared is None or frames_at_end(self._binary, *span) <= declared:
+            return decoder
+        field = total_field(self._binary, span[0])
+        if field is None:
+            return decoder
+        decoder.close()
+        whole = self._view(span, stack, (*patches, field))
+        whole.frames = declared
+        return whole
 
     def _view(self, span: Span, stack: ExitStack, patches: Sequence[Patch] = ()) -> LibsndfileDecoder:
         return _closed_by(stack, LibsndfileDecoder(cast(BinaryIO, ByteView(self._binary, *span, patches))))
 
-    def _copied(self, span: Span, stack: ExitStack) -> str:
-        """The path of a copy of some bytes of the file, for decoders that need one."""
+    def _copied(self, span: Span, stack: ExitStack, before: bytes = b"") -> str:
+        """The path of a copy of some bytes of the file, behind others, for decoders that need one."""
         name = ""
         with writing("temporary file"):
             # Open files cannot be opened again on some systems.
             with tempfile.NamedTemporaryFile(suffix=".mp3", delete=False) as copy:
                 name = copy.name
                 stack.callback(_removed, name)
+                copy.write(before)
                 self._binary.seek(span[0])
                 left = span[1] - span[0]
                 while left and (part := self._binary.read(min(left, _COPIED_BYTES))):

@@ -118,8 +118,9 @@ class FileSource:
         self.tags, self.pictures, self.foreign = found.metadata.tags, found.metadata.pictures, found.metadata.foreign
         layout = layout_of_tag(self.tags.pop(MASK_TAG, ""), self.channels) or first.layout
         self.speakers, self._order = layout.mask, layout.order
-        if found.problems:
-            self._warn("; ".join(found.problems))
+        for text in (self._opening.note, "; ".join(found.problems)):
+            if text:
+                self._warn(text)
 
     # --- Length -------------------------------------------------------------------------------
 
