@@ -65,6 +65,9 @@ class EncodeSettings:
     loop: bool = False
 
     def __post_init__(self) -> None:
+        for name, number in (("bitrate", self.bitrate), ("quality", self.quality), ("effort", self.effort)):
+            if number is not None and not hasattr(number, "__float__"):
+                raise InputError(f"{name} {number!r} is no number")
         if self.bitrate is not None and self.quality is not None:
             raise InputError("a bitrate and a quality exclude each other: give one of them")
         if self.quality is not None and not 0 <= self.quality <= HIGHEST_QUALITY:

@@ -68,7 +68,7 @@ class ArraySource:
         foreign: Sequence[Foreign] = (),
     ) -> None:
         samples = _array(audio)
-        if not math.isfinite(samplerate) or int(samplerate) != samplerate:
+        if not hasattr(samplerate, "__float__") or not math.isfinite(samplerate) or int(samplerate) != samplerate:
             raise InputError(f"sample rate {samplerate} is not a whole number of Hz")
         if subtype not in constants.SUBTYPES.values():
             raise InputError(f"subtype {subtype!r} is not one of {', '.join(constants.SUBTYPES.values())}")

@@ -49,6 +49,9 @@ DIFFERENT = "declares {} frames, but {} are there: these are taken"
         (WAV[:-8001], 2999, DIFFERENT.format(5000, 2999)),  # in the middle of a frame
         (with_sizes(WAV, None, 400), 5000, DIFFERENT.format(100, 5000)),  # a header of some time ago
         (WAV + LIST, 5000, None),
+        (with_sizes(WAV + LIST, 0, 0), 5000, DIFFERENT.format(0, 5000)),
+        (with_sizes(WAV + LIST, 0xFFFFFFFF, 0xFFFFFFFF), 5000, None),
+        (with_sizes(WAV + LIST + LIST, None, BYTES + 4000), 5000, DIFFERENT.format(6000, 5000)),
         (with_sizes(WAV, None, BYTES) + b"TAG" + b"\0" * 125, 5000, None),
         (WAV + b"\0" * 999, 5000, None),
         (WAV + b"rubbish", 5000, None),

@@ -18,6 +18,8 @@ _UNKNOWN = 0xFFFFFFFF
 _BOUNDLESS = 1 << 62  # the same of 64 bits
 _MOST_CHUNKS = 1 << 16
 _STRAY_BYTES = 4096  # behind the declared end of the samples: fewer, and no chunk, are taken for rubbish
+_TAIL_BYTES = 1 << 20  # of a file, where chunks behind samples of unknown length are looked for
+_COMMON_CHUNK = re.compile(rb"LIST|id3 |ID3 |cue |smpl|inst|bext|iXML|_PMX|afsp|NAME|ANNO|MARK")
 _CHUNK_NAME = re.compile(rb"[A-Za-z0-9 _~]{4}")
 _FOREIGN = (b"TAG", b"ID3", b"APETAGEX", b"LYRICS")  # tags that other programs append
 
@@ -96,14 +98,31 @@ def _there(file: BinaryIO, size: int, found: _Samples, head: bytes) -> int:
     """Bytes of samples that are there: up to the chunks behind them, or to the end of the file."""
     left = size - found.start
     if found.declared is None or found.declared >= left:
-        return left
+        return left if found.padding == 1 else _chunks_begin(file, size, found.start) - found.start
     behind = found.start + found.declared + -found.declared % found.padding
     rest = _at(file, behind, _STRAY_BYTES)
     stray = not rest or rest.startswith(_FOREIGN) or not rest.strip(b"\0") or _is_chunk(rest, size - behind)
     stray = stray or _begins_file(rest[:12], head)
     if stray or (found.declared and len(rest) < _STRAY_BYTES):
         return found.declared
-    return left
+    return left if found.padding == 1 else _chunks_begin(file, size, found.start) - found.start
+
+
+def _chunks_begin(file: BinaryIO, size: int, start: int) -> int:
+    """Where the chunks begin that end with the file, behind samples from `start` on of which nobody knows how many they
+    are; the end of the file if there are none."""
+    first = max(start, size - _TAIL_BYTES)
+    tail = _at(file, first, size - first)
+    for match in _COMMON_CHUNK.finditer(tail):
+        at, orders = match.start(), ("little", "big")
+        for order in orders if (first + at - start) % 2 == 0 else ():
+            end = at
+            while end + 8 <= len(tail):
+                length = int.from_bytes(tail[end + 4 : end + 8], order)
+                end += 8 + length + length % 2
+            if end in (len(tail), len(tail) + 1):  # the last one may lack its padding
+                return first + at
+    return size
 
 
 def _is_chunk(start: bytes, left: int) -> bool:

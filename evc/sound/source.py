@@ -50,7 +50,10 @@ class FileSource:
         self._current, self._left = -1, 0  # which, and how many of its frames were not read yet
         try:
             self._file = self._stack.enter_context(seekable_input(file))
-            self._size = self._file.seek(0, os.SEEK_END)
+            try:
+                self._size = self._file.seek(0, os.SEEK_END)
+            except OSError as error:
+                raise InputError(f"{self._name}: cannot be read ({(error.strerror or str(error)).lower()})") from error
             if not self._size:
                 raise InputError(f"{self._name}: not a sound file that can be read (it is empty)")
             self._open(file)
