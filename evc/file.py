@@ -21,21 +21,18 @@ from evc.decoding import SegmentDecoder
 from evc.errors import EvcError, InputError
 from evc.event_files import read_events
 from evc.events import EventList
+from evc.facts import FileFacts
 from evc.header import Header
 from evc.layers import chosen_places
 from evc.lazy import cached_property
-from evc.loops import cues_of, loops_of
-from evc.metadata import Foreign, Picture
 from evc.patterns import PatternMap, read_patterns
 from evc.playback import Player
 from evc.reader import ContainerReader
 from evc.samples import converted, whole_number
 from evc.sharing import Forkable, alone
-from evc.speakers import names_of
 from evc.streaming import open_binary
 
 if TYPE_CHECKING:
-    from evc.header import NetworkReference, Tags
     from evc.stats import Stats
 
 
@@ -66,7 +63,7 @@ class DamagedSpan:
     reason: str
 
 
-class EvcFile(Forkable):
+class EvcFile(Forkable, FileFacts):
     """An open .evc file. A context manager.
 
     `file` is a path or a seekable binary file, which stays open when this object is closed. With `salvage`,
@@ -111,109 +108,7 @@ class EvcFile(Forkable):
             raise TypeError("a reader of an open file cannot be pickled: open it by path")
         return _reopened, (self._path, self.container.salvage, self._position)
 
-    # --- What the file is ---------------------------------------------------------------------
-
-    @property
-    def header(self) -> Header:
-        return self.container.header
-
-    @property
-    def samplerate(self) -> int:
-        """Frames per second."""
-        return self.header.samplerate
-
-    @property
-    def channels(self) -> int:
-        return self.header.channels
-
-    @property
-    def speakers(self) -> tuple[str, ...]:
-        """The speaker of each channel, "FL", "FR", "FC", "LFE", … (spec 3.4), "" for a channel that has none; empty
-        where the file does not know them. Channels stand in the order of that list."""
-        return names_of(self.container.speakers, self.channels)
-
-    @property
-    def frames(self) -> int:
-        """Exact length: frames per channel."""
-        return self.header.sound_frames
-
-    @property
-    def duration(self) -> float:
-        """Length in seconds."""
-        return self.frames / self.samplerate
-
-    @property
-    def loop(self) -> bool:
-        """Whether the file is a loop: its first frame follows upon its last."""
-        return self.header.loop
-
-    @property
-    def subtype(self) -> str:
-        """Sample format of the source, for example "PCM_16"."""
-        return self.header.subtype
-
-    @property
-    def tags(self) -> Tags:
-        """Texts, or lists of texts where a tag has several values, by names in lower case as Vorbis comments have them:
-        f.tags["artist"]."""
-        return {name: value if isinstance(value, str) else list(value) for name, value in self.container.tags.items()}
-
-    @property
-    def pictures(self) -> list[Picture]:
-        """Covers and other pictures, in the file's order: `data` is the image file, `type` says what it shows.
-
-        Raises FormatError or DamagedError where one is not intact; in salvage mode such are left out."""
-        return self.container.pictures
-
-    @property
-    def foreign(self) -> list[Foreign]:
-        """Chunks of the format that the file was made from, byte for byte: `bext`, `iXML`, `smpl`, FLAC's cue sheet.
-
-        Raises as `pictures` does."""
-        return self.container.foreign
-
-    @property
-    def loops(self) -> NDArray[Any]:
-        """Loops that the source tells, in `smpl` or in the tags LOOPSTART and LOOPLENGTH: structured [loops].
-
-        Fields: start and frames, exact: frames [start, start + frames) repeat; kind ("forward", "alternating",
-        "backward"); plays (how often, 0: for ever).
-
-            for loop in f.loops:
-                f.seek(loop["start"])
-                once = f.read(loop["frames"])
-        """
-        found = loops_of(self.container.tags, self.container.foreign, self.frames)
-        return np.array(found, [("start", "i8"), ("frames", "i8"), ("kind", "U11"), ("plays", "i8")])
-
-    @property
-    def cues(self) -> NDArray[Any]:
-        """Cue points of a WAVE file, in order of time: structured [cues].
-
-        Fields: start (frame), frames (0: a moment, else a region), label."""
-        found = cues_of(self.container.foreign, self.frames)
-        width = max((len(cue.label) for cue in found), default=0) or 1
-        return np.array(found, [("start", "i8"), ("frames", "i8"), ("label", f"U{width}")])
-
-    @property
-    def format_version(self) -> str:
-        """Version of the format the file was written in, "major.minor"."""
-        return self.header.version
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the layers present, out of patterns, events, spectrum, noise, latent."""
-        return self.header.layers
-
-    @property
-    def networks(self) -> tuple[NetworkReference, ...]:
-        """Networks that synthesis needs; empty where NumPy is enough."""
-        return self.header.networks
-
-    @property
-    def file_bytes(self) -> int:
-        """Size of the whole file."""
-        return self.container.file_bytes
+    # --- What the file is: see FileFacts ---------------------------------------------------------
 
     @property
     def segments(self) -> list[SegmentInfo]:

@@ -24,6 +24,8 @@ _CHUNK_NAME = re.compile(rb"[A-Za-z0-9 _~]{4}")
 _FOREIGN = (b"TAG", b"ID3", b"APETAGEX", b"LYRICS")  # tags that other programs append
 
 Order = Literal["little", "big"]
+_LITTLE: Order = "little"
+_BIG: Order = "big"
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _chunks_begin(file: BinaryIO, size: int, start: int) -> int:
     first = max(start, size - _TAIL_BYTES)
     tail = _at(file, first, size - first)
     for match in _COMMON_CHUNK.finditer(tail):
-        at, orders = match.start(), ("little", "big")
+        at, orders = match.start(), (_LITTLE, _BIG)
         for order in orders if (first + at - start) % 2 == 0 else ():
             end = at
             while end + 8 <= len(tail):
