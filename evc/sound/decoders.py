@@ -70,7 +70,6 @@ class LibsndfileDecoder:
 
     def __init__(self, source: PathOrFile) -> None:
         self._source = source
-        self._descriptor: int | None = None
         self._file = self._open()
         file = self._file
         self.format: str = file.format
@@ -95,27 +94,12 @@ class LibsndfileDecoder:
         if not isinstance(source, (str, os.PathLike)):
             source.seek(0)
         try:
-            if isinstance(source, (str, os.PathLike)):
-                return self._by_descriptor(Forward) or Forward(_encoded(source))
-            return Forward(source)
+            return Forward(_encoded(source) if isinstance(source, (str, os.PathLike)) else source)
         except (soundfile.SoundFileError, OSError, TypeError) as error:
             reason = _reason(error)
             if _NOT_REGULAR in reason and isinstance(source, (str, bytes)) and os.path.isfile(source):
                 reason = _UNRECOGNISED  # so libsndfile says of whatever is no MP3 under such a name
             raise InputError(f"not a sound file that can be read ({reason})") from error
-
-    def _by_descriptor(self, opened: Any) -> Any:
-        """The file at a path by a descriptor, whose place tells how far it was read; None where libsndfile needs the
-        extension."""
-        import soundfile
-
-        descriptor = os.open(self._source, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # type: ignore[arg-type]
-        try:
-            file = opened(descriptor, closefd=True)
-        except soundfile.SoundFileError:
-            return None
-        self._descriptor = descriptor
-        return file
 
     def read(self, count: int) -> NDArray[np.float32]:
         import soundfile
@@ -136,8 +120,6 @@ class LibsndfileDecoder:
             raise io.UnsupportedOperation("this stream is read from the front")
 
     def left(self) -> int:
-        if self._descriptor is not None:
-            return os.fstat(self._descriptor).st_size - os.lseek(self._descriptor, 0, os.SEEK_CUR)
         if isinstance(self._source, (str, os.PathLike)):
             return 0
         before = self._source.tell()
@@ -149,7 +131,6 @@ class LibsndfileDecoder:
         return ""
 
     def close(self) -> None:
-        self._descriptor = None
         self._file.close()
 
     def _layout(self) -> Layout:

@@ -51,7 +51,24 @@ def mpeg_stream(file: BinaryIO, start: int, end: int) -> Stream | None:
     mark = _MARK_AT[bool(kind[1] & 0x08), head[3] >> 6 == 3]
     if head[mark : mark + 4] in _MARKS or head[_VBRI_AT : _VBRI_AT + 4] == b"VBRI":
         return Stream(position, 0, True, b"")
-    count, at = 0, position
+    count = _count(file, position, end, kind)
+    return Stream(position, count * samples, False, _header(head, mark, count))
+
+
+def coded_samples(file: BinaryIO, start: int, end: int) -> int:
+    """How many samples all frames in the bytes [start, end) of a file have, whatever a header says, and whatever lies
+    between them."""
+    file.seek(start)
+    first = _next(file, start + id3_bytes(file.read(10)), end)
+    if first is None:
+        return 0
+    position, (_, samples, kind) = first
+    return samples * _count(file, position, end, kind)
+
+
+def _count(file: BinaryIO, at: int, end: int, kind: bytes) -> int:
+    """Whole frames of a kind from the one at `at` on."""
+    count = 0
     while at + 4 <= end:
         file.seek(at)
         frame = _frame(file.read(4))
@@ -64,7 +81,7 @@ def mpeg_stream(file: BinaryIO, start: int, end: int) -> Stream | None:
             break
         count += 1
         at += frame.length
-    return Stream(position, count * samples, False, _header(head, mark, count))
+    return count
 
 
 def _header(head: bytes, mark: int, count: int) -> bytes:

@@ -15,7 +15,7 @@ from evc.sound import ffmpeg
 from evc.sound.decoders import Decoder, LibsndfileDecoder
 from evc.sound.flac import frames_at_end, hidden_metadata, total_field
 from evc.sound.headers import SoundLength, sound_length
-from evc.sound.mpeg import mpeg_stream
+from evc.sound.mpeg import coded_samples, mpeg_stream
 from evc.sound.parts import Span, stream_spans
 from evc.sound.view import ByteView, Patch
 from evc.streaming import PathOrFile
@@ -31,6 +31,7 @@ class Opening:
     patches    to its header, without which it would be misread
     declared   frames by the header of a file of samples, where others are there
     note       what a user should know
+    coded      frames that the bytes of a stream hold, where that can be told without decoding; else 0
     """
 
     spans: list[Span]
@@ -38,6 +39,7 @@ class Opening:
     patches: Sequence[Patch] = ()
     declared: int | None = None
     note: str = ""
+    coded: Callable[[int], int] = lambda number: 0
 
 
 class Opener:
@@ -90,7 +92,11 @@ class Opener:
             return Opening([whole], lambda _, stack: self._recognised(stack))
         spans = stream_spans(self._binary, self._size)
         if format == "MP3":  # which libsndfile reads from paths only: otherwise by luck, memory not initialised
-            return Opening(spans, lambda number, stack: self._mp3(spans[number], stack))
+            return Opening(
+                spans,
+                lambda number, stack: self._mp3(spans[number], stack),
+                coded=lambda number: coded_samples(self._binary, *spans[number]),
+            )
         return Opening(spans, lambda number, stack: self._all_of(spans[number], stack, patches), patches)
 
     def _recognised(self, stack: ExitStack) -> LibsndfileDecoder:

@@ -27,6 +27,7 @@ _BLOCK = 1 << 16
 _FINER = (1 << 10, 1 << 5, 1)  # blocks to come near to where a stream breaks off
 # A decoder that stops within so many bytes of the end, or such a share of the stream, met its end, not damage.
 _TAIL_BYTES, _TAIL_SHARE = 1 << 16, 16
+_TAIL_FRAMES = 1 << 13  # the same in frames, of codecs that drop some at their ends
 
 
 class FileSource:
@@ -147,7 +148,8 @@ class FileSource:
             return frames
         frames, damage = _counted(decoder)
         short = decoder.frames is not None and frames < decoder.frames - decoder.tolerance
-        if (damage or short) and decoder.left() > min(_TAIL_BYTES, (span[1] - span[0]) // _TAIL_SHARE):
+        left = min(_TAIL_BYTES, (span[1] - span[0]) // _TAIL_SHARE)
+        if (damage or short) and (decoder.left() > left or self._opening.coded(number) > frames + _TAIL_FRAMES):
             raise InputError(f"{self._name}: damaged near frame {frames} ({damage or 'no more can be decoded'})")
         if not frames:
             return 0
