@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import evc
 from evc.cli import signals
 
 COMMAND = [sys.executable, "-m", "evc", "encode", "--patterns", "off"]
@@ -54,6 +55,15 @@ def started(
     return process
 
 
+def left(folder: Path) -> list[str]:
+    """What lies there but for outputs that were done before, on a busy machine: these are whole, and are taken away."""
+    for path in folder.glob("*.evc"):
+        with evc.open(path) as file:
+            file.container.verify()
+        path.unlink()
+    return sorted(path.name for path in folder.iterdir())
+
+
 @pytest.fixture(params=[["a.wav"], ["a.wav", "b.wav", "--jobs", "2"]], ids=["one", "jobs"])
 def running(request: pytest.FixtureRequest, long_files: Path) -> Iterator[subprocess.Popen[bytes]]:
     """One file is being encoded, or two at a time."""
@@ -73,14 +83,14 @@ def test_signals_end_everything(number: signal.Signals, running: subprocess.Pope
     output, message = running.communicate(timeout=150)  # the end of the output: no process has it any more
     assert running.returncode == 128 + number and output == b""
     assert message.decode() == f"evc: {signals.ENDINGS[number]}\n"
-    assert sorted(path.name for path in long_files.iterdir()) == ["a.wav", "b.wav"]
+    assert left(long_files) == ["a.wav", "b.wav"]
 
 
 def test_workers_end_with_a_parent_that_is_killed(long_files: Path) -> None:
     process = started(["a.wav", "b.wav", "--jobs", "2"], long_files, 2)
     process.kill()
     process.communicate(timeout=150)
-    assert sorted(path.name for path in long_files.iterdir()) == ["a.wav", "b.wav"]
+    assert left(long_files) == ["a.wav", "b.wav"]
 
 
 def test_a_command_that_shall_outlive_its_terminal_does(tmp_path: Path) -> None:
