@@ -41,9 +41,8 @@ def atomic_output(path: str | os.PathLike[str], overwrite: bool = True) -> Itera
         return
     _check_free(target, overwrite, name)
     temporary = target.with_name(_part_name())
-    file = opened(temporary, name)
-    try:
-        with file:
+    try:  # from here on, since a signal may come as soon as the file is there
+        with opened(temporary, name) as file:
             if target.exists():
                 with writing(name):
                     temporary.chmod(stat.S_IMODE(target.stat().st_mode))
