@@ -84,6 +84,8 @@ class SoundWriter:
         added = sum(len(chunk.data) + 10 for chunk in metadata.foreign) + c.MAX_TAGS_BYTES
         if format in ("WAV", "WAVEX") and frames * channels * 8 + added > _WAV_LIMIT:
             format = "RF64"
+        if format == "SD2":  # which libsndfile would leave in the working folder
+            raise InputError("SD2 keeps half of its header in a second file: choose another format")
         if subtype == "OPUS" and samplerate not in _OPUS_RATES:
             rates = ", ".join(map(str, _OPUS_RATES))
             raise InputError(f"Opus has no {samplerate} Hz, only {rates}: choose another format")

@@ -188,8 +188,9 @@ COMBINATIONS = [
 
 
 @pytest.mark.parametrize("format, subtype", COMBINATIONS)
-def test_short_files_of_every_format(format, subtype):
+def test_short_files_of_every_format(format, subtype, tmp_path, monkeypatch):
     """Those that are written are read again with as many frames, but for what comes in blocks of frames."""
+    monkeypatch.chdir(tmp_path)
     blocks = subtype.startswith(("IMA", "MS_", "VOX", "NMS", "GSM", "G72"))
     for channels in (1, 2, 3):
         for frames in range(6):
@@ -206,6 +207,7 @@ def test_short_files_of_every_format(format, subtype):
                 audio = found.read(frames, always_2d=True)
             if not blocks:
                 assert len(audio) == frames and np.abs(audio - 0.3).max(initial=0) < 0.3
+    assert list(tmp_path.iterdir()) == []  # nothing beside
 
 
 @pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_U8", "ULAW", "ALAW"])
