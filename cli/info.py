@@ -21,6 +21,7 @@ from evc.cli.common import (
 from evc.cli.several import attempts
 from evc.cli.tables import terminal_width
 from evc.constants import SIGNATURE
+from evc.header import values_of
 from evc.streaming import seekable_input
 
 
@@ -97,7 +98,7 @@ def metadata_rows(found: evc.FileInfo) -> list[tuple[str, str]]:
     """Tags, pictures, loops, cue points and foreign chunks for people: a name and a text each."""
     rows = []
     for name, value in found.tags.items():
-        rows.append((_printable(name), _printable(value if isinstance(value, str) else "; ".join(value))))
+        rows.append((_printable(name), _printable("; ".join(values_of(value)))))
     for picture in found.pictures:
         size = f", {picture['width']} x {picture['height']}" if picture["width"] else ""
         text = f"{picture['shows']}, {picture['mime'] or 'of no type'}{size}, {size_text(picture['bytes'])}"

@@ -8,7 +8,7 @@ import evc
 from evc.cli.common import PATH, STANDARD, examples, naming, print_json
 from evc.cli.info import metadata_rows
 from evc.errors import EvcError, InputError
-from evc.header import Tags
+from evc.header import Tags, values_of
 from evc.metadata import FRONT_COVER, Picture
 from evc.streaming import open_binary
 
@@ -95,7 +95,7 @@ def _change(
 ) -> None:
     with evc.open(path) as file:
         tags, pictures = file.tags, file.pictures
-    texts = {name: [value] if isinstance(value, str) else list(value) for name, value in tags.items()}
+    texts = {name: list(values_of(value)) for name, value in tags.items()}
     spelt = {name.lower(): name for name in texts}  # a file may have names in capitals
     for name, value in removed:
         kept = [each for each in texts.get(spelt.get(name, name), []) if value is not None and each != value]

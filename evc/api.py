@@ -13,7 +13,7 @@ import evc
 from evc.constants import CHUNK_OVERHEAD_BYTES
 from evc.errors import EvcWarning, InputError
 from evc.fileinfo import FileInfo, info
-from evc.header import Header, folded
+from evc.header import Header, folded, values_of
 from evc.loops import Loop, loop_tags, part_of
 from evc.metadata import Foreign, Metadata, Picture
 from evc.settings import DEFAULT_EFFORT, EncodeSettings
@@ -227,8 +227,7 @@ def _encode(
 
     settings = settings.settled(source.samplerate, source.channels)
     own = f"evc {evc.__version__}, {settings}"
-    others = source.tags.get("encoder", [])
-    before = [value for value in ([others] if isinstance(others, str) else others) if not value.startswith("evc ")]
+    before = [value for value in values_of(source.tags.get("encoder", [])) if not value.startswith("evc ")]
     tags = folded(dict(source.tags)) | {"encoder": [own, *before] if before else own}
     coded: AudioSource = LoopSource(source) if settings.loop else source
     shape = source.samplerate, source.channels, coded.frames, source.subtype

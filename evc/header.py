@@ -238,13 +238,18 @@ def read_tags(payload: bytes) -> Tags:
     return tags
 
 
+def values_of(value: str | list[str]) -> list[str]:
+    """The values of a tag, one or many."""
+    return [value] if isinstance(value, str) else value
+
+
 def folded(tags: Tags) -> Tags:
     """Tags under small letters, since capitals make no difference; values of names that become one go together."""
     if all(name == name.lower() for name in tags):
         return tags
     together: dict[str, list[str]] = {}
     for name, value in tags.items():
-        together.setdefault(name.lower(), []).extend([value] if isinstance(value, str) else value)
+        together.setdefault(name.lower(), []).extend(values_of(value))
     return {name: values[0] if len(values) == 1 else values for name, values in together.items()}
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from evc import constants as c
 from evc.errors import FormatError, InputError
-from evc.header import Tags
+from evc.header import Tags, values_of
 from evc.metadata import Metadata, Picture
 from evc.sound.text import decoded
 
@@ -67,11 +67,6 @@ def add_value(tags: Tags, name: str, value: str) -> None:
 def joined(value: str | list[str]) -> str:
     """The values of a tag as one."""
     return JOIN.join(values_of(value))
-
-
-def values_of(value: str | list[str]) -> list[str]:
-    """The values of a tag, one or many."""
-    return [value] if isinstance(value, str) else value
 
 
 def read_comments(data: bytes, found: Found) -> bytes:

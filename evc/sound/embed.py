@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from evc.constants import MAX_FRAMES
-from evc.header import Tags, folded
+from evc.header import Tags, folded, values_of
 from evc.loops import LOOP_LENGTH, LOOP_START, Loop, loop_tags, loops_of, only_loops, smpl_chunk
 from evc.metadata import Foreign, Metadata
 from evc.sound import tagged
-from evc.sound.comments import has_field_name, joined, values_of
+from evc.sound.comments import has_field_name, joined
 from evc.sound.flac import embed_flac, is_cuesheet
 from evc.sound.ogg import embed_ogg
 from evc.sound.riff import aiff_name, embed_aiff, embed_wave, info_name

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from typing import BinaryIO, NamedTuple
 
 from evc import constants as c
-from evc.header import Tags
+from evc.header import Tags, values_of
 from evc.metadata import Foreign
-from evc.sound.comments import Found, joined, values_of
+from evc.sound.comments import Found, joined
 from evc.sound.text import decoded
 
 # Tags by their names in LIST INFO, those in common use beside the standard's included; where two stand for one tag, the
