@@ -107,6 +107,11 @@ def least_lag(samplerate: int) -> int:
     return 2 * superframe_length(samplerate) + INTERPOLATION_TAPS // 2
 
 
+def loop_overlap(samplerate: int) -> int:
+    """Frames of a loop's start that are coded once more behind its end (spec 10.6)."""
+    return superframe_length(samplerate) // LOOP_OVERLAPS_PER_SUPERFRAME
+
+
 def default_segment_frames(samplerate: int) -> int:
     """Frames of a segment where the encoder has no reason for another length."""
     return DEFAULT_SUPERFRAMES_PER_SEGMENT * superframe_length(samplerate)

@@ -117,7 +117,7 @@ class Header:
     @property
     def loop_overlap(self) -> int:
         """Frames of a loop's start that are coded once more behind its end (spec 10.6)."""
-        return c.superframe_length(self.samplerate) // c.LOOP_OVERLAPS_PER_SUPERFRAME if self.loop else 0
+        return c.loop_overlap(self.samplerate) if self.loop else 0
 
     @property
     def sound_frames(self) -> int:

@@ -104,8 +104,7 @@ class LoopSource:
         self._source = source
         self.samplerate, self.channels, self.subtype = source.samplerate, source.channels, source.subtype
         self.tags = source.tags
-        overlap = constants.superframe_length(self.samplerate) // constants.LOOP_OVERLAPS_PER_SUPERFRAME
-        self.frames = source.frames + overlap
+        self.frames = source.frames + constants.loop_overlap(self.samplerate)
 
     def read(self, start: int, count: int) -> NDArray[np.float32]:
         """Frames [start, start + count) of the loop, as far as they exist, as float32 [channels, count]."""

@@ -19,7 +19,7 @@ from evc.streaming import PathOrFile
 # Formats whose decoders seek badly: Vorbis gives wrong samples behind a seek, cut FLAC none at all.
 _SEQUENTIAL = ("FLAC", "OGG", "MP3")
 _UNKNOWN_FRAMES = 1 << 62  # what libsndfile says of a FLAC without a length is beyond
-_LIBRARY_SUFFIX = re.compile(r" \(libsndfile-[^)]*\)$")
+LIBRARY_SUFFIX = re.compile(r" \(libsndfile-[^)]*\)$")  # which libsndfile adds to a text that it writes
 _UNRECOGNISED = "Format not recognised"
 _NOT_REGULAR = "not a regular file"
 _GET_CHANNEL_MAP = 0x1100  # SFC_GET_CHANNEL_MAP_INFO of sndfile.h
@@ -78,7 +78,7 @@ class LibsndfileDecoder:
         self.frames: int | None = file.frames if file.frames < _UNKNOWN_FRAMES else None
         self.subtype = _nearest_subtype(file.subtype)
         texts = file.copy_metadata().items()
-        self.tags: Tags = {name: _LIBRARY_SUFFIX.sub("", text) for name, text in texts if text}
+        self.tags: Tags = {name: LIBRARY_SUFFIX.sub("", text) for name, text in texts if text}
         self.layout = self._layout()
 
     def _open(self) -> Any:

@@ -15,6 +15,7 @@ from evc import constants as c
 from evc.header import Tags, values_of
 from evc.metadata import Foreign
 from evc.sound.comments import Found, joined
+from evc.sound.decoders import LIBRARY_SUFFIX
 from evc.sound.text import decoded
 
 # Tags by their names in LIST INFO, those in common use beside the standard's included; where two stand for one tag, the
@@ -38,7 +39,6 @@ _STRUCTURE = {b"fmt ", b"data", b"fact", b"ds64", b"PEAK", b"levl", b"JUNK", b"j
               b"COMM", b"SSND", b"CHAN", b"slnt"}  # fmt: skip
 _CHUNK_NAME = re.compile(rb"[ -~]{4}")
 _MOST_CHUNKS = 1 << 12
-_LIBRARY_SUFFIX = re.compile(r" \(libsndfile-[^)]*\)$")
 _UNKNOWN = 0xFFFFFFFF
 _DS64_BYTES = 24
 _WAVE64_HEADER_BYTES = 40
@@ -151,7 +151,7 @@ def _read_info(content: bytes, order: str, found: Found) -> None:
         text = decoded(content[position + 8 : position + 8 + length].split(b"\0", 1)[0])
         tag = INFO_NAMES.get(name, f"info_{name.lower()}")
         if tag == "encoder":
-            text = _LIBRARY_SUFFIX.sub("", text)  # libsndfile adds itself
+            text = LIBRARY_SUFFIX.sub("", text)
         if text and text not in values_of(found.metadata.tags.get(tag, [])):
             found.add_tag(tag, text)
         position += 8 + length + length % 2
