@@ -25,7 +25,7 @@ from evc.cli.common import (
     size_text,
     time_text,
 )
-from evc.errors import EvcError
+from evc.format.errors import EvcError
 
 Summary = dict[str, Any]  # of a file, ready for JSON: at least source, target, bytes, source_bytes, duration, seconds
 _Done = tuple[Summary, list[str]]  # with warnings

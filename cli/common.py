@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from evc.errors import SALVAGE, EvcError, EvcWarning, OutputError
+from evc.format.errors import SALVAGE, EvcError, EvcWarning, OutputError
 from evc.streaming import UNNAMED, UNNAMED_OUTPUT
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from evc.cli.common import (
     size_text,
     time_text,
 )
-from evc.errors import EvcError
+from evc.format.errors import EvcError
 
 
 @click.command(

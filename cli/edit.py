@@ -9,7 +9,7 @@ import click
 
 import evc
 from evc.cli.common import PATH, SHIFT, TIME, examples, input_file, naming, output_file, refuse_same, size_text
-from evc.errors import EvcError
+from evc.format.errors import EvcError
 from evc.streaming import seekable_input
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from evc.cli.common import (
     size_text,
     time_text,
 )
-from evc.errors import EvcError
-from evc.settings import (
+from evc.format.errors import EvcError
+from evc.models.settings import (
     BITRATES,
     DEFAULT_EFFORT,
     DEVICES,

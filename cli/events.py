@@ -12,7 +12,7 @@ import click
 import evc
 from evc.cli.common import PATH, examples, input_file, naming, print_json, time_text
 from evc.cli.tables import Column, sentence, table
-from evc.errors import UnsupportedError
+from evc.format.errors import UnsupportedError
 from evc.streaming import seekable_input
 
 if TYPE_CHECKING:

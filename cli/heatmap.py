@@ -12,7 +12,7 @@ import click
 
 import evc
 from evc.cli.common import PATH, TIME, examples, input_file, naming, print_json
-from evc.errors import InputError
+from evc.format.errors import InputError
 from evc.streaming import check_readable, seekable_input
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from evc.cli.common import (
 )
 from evc.cli.several import attempts
 from evc.cli.tables import terminal_width
-from evc.constants import SIGNATURE
-from evc.header import values_of
+from evc.format.constants import SIGNATURE
+from evc.format.header import values_of
 from evc.streaming import seekable_input
 
 

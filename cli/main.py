@@ -20,7 +20,7 @@ import click
 import evc
 from evc.cli.common import EXIT_DATA, EXIT_INTERRUPTED, EXIT_PIPE, SuggestingGroup, examples, show_warning
 from evc.cli.signals import Ended, end_by_signals
-from evc.errors import EvcError, EvcWarning
+from evc.format.errors import EvcError, EvcWarning
 
 # Each command's module is imported only when the command runs, so that `evc --help` starts at once.
 _COMMANDS = {

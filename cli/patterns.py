@@ -23,7 +23,7 @@ from evc.cli.common import (
     time_text,
 )
 from evc.cli.tables import Column, sentence, table
-from evc.errors import EvcError
+from evc.format.errors import EvcError
 from evc.streaming import seekable_input
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _occurrence(file: EvcFile, index: int) -> dict[str, Any]:
     `rotation` one of a turn, and the edges of its bands in Hz."""
     import numpy as np
 
-    from evc.streams.bands import band_edges
+    from evc.format.streams.bands import band_edges
 
     row = file.occurrences[index]
     gains = row["gains"]
@@ -183,7 +183,7 @@ def _turns(phase: complex) -> float:
 
 
 def _write_wav(file: EvcFile, source: str, number: int, output: BinaryIO) -> None:
-    from evc.metadata import Metadata
+    from evc.format.metadata import Metadata
     from evc.soundfiles import SoundWriter, chosen_subtype
 
     with naming(source):

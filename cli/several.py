@@ -8,7 +8,7 @@ from typing import TypeVar
 import click
 
 from evc.cli.common import naming
-from evc.errors import EvcError
+from evc.format.errors import EvcError
 
 Result = TypeVar("Result")
 

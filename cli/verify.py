@@ -8,7 +8,7 @@ import click
 
 import evc
 from evc.cli.common import PATH, examples, input_file, naming, progress_bar
-from evc.errors import EvcWarning
+from evc.format.errors import EvcWarning
 from evc.streaming import seekable_input
 
 

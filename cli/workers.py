@@ -9,7 +9,7 @@ from multiprocessing import active_children, get_context
 from typing import TypeVar
 
 from evc.cli.signals import Ended, cleaning_up, end_by_parent
-from evc.errors import EvcError
+from evc.format.errors import EvcError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

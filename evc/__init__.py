@@ -10,20 +10,25 @@ Names are imported when first used, so that `import evc` costs next to nothing. 
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+# In a checkout, models, cli and spec lie beside this folder, where an installation has them below it.
+if not os.path.isdir(os.path.join(__path__[0], "models")):
+    __path__.append(os.path.dirname(__path__[0]))
+
 _HOMES = {
     "evc.api": ("FileInfo", "decode", "decode_file", "edit_tags", "encode", "encode_file", "info", "open"),
-    "evc.errors": (
+    "evc.format.errors": (
         "DamagedError", "EvcError", "EvcWarning", "FormatError", "InputError", "OutputError", "UnsupportedError",
     ),
     "evc.event_files": ("write_events",),
     "evc.events": ("EventList",),
     "evc.file": ("DamagedSpan", "EvcFile", "SegmentInfo"),
-    "evc.metadata": ("Foreign", "Picture"),
+    "evc.format.metadata": ("Foreign", "Picture"),
     "evc.stats": ("Stats",),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -36,7 +41,10 @@ __all__ = [
 
 if TYPE_CHECKING:
     from evc.api import FileInfo, decode, decode_file, edit_tags, encode, encode_file, info, open
-    from evc.errors import (
+    from evc.event_files import write_events
+    from evc.events import EventList
+    from evc.file import DamagedSpan, EvcFile, SegmentInfo
+    from evc.format.errors import (
         DamagedError,
         EvcError,
         EvcWarning,
@@ -45,10 +53,7 @@ if TYPE_CHECKING:
         OutputError,
         UnsupportedError,
     )
-    from evc.event_files import write_events
-    from evc.events import EventList
-    from evc.file import DamagedSpan, EvcFile, SegmentInfo
-    from evc.metadata import Foreign, Picture
+    from evc.format.metadata import Foreign, Picture
     from evc.stats import Stats
 
 

@@ -10,23 +10,23 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO
 
 import evc
-from evc.constants import CHUNK_OVERHEAD_BYTES
-from evc.errors import EvcWarning, InputError
 from evc.fileinfo import FileInfo, info
-from evc.header import Header, folded, values_of
+from evc.format.constants import CHUNK_OVERHEAD_BYTES
+from evc.format.errors import EvcWarning, InputError
+from evc.format.header import Header, folded, values_of
+from evc.format.metadata import Foreign, Metadata, Picture
+from evc.format.writer import ContainerWriter, rewrite
 from evc.loops import Loop, loop_tags, part_of
-from evc.metadata import Foreign, Metadata, Picture
-from evc.settings import DEFAULT_EFFORT, EncodeSettings
+from evc.models.settings import DEFAULT_EFFORT, EncodeSettings
 from evc.streaming import PathOrFile, check_readable, seekable_input, seekable_output
-from evc.writer import ContainerWriter, rewrite
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from evc.file import DamagedSpan, EvcFile
+    from evc.models.source import ArraySource, AudioSource
     from evc.sound.source import FileSource
-    from evc.source import ArraySource, AudioSource
 
 Progress = Callable[[float, float], None]  # seconds of audio done, and in all
 
@@ -88,7 +88,7 @@ def encode(
         cover = evc.Picture.of(Path("cover.jpg").read_bytes())
         evc.encode(audio, 44100, tags={"artist": ["A", "B"], "loopstart": "0"}, pictures=[cover])
     """
-    from evc.source import ArraySource
+    from evc.models.source import ArraySource
 
     target = io.BytesIO()
     source = ArraySource(audio, samplerate, subtype, dict(tags or {}), speakers, pictures, foreign)
@@ -223,7 +223,7 @@ def _encode(
     source: ArraySource | FileSource, target: BinaryIO, settings: EncodeSettings, progress: Progress | None
 ) -> None:
     from evc.models import pipeline
-    from evc.source import LoopSource
+    from evc.models.source import LoopSource
 
     settings = settings.settled(source.samplerate, source.channels)
     own = f"evc {evc.__version__}, {settings}"

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evc import constants as c
-from evc.decoding import stream_context
-from evc.errors import InputError
 from evc.events import CodedEvents, EventList, joined
-from evc.header import Header, NetworkReference
-from evc.layers import streams_by_segment
-from evc.networks import EVENTS_NETWORK, Codebooks, installed_network
-from evc.reader import ContainerReader
-from evc.segment import Segment
+from evc.format import constants as c
+from evc.format.decoding import stream_context
+from evc.format.errors import InputError
+from evc.format.header import Header, NetworkReference
+from evc.format.layers import streams_by_segment
+from evc.format.networks import EVENTS_NETWORK, Codebooks, installed_network
+from evc.format.reader import ContainerReader
+from evc.format.segment import Segment
+from evc.format.streams import coded_stream
+from evc.format.streams.events import USUAL_SIZES, EventStream
+from evc.format.writer import ContainerWriter
 from evc.streaming import PathOrFile, seekable_output
-from evc.streams import coded_stream
-from evc.streams.events import USUAL_SIZES, EventStream
-from evc.writer import ContainerWriter
 
 if TYPE_CHECKING:
     from evc.file import EvcFile

@@ -1,7 +1,7 @@
 """Events as people and programs see them: moments, amplitudes, pans and vectors (spec 7.1). NumPy only.
 
 A vector has `VECTOR_DIMS` dimensions in the parts `PARTS`. Every part has a codebook; what a file stores of a vector is
-a code per part. `evc.networks.Codebooks` turns codes into vectors and back.
+a code per part. `evc.format.networks.Codebooks` turns codes into vectors and back.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evc import constants as c
-from evc.errors import InputError
-from evc.lazy import cached_property
+from evc.format import constants as c
+from evc.format.errors import InputError
+from evc.format.lazy import cached_property
 
 if TYPE_CHECKING:
     from evc.file import EvcFile
-    from evc.header import NetworkReference
+    from evc.format.header import NetworkReference
     from evc.streaming import PathOrFile
 
 Integers = NDArray[np.int64]
@@ -152,7 +152,7 @@ class EventList:
     @cached_property
     def vectors(self) -> NDArray[np.float32]:
         """[events, 32]. Raises UnsupportedError where the file has codes of a network that is not installed."""
-        from evc.networks import Codebooks
+        from evc.format.networks import Codebooks
 
         if not len(self):
             return np.zeros((0, VECTOR_DIMS), np.float32)

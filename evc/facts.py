@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.header import Header
+from evc.format.header import Header
+from evc.format.metadata import Foreign, Picture
+from evc.format.reader import ContainerReader
+from evc.format.speakers import names_of
 from evc.loops import cues_of, loops_of
-from evc.metadata import Foreign, Picture
-from evc.reader import ContainerReader
-from evc.speakers import names_of
 
 if TYPE_CHECKING:
-    from evc.header import NetworkReference, Tags
+    from evc.format.header import NetworkReference, Tags
 
 
 class FileFacts:

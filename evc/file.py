@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evc import constants
-from evc.decoding import SegmentDecoder
-from evc.errors import EvcError, InputError
 from evc.event_files import read_events
 from evc.events import EventList
 from evc.facts import FileFacts
-from evc.header import Header
-from evc.layers import chosen_places
-from evc.lazy import cached_property
+from evc.format import constants
+from evc.format.decoding import SegmentDecoder
+from evc.format.errors import EvcError, InputError
+from evc.format.header import Header
+from evc.format.layers import chosen_places
+from evc.format.lazy import cached_property
+from evc.format.reader import ContainerReader
+from evc.format.sharing import Forkable, alone
 from evc.patterns import PatternMap, read_patterns
 from evc.playback import Player
-from evc.reader import ContainerReader
 from evc.samples import converted, whole_number
-from evc.sharing import Forkable, alone
 from evc.streaming import open_binary
 
 if TYPE_CHECKING:
@@ -183,8 +183,8 @@ class EvcFile(Forkable, FileFacts):
         (s, of copies, otherwise 0), offset (the frame of the pattern at which it begins), length (frames; 0: to the
         pattern's end), gains (linear, negative where inverted) [planes, bands], shift (cells, of lattices), rotation
         (unit complex, of lattices), use (index into `uses`), mid_side (whether the two planes are mid and side), stride
-        (of the bands: `evc.streams.bands.band_edges` has their edges in Hz). Planes are otherwise one for all channels
-        or one per channel. Where a file's segments differ in planes or bands, NaN fills up what is not used.
+        (of the bands, whose edges in Hz are `evc.format.streams.bands.band_edges`). Planes are otherwise one for all
+        channels or one per channel. Where a file's segments differ in planes or bands, NaN fills up what is not used.
 
         Copies that sound nowhere, being off in all bands or of what lies before the file's start, have pattern and use
         -1.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from evc.constants import CHUNK_FRGN, CHUNK_PICT
-from evc.header import Header, Tags
+from evc.format.constants import CHUNK_FRGN, CHUNK_PICT
+from evc.format.header import Header, Tags
+from evc.format.reader import ContainerReader
+from evc.format.speakers import names_of
 from evc.loops import cues_of, loops_of
-from evc.reader import ContainerReader
-from evc.speakers import names_of
 from evc.streaming import PathOrFile, seekable_input
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from evc.errors import InputError, OutputError
+from evc.format.errors import InputError, OutputError
 
 
 @contextmanager

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.layers import dictionary_streams
-from evc.streams import spectrum_layout as layout
-from evc.streams.dictionary import Explicit
-from evc.streams.levels import SLOTS, Levels, Track, mean_over_bands, mean_over_time
-from evc.streams.spectrum import Group, SpectrumStream
-from evc.streams.spectrum_steps import step_logs
-from evc.streams.spectrum_walk import Block
+from evc.format import constants as c
+from evc.format.layers import dictionary_streams
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.dictionary import Explicit
+from evc.format.streams.levels import SLOTS, Levels, Track, mean_over_bands, mean_over_time
+from evc.format.streams.spectrum import Group, SpectrumStream
+from evc.format.streams.spectrum_steps import step_logs
+from evc.format.streams.spectrum_walk import Block
 
 if TYPE_CHECKING:
     from evc.file import EvcFile

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.header import Header
-from evc.layers import Place, occurrence_array, pattern_array
-from evc.reader import ContainerReader
-from evc.streams.dictionary import Excerpt, Explicit, Lattice, Pattern
-from evc.streams.occurrences import COPY
+from evc.format import constants as c
+from evc.format.header import Header
+from evc.format.layers import Place, occurrence_array, pattern_array
+from evc.format.reader import ContainerReader
+from evc.format.streams.dictionary import Excerpt, Explicit, Lattice, Pattern
+from evc.format.streams.occurrences import COPY
 from evc.uses import Line, Use, find_lines, find_uses
 
 _BRIDGED = 4  # superframes without a copy that do not end a line

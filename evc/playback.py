@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants
-from evc.decoding import WORKERS, DecodedStreams, SegmentDecoder, decode_segment
-from evc.header import Header
-from evc.lazy import cached_property
-from evc.networks import check
-from evc.sources import Entry
-from evc.streams.occurrences import OccurrenceStream
+from evc.format import constants
+from evc.format.decoding import WORKERS, DecodedStreams, SegmentDecoder, decode_segment
+from evc.format.header import Header
+from evc.format.lazy import cached_property
+from evc.format.networks import check
+from evc.format.sources import Entry
+from evc.format.streams.occurrences import OccurrenceStream
 
 if TYPE_CHECKING:
     from evc.events import EventList

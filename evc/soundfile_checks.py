@@ -9,7 +9,7 @@ from typing import BinaryIO, TypeVar
 
 import soundfile
 
-from evc.errors import InputError, OutputError
+from evc.format.errors import InputError, OutputError
 
 Result = TypeVar("Result")
 

@@ -14,14 +14,15 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.errors import EvcWarning, InputError
-from evc.metadata import Metadata
+from evc.format import constants as c
+from evc.format.errors import EvcWarning, InputError
+from evc.format.metadata import Metadata
+from evc.format.sharing import check_file
+from evc.format.speakers import FLAC_ORDER, MASK_TAG, VORBIS_ORDER, Layout, codes_of, order_for, tag_of, usual_mask
 from evc.samples import stored
 from evc.sound.embed import embed, library_tags
 from evc.soundfile_checks import BROKEN, CheckedFile, finish
-from evc.speakers import FLAC_ORDER, MASK_TAG, VORBIS_ORDER, Layout, codes_of, order_for, tag_of, usual_mask
-from evc.streaming import PathOrFile, check_file
+from evc.streaming import PathOrFile
 
 _EXTENSIONS = {"AIF": "AIFF", "OGA": "OGG", "WAVE": "WAV"}
 _OPUS_RATES = (8000, 12_000, 16_000, 24_000, 48_000)  # Hz

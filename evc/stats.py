@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants
-from evc.coder import Account
-from evc.decoding import SegmentDecoder
-from evc.errors import EvcError
+from evc.format import constants
+from evc.format.coder import Account
+from evc.format.decoding import SegmentDecoder
+from evc.format.errors import EvcError
 from evc.pattern_stats import PatternStats, PlainBits, pattern_stats
 
 if TYPE_CHECKING:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO
 
-from evc.errors import InputError
+from evc.format.errors import InputError
+from evc.format.sharing import check_file
 from evc.output import atomic_output, temporary_file, writing
 
 PathOrFile = str | os.PathLike[str] | BinaryIO
@@ -22,22 +22,6 @@ UNNAMED_OUTPUT = "output"
 def display_name(file: PathOrFile) -> str:
     """What to call `file` in a message."""
     return os.fspath(file) if isinstance(file, (str, os.PathLike)) else UNNAMED
-
-
-def check_file(file: object) -> None:
-    """Raise InputError, with what is expected, unless `file` is a path that is not empty or looks like a binary
-    file."""
-    if isinstance(file, (str, os.PathLike)):
-        if not os.fspath(file):
-            raise InputError("the name of a file is empty")
-        if "\0" in os.fspath(file):
-            raise InputError("the name of a file holds a null character")
-    elif isinstance(file, (bytes, bytearray, memoryview)):
-        raise InputError("bytes are no file: give a path, or io.BytesIO(data)")
-    elif isinstance(file, io.TextIOBase):
-        raise InputError('the file is open as text: open it as binary, as by open(path, "rb")')
-    elif not all(hasattr(file, name) for name in ("read", "seek", "seekable")) and not hasattr(file, "write"):
-        raise InputError(f"{type(file).__name__} is no file: give a path, or an open binary file")
 
 
 def open_binary(path: str | os.PathLike[str]) -> BinaryIO:

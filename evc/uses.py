@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.streams.occurrences import COPY
+from evc.format.streams.occurrences import COPY
 
 _RESOLVED = 0.9  # of a source that has to be copied itself to be followed further back
 _RESOLVED_BANDS = 0.75  # of the bands that are copied from there, likewise

@@ -15,22 +15,22 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.errors import InputError
 from evc.event_files import event_streams
 from evc.events import PARTS, CodedEvents, EventList
-from evc.header import Header
+from evc.format import constants as c
+from evc.format.errors import InputError
+from evc.format.header import Header
+from evc.format.networks import EVENTS_NETWORK, installed_network
+from evc.format.segment import Segment, StreamData
+from evc.format.streams import Stream, StreamContext, coded_stream
 from evc.models.device import one_thread
 from evc.models.noise.encoder import NoiseEncoder, NoiseTargets
 from evc.models.overlay import Sounding, event_renderer
 from evc.models.patterns.file import Encoded
 from evc.models.progress import Progress, forward, part, stage
 from evc.models.room import FileRoom, file_bytes
-from evc.networks import EVENTS_NETWORK, installed_network
-from evc.segment import Segment, StreamData
-from evc.settings import EncodeSettings
-from evc.source import LOUDEST, AudioSource
-from evc.streams import Stream, StreamContext, coded_stream
+from evc.models.settings import EncodeSettings
+from evc.models.source import LOUDEST, AudioSource
 
 MOST_CHANNELS = 2
 SEGMENT_SUPERFRAMES = 176  # 16 s at 44.1 kHz: a segment costs some 40 bytes, whatever is in it

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
-from evc.errors import InputError
+from evc.format.errors import InputError
 
 
 def torch_device(name: str) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.errors import InputError
+from evc.format import constants as c
+from evc.format.errors import InputError
 
 Audio = NDArray[np.floating]
 Powers = NDArray[np.float64]

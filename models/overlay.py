@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.errors import UnsupportedError
 from evc.event_files import events_network, in_file
 from evc.events import EventList
-from evc.header import Header, NetworkReference
-from evc.lazy import cached_property
+from evc.format import constants as c
+from evc.format.errors import UnsupportedError
+from evc.format.header import Header, NetworkReference
+from evc.format.lazy import cached_property
+from evc.format.networks import EVENTS_NETWORK, Codebooks, find, installed_network
 from evc.models.units import Audio, Units
-from evc.networks import EVENTS_NETWORK, Codebooks, find, installed_network
 
 if TYPE_CHECKING:
+    from evc.format.streams.events import EventStream
     from evc.models.events.rendering import EventRenderer
     from evc.models.noise.synthesis import NoiseRenderer
-    from evc.streams.events import EventStream
 
 LAYERS = {c.STREAM_EVENTS: "events", c.STREAM_NOISE: "noise"}
 UNIT_SUPERFRAMES = 32

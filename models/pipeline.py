@@ -7,14 +7,14 @@ spectrum holds the same tones at no more bits.
 
 from __future__ import annotations
 
-from evc.header import Header
+from evc.format.header import Header
 from evc.models.patterns.file import Encoded, PatternEncoder
 from evc.models.progress import Progress, stage
-from evc.models.residual.encoder import SegmentAnalyser
-from evc.models.residual.file import PlainCoder
-from evc.models.residual.rate import coded_bandwidth, payload_target, planned_gain
-from evc.settings import EncodeSettings
-from evc.source import AudioSource
+from evc.models.settings import EncodeSettings
+from evc.models.source import AudioSource
+from evc.models.spectrum.encoder import SegmentAnalyser
+from evc.models.spectrum.file import PlainCoder
+from evc.models.spectrum.rate import coded_bandwidth, payload_target, planned_gain
 
 
 def encode(

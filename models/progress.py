@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from evc.header import Header
+from evc.format.header import Header
 
 Progress = Callable[[int, int], None]  # frames done, frames in all
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from evc import constants as c
-from evc.container import chunk_bytes
-from evc.header import Header
-from evc.segment import Segment
-from evc.settings import EncodeSettings
-from evc.writer import ContainerWriter
+from evc.format import constants as c
+from evc.format.container import chunk_bytes
+from evc.format.header import Header
+from evc.format.segment import Segment
+from evc.format.writer import ContainerWriter
+from evc.models.settings import EncodeSettings
 
 LEAST_SHARE = 0.5  # of a bitrate that streams get in a file so short that its frame would take more
 

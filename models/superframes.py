@@ -11,20 +11,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.decoding import WORKERS
 from evc.events import EventList
-from evc.header import Header
-from evc.lazy import cached_property
+from evc.format import constants as c
+from evc.format.decoding import WORKERS
+from evc.format.header import Header
+from evc.format.lazy import cached_property
+from evc.format.sources import Entry, sound_sources
+from evc.format.streams import StreamContext
+from evc.format.streams.occurrences import OccurrenceStream
+from evc.format.streams.spectrum import SpectrumStream, channel_groups
+from evc.format.streams.spectrum_walk import Block
 from evc.models.overlay import Parallel
 from evc.models.patterns.sounding import Prediction, Sounding, Waveforms, predict, soundings
 from evc.models.patterns.timeline import Timeline
-from evc.models.residual.synthesis import BlockRun, Spectra, residual_spectra
-from evc.sources import Entry, sound_sources
-from evc.streams import StreamContext
-from evc.streams.occurrences import OccurrenceStream
-from evc.streams.spectrum import SpectrumStream, channel_groups
-from evc.streams.spectrum_walk import Block
+from evc.models.spectrum.synthesis import BlockRun, Spectra, residual_spectra
 
 Streams = Mapping[int, Any]  # of one segment, by kind
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.errors import UnsupportedError
-from evc.header import Header
+from evc.format import constants as c
+from evc.format.errors import UnsupportedError
+from evc.format.header import Header
+from evc.format.sources import Entry
+from evc.format.streams.occurrences import OccurrenceStream
 from evc.models import overlay, superframes
 from evc.models.overlay import Overlay, Parallel
 from evc.models.superframes import Choice, Segments, Streams, Superframes
-from evc.sources import Entry
-from evc.streams.occurrences import OccurrenceStream
 
 if TYPE_CHECKING:
     from evc.models.latents.rendering import LatentRenderer

@@ -13,16 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.header import Header
-from evc.models.latents.entropy import stored
-from evc.models.training.integer_layers import Arrays
-from evc.networks import installed_too, reference_of
-from evc.segment import Segment
-from evc.spec.patterned import coded
-from evc.streams import StreamContext
-from evc.streams.latent import LatentStream, columns
-from evc.streams.latent_model import (
+from evc.format import constants as c
+from evc.format.header import Header
+from evc.format.networks import installed_too, reference_of
+from evc.format.segment import Segment
+from evc.format.streams import StreamContext
+from evc.format.streams.latent import LatentStream, columns
+from evc.format.streams.latent_model import (
     BLOCKS,
     DIFFERENCE_ROWS,
     DIFFERENCES,
@@ -30,7 +27,10 @@ from evc.streams.latent_model import (
     MAGNITUDES,
     SHARED,
 )
-from evc.writer import ContainerWriter
+from evc.format.writer import ContainerWriter
+from evc.models.latents.entropy import stored
+from evc.models.training.integer_layers import Arrays
+from evc.spec.patterned import coded
 
 NETWORK = "evc-latents-test"
 OTHERS, PREDICTED = (2, 2), (1, 2)  # dimensions of the passes

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.coder import FrequencyTable, SymbolDecoder
-from evc.errors import FormatError
-from evc.header import Header
-from evc.segment import Segment, StreamData
-from evc.streams import StreamContext
-from evc.streams.spectrum import SpectrumStream
+from evc.format import constants as c
+from evc.format.coder import FrequencyTable, SymbolDecoder
+from evc.format.errors import FormatError
+from evc.format.header import Header
+from evc.format.segment import Segment, StreamData
+from evc.format.streams import StreamContext
+from evc.format.streams.spectrum import SpectrumStream
 
 _LINE = 16  # bytes of words in a row
 _SYMBOLS = 24  # symbols in a row

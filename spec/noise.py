@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.header import Header
-from evc.streams.noise import NoisePlane, NoiseStream
-from evc.streams.noise_changes import LEVEL, plane_kinds, tables
+from evc.format import constants as c
+from evc.format.header import Header
+from evc.format.streams.noise import NoisePlane, NoiseStream
+from evc.format.streams.noise_changes import LEVEL, plane_kinds, tables
 
 Signal = NDArray[np.float64]
 

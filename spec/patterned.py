@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from evc import constants as c
-from evc.coder import SymbolEncoder
-from evc.header import Header
-from evc.segment import Dictionary, Segment, StreamData
-from evc.sources import decode_entry, level_sources, needed_segments, sound_sources
-from evc.streams import StreamContext
-from evc.streams import spectrum_layout as layout
-from evc.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice, Pattern
-from evc.streams.gains import OFF
-from evc.streams.levels import SegmentLevels, Track
-from evc.streams.occurrences import COPY, OccurrenceStream
-from evc.streams.spectrum import Group, SpectrumStream
-from evc.streams.spectrum_walk import Block
-from evc.writer import ContainerWriter
+from evc.format import constants as c
+from evc.format.coder import SymbolEncoder
+from evc.format.header import Header
+from evc.format.segment import Dictionary, Segment, StreamData
+from evc.format.sources import decode_entry, level_sources, needed_segments, sound_sources
+from evc.format.streams import StreamContext
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice, Pattern
+from evc.format.streams.gains import OFF
+from evc.format.streams.levels import SegmentLevels, Track
+from evc.format.streams.occurrences import COPY, OccurrenceStream
+from evc.format.streams.spectrum import Group, SpectrumStream
+from evc.format.streams.spectrum_walk import Block
+from evc.format.writer import ContainerWriter
 
 
 def coded(kind: int, stream: Any, context: StreamContext) -> StreamData:

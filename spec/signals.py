@@ -11,28 +11,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.coder import SymbolEncoder
-from evc.header import Header, NetworkReference
+from evc.format import constants as c
+from evc.format.coder import SymbolEncoder
+from evc.format.header import Header, NetworkReference
+from evc.format.metadata import Foreign, Picture
+from evc.format.segment import Dictionary, Segment
+from evc.format.streams import StreamContext
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice
+from evc.format.streams.events import EventStream
+from evc.format.streams.gains import OFF
+from evc.format.streams.noise import NoisePlane, NoiseStream, hops
+from evc.format.streams.noise_changes import COLOUR, plane_kinds
+from evc.format.streams.occurrences import COPY, OccurrenceStream
+from evc.format.streams.spectrum import Group, SpectrumStream
+from evc.format.streams.spectrum_walk import Block
+from evc.format.writer import ContainerWriter
 from evc.loops import Loop, smpl_chunk
-from evc.metadata import Foreign, Picture
 from evc.models import pipeline, sequencer
-from evc.segment import Dictionary, Segment
-from evc.settings import EncodeSettings
-from evc.source import ArraySource, AudioSource, LoopSource
+from evc.models.settings import EncodeSettings
+from evc.models.source import ArraySource, AudioSource, LoopSource
 from evc.spec.latents import latents
 from evc.spec.patterned import coded, copies, graded, lattices, placements
-from evc.streams import StreamContext
-from evc.streams import spectrum_layout as layout
-from evc.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice
-from evc.streams.events import EventStream
-from evc.streams.gains import OFF
-from evc.streams.noise import NoisePlane, NoiseStream, hops
-from evc.streams.noise_changes import COLOUR, plane_kinds
-from evc.streams.occurrences import COPY, OccurrenceStream
-from evc.streams.spectrum import Group, SpectrumStream
-from evc.streams.spectrum_walk import Block
-from evc.writer import ContainerWriter
 
 Audio = NDArray[np.float64]
 

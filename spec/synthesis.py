@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.errors import FormatError
-from evc.header import Header
-from evc.sources import Entry, SoundSource, sound_sources
-from evc.streams import StreamContext
-from evc.streams import spectrum_layout as layout
-from evc.streams.bands import band_edges
-from evc.streams.dictionary import Explicit, Lattice
-from evc.streams.gains import OFF
-from evc.streams.occurrences import OccurrenceStream
-from evc.streams.spectrum import Group, SpectrumStream, channel_groups
-from evc.streams.spectrum_walk import Block
+from evc.format import constants as c
+from evc.format.errors import FormatError
+from evc.format.header import Header
+from evc.format.sources import Entry, SoundSource, sound_sources
+from evc.format.streams import StreamContext
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.bands import band_edges
+from evc.format.streams.dictionary import Explicit, Lattice
+from evc.format.streams.gains import OFF
+from evc.format.streams.occurrences import OccurrenceStream
+from evc.format.streams.spectrum import Group, SpectrumStream, channel_groups
+from evc.format.streams.spectrum_walk import Block
 
 Signal = NDArray[np.float64]
 

@@ -22,24 +22,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 import evc
-from evc import constants as c
-from evc.coder import SymbolDecoder
-from evc.decoding import SegmentDecoder, decode_entries
-from evc.errors import EvcError
-from evc.metadata import Foreign, Picture
-from evc.networks import installed_too
-from evc.reader import ContainerReader
-from evc.segment import StreamData
-from evc.speakers import names_of
+from evc.format import constants as c
+from evc.format.coder import SymbolDecoder
+from evc.format.decoding import SegmentDecoder, decode_entries
+from evc.format.errors import EvcError
+from evc.format.metadata import Foreign, Picture
+from evc.format.networks import installed_too
+from evc.format.reader import ContainerReader
+from evc.format.segment import StreamData
+from evc.format.speakers import names_of
+from evc.format.streams import StreamContext, stream_class
+from evc.format.streams.event_tables import tables as event_tables
+from evc.format.streams.noise_changes import tables as noise_tables
+from evc.format.streams.spectrum import SpectrumStream
+from evc.format.streams.spectrum_tables import tables
 from evc.spec.listing import listing
 from evc.spec.noise import noise_signal
 from evc.spec.signals import FILES, FOLDER
 from evc.spec.synthesis import synthesise, without_overlap
-from evc.streams import StreamContext, stream_class
-from evc.streams.event_tables import tables as event_tables
-from evc.streams.noise_changes import tables as noise_tables
-from evc.streams.spectrum import SpectrumStream
-from evc.streams.spectrum_tables import tables
 
 SPEC = Path(__file__).parent
 PEAK_TOLERANCE = 2.0**-17  # of section 11.2; no vector is louder than full scale

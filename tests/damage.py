@@ -2,8 +2,8 @@
 
 import io
 
-from evc import constants as c
-from evc.container import ChunkReader
+from evc.format import constants as c
+from evc.format.container import ChunkReader
 
 
 def segment_places(data):

@@ -9,12 +9,12 @@ import zlib
 from pathlib import Path
 
 import evc
-from evc.errors import EvcWarning
-from evc.header import Header
-from evc.metadata import Foreign, Metadata, Picture
-from evc.segment import Segment
+from evc.format.errors import EvcWarning
+from evc.format.header import Header
+from evc.format.metadata import Foreign, Metadata, Picture
+from evc.format.segment import Segment
+from evc.format.writer import ContainerWriter
 from evc.sound.source import FileSource
-from evc.writer import ContainerWriter
 
 RATE = 48_000
 FRAMES = 9600

@@ -10,15 +10,15 @@ import numpy as np
 from synthesis_tools import ONE, RATE, SEGMENT, occurrence_stream
 
 import evc
-from evc import constants as c
-from evc.coder import SymbolEncoder
-from evc.header import Header
+from evc.format import constants as c
+from evc.format.coder import SymbolEncoder
+from evc.format.header import Header
+from evc.format.segment import Dictionary, Segment, StreamData
+from evc.format.streams import StreamContext
+from evc.format.streams.dictionary import DictionaryStream, Pattern
+from evc.format.streams.gains import OFF
+from evc.format.writer import ContainerWriter
 from evc.models import sequencer
-from evc.segment import Dictionary, Segment, StreamData
-from evc.streams import StreamContext
-from evc.streams.dictionary import DictionaryStream, Pattern
-from evc.streams.gains import OFF
-from evc.writer import ContainerWriter
 
 STRIDE = 4  # coarse bands in a band of gains: four of these
 LOOP_RATE, LOOP_FRAMES, LOOP_TIMES = 16_000, 32_000, 6

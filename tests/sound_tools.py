@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from evc.errors import EvcWarning
+from evc.format.errors import EvcWarning
 from evc.sound.source import FileSource
 
 CASES = Path(os.environ.get("EVC_CASES", Path(__file__).parents[2] / "shared" / "cases"))

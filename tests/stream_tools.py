@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from evc.coder import CodedStream, SymbolDecoder, SymbolEncoder
-from evc.errors import EvcError
-from evc.streams import StreamContext
+from evc.format.coder import CodedStream, SymbolDecoder, SymbolEncoder
+from evc.format.errors import EvcError
+from evc.format.streams import StreamContext
 
 contexts = st.builds(
     StreamContext,

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from evc import constants as c
-from evc.header import Header
+from evc.format import constants as c
+from evc.format.header import Header
+from evc.format.sources import Entry
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.bands import band_count
+from evc.format.streams.occurrences import COPY, OccurrenceStream
+from evc.format.streams.spectrum import Group, SpectrumStream, channel_groups
+from evc.format.streams.spectrum_steps import step_logs
+from evc.format.streams.spectrum_walk import Block
 from evc.models.synthesis import Choice, Synthesiser
-from evc.sources import Entry
-from evc.streams import spectrum_layout as layout
-from evc.streams.bands import band_count
-from evc.streams.occurrences import COPY, OccurrenceStream
-from evc.streams.spectrum import Group, SpectrumStream, channel_groups
-from evc.streams.spectrum_steps import step_logs
-from evc.streams.spectrum_walk import Block
 
 RATE = 8_000
 N = c.superframe_length(RATE)

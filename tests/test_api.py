@@ -8,7 +8,7 @@ import soundfile
 from conftest import RATE
 
 import evc
-from evc.errors import DamagedError, EvcError, FormatError, InputError
+from evc.format.errors import DamagedError, EvcError, FormatError, InputError
 
 
 def likeness(a, b):

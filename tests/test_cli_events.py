@@ -13,7 +13,7 @@ from test_cli import one_line, usage_error
 from test_event_files import MELODY, foreign, written
 
 import evc
-from evc.header import NetworkReference
+from evc.format.header import NetworkReference
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from metadata_tools import FOREIGN, PICTURES, TAGS, png, silent
 import evc
 from evc.cli.info import info as info_command
 from evc.cli.tag import tag as tag_command
-from evc.errors import EvcError
-from evc.metadata import Metadata, Picture
-from evc.reader import ContainerReader
+from evc.format.errors import EvcError
+from evc.format.metadata import Metadata, Picture
+from evc.format.reader import ContainerReader
 
 ALL = Metadata(TAGS, PICTURES, FOREIGN)
 

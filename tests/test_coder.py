@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference_coder import ReferenceDecoder, normalised
 
-from evc.coder import CodedStream, FrequencyTable, SymbolDecoder, SymbolEncoder
-from evc.errors import DamagedError
+from evc.format.coder import CodedStream, FrequencyTable, SymbolDecoder, SymbolEncoder
+from evc.format.errors import DamagedError
 
 weights_row = st.lists(st.one_of(st.integers(0, 5), st.integers(0, 2**25)), min_size=2, max_size=40)
 

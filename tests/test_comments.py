@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from metadata_tools import PICTURES, TAGS
 from test_metadata import pictures
 
-from evc import constants as c
-from evc.metadata import Foreign, Picture
+from evc.format import constants as c
+from evc.format.metadata import Foreign, Picture
 from evc.sound.comments import Found, has_field_name, limited, read_comments, write_comments
 from evc.sound.text import decoded
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evc import constants as c
-from evc.binary import ByteReader, varint
-from evc.container import ChunkReader, check_signature, chunk_bytes
-from evc.errors import DamagedError, EvcError, FormatError, InputError
+from evc.format import constants as c
+from evc.format.binary import ByteReader, varint
+from evc.format.container import ChunkReader, check_signature, chunk_bytes
+from evc.format.errors import DamagedError, EvcError, FormatError, InputError
 
 HEAD = chunk_bytes(b"HEAD", b"header")
 END = chunk_bytes(b"END ", b"")

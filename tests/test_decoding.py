@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stream_tools import assert_same
 
-from evc import constants as c
-from evc.container import ChunkReader
-from evc.decoding import DecodedStreams, SegmentDecoder, decode_entries
-from evc.errors import DamagedError, EvcError, FormatError
-from evc.header import Header
-from evc.reader import ContainerReader
-from evc.segment import Segment
+from evc.format import constants as c
+from evc.format.container import ChunkReader
+from evc.format.decoding import DecodedStreams, SegmentDecoder, decode_entries
+from evc.format.errors import DamagedError, EvcError, FormatError
+from evc.format.header import Header
+from evc.format.reader import ContainerReader
+from evc.format.segment import Segment
+from evc.format.streams.occurrences import COPY, OccurrenceStream
+from evc.format.streams.spectrum import SpectrumStream
+from evc.format.writer import ContainerWriter
 from evc.spec.patterned import pattern_file, placements, tones
-from evc.streams.occurrences import COPY, OccurrenceStream
-from evc.streams.spectrum import SpectrumStream
-from evc.writer import ContainerWriter
 
 N = 1024
 SEGMENTS = 14

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evc.events import PART_INDEX, PARTS
-from evc.header import Header
+from evc.format.header import Header
+from evc.format.networks import EVENTS_NETWORK, Codebooks, find, installed_network
 from evc.models.events.atoms import Atoms
 from evc.models.events.decompose import WindowDecomposer, decompose, time_grid, windows
 from evc.models.events.fitting import PAN_STEPS
@@ -19,8 +20,7 @@ from evc.models.events.onsets import onset_times
 from evc.models.events.reading import AnalysisReader
 from evc.models.events.rendering import EventRenderer
 from evc.models.events.weighting import Weighting
-from evc.networks import EVENTS_NETWORK, Codebooks, find, installed_network
-from evc.source import ArraySource
+from evc.models.source import ArraySource
 
 RATE = 44100
 LEAST = 1e-5  # weighted energy per bit

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sound_tools import noise
 
 import evc
-from evc.errors import FormatError, InputError
-from evc.header import Header
-from evc.models.residual.extrapolation import HISTORY, REACH, continued, prediction
+from evc.format.errors import FormatError, InputError
+from evc.format.header import Header
+from evc.models.spectrum.extrapolation import HISTORY, REACH, continued, prediction
 
 RATE = 48_000
 

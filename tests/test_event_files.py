@@ -9,14 +9,14 @@ import pytest
 from damage import segment_places, with_flipped_bit
 
 import evc
-from evc import constants as c
-from evc.errors import InputError, UnsupportedError
 from evc.event_files import coded_events, event_streams, write_events
 from evc.events import PARTS, CodedEvents, EventList
-from evc.header import Header, NetworkReference
-from evc.networks import EVENTS_NETWORK, Codebooks, installed_network
-from evc.reader import ContainerReader
-from evc.writer import ContainerWriter
+from evc.format import constants as c
+from evc.format.errors import InputError, UnsupportedError
+from evc.format.header import Header, NetworkReference
+from evc.format.networks import EVENTS_NETWORK, Codebooks, installed_network
+from evc.format.reader import ContainerReader
+from evc.format.writer import ContainerWriter
 
 REFERENCE = installed_network(EVENTS_NETWORK)
 RATE = 16_000
@@ -121,9 +121,9 @@ def test_streams_of_segments() -> None:
 
 def foreign(events: EventList, network: NetworkReference) -> bytes:
     """A file with events of another network."""
-    from evc.coder import SymbolEncoder
-    from evc.decoding import stream_context
-    from evc.segment import Segment, StreamData
+    from evc.format.coder import SymbolEncoder
+    from evc.format.decoding import stream_context
+    from evc.format.segment import Segment, StreamData
 
     header = Header(RATE, 2, RATE, layers=("events",), segment_frames=1 << 14, networks=(network,))
     target = io.BytesIO()
@@ -131,7 +131,7 @@ def foreign(events: EventList, network: NetworkReference) -> bytes:
         own = Header(RATE, 2, RATE, layers=("events",), segment_frames=1 << 14, networks=(REFERENCE,))
         stream = event_streams(coded_events(events, own), header)[0]
         encoder = SymbolEncoder()
-        from evc.streams import StreamContext
+        from evc.format.streams import StreamContext
 
         stream.write(encoder, StreamContext(RATE, 2, RATE))
         coded = encoder.finish()

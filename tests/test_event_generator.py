@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from evc.errors import InputError
 from evc.events import MIDI_0_HZ, PART_INDEX, PARTS
+from evc.format.errors import InputError
+from evc.format.networks import Codebooks
 from evc.models.events.generator import Generator
 from evc.models.events.noise_source import event_keys, white_series
 from evc.models.events.rendering import EventRenderer
 from evc.models.events.sounds import DURATION
-from evc.networks import Codebooks
 
 RATE = 22_050
 QUIET = 10 ** (-90 / 20)

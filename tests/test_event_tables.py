@@ -10,14 +10,14 @@ import pytest
 from stream_tools import STEREO, coded, read
 from test_streams_events import music
 
-from evc import constants as c
+from evc.format import constants as c
+from evc.format.segment import Segment, StreamData
+from evc.format.streams import StreamContext
+from evc.format.streams.event_coding import class_start, distance_class, fineness, grained
+from evc.format.streams.event_tables import tables
+from evc.format.streams.events import EventStream
 from evc.models.events import train_tables
 from evc.models.events.train_tables import TABLES, cost, count, make_tables, search, streams_of, train
-from evc.segment import Segment, StreamData
-from evc.streams import StreamContext
-from evc.streams.event_coding import class_start, distance_class, fineness, grained
-from evc.streams.event_tables import tables
-from evc.streams.events import EventStream
 
 
 def planted(seed: int) -> tuple[EventStream, StreamContext]:
@@ -61,8 +61,8 @@ def test_the_meter_counts_what_coding_costs() -> None:
 
 
 def test_streams_come_from_files(tmp_path: Path, monkeypatch, capsys) -> None:
-    from evc.header import Header
-    from evc.writer import ContainerWriter
+    from evc.format.header import Header
+    from evc.format.writer import ContainerWriter
 
     stream, context = planted(1)
     header = Header(44_100, 2, context.frames, layers=("events",), segment_frames=context.frames)

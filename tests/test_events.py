@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import evc
-from evc.errors import InputError, UnsupportedError
 from evc.events import PARTS, VECTOR_DIMS, CodedEvents, EventList
-from evc.header import NetworkReference
-from evc.networks import EVENTS_NETWORK, Codebooks, check, find, installed, installed_network, reference_of
+from evc.format.errors import InputError, UnsupportedError
+from evc.format.header import NetworkReference
+from evc.format.networks import EVENTS_NETWORK, Codebooks, check, find, installed, installed_network, reference_of
 
 REFERENCE = installed_network(EVENTS_NETWORK)
 BOOKS = Codebooks.of(REFERENCE)
@@ -200,7 +200,7 @@ def test_codebooks_that_are_not_whole(tmp_path: Path) -> None:
 
 
 def test_the_parts_fit_the_stream() -> None:
-    from evc.streams.events import USUAL_SIZES
+    from evc.format.streams.events import USUAL_SIZES
 
     assert tuple(part.codes for part in PARTS) == USUAL_SIZES == BOOKS.sizes
     assert VECTOR_DIMS == 32 and evc.EventList is EventList

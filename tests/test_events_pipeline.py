@@ -16,20 +16,20 @@ from hypothesis import strategies as st
 from synthesis_tools import DecodedSegments
 
 import evc
-from evc import constants as c
-from evc.coder import SymbolEncoder
-from evc.errors import InputError, UnsupportedError
 from evc.event_files import event_streams
 from evc.events import PART_INDEX, PARTS, CodedEvents, EventList
-from evc.header import Header, NetworkReference
+from evc.format import constants as c
+from evc.format.coder import SymbolEncoder
+from evc.format.errors import InputError, UnsupportedError
+from evc.format.header import Header, NetworkReference
+from evc.format.networks import EVENTS_NETWORK, installed_network
+from evc.format.segment import Segment, StreamData
+from evc.format.streams import StreamContext
+from evc.format.writer import ContainerWriter
 from evc.models.noise.encoder import NoiseEncoder
 from evc.models.overlay import LONGEST_EVENT, UNIT_SUPERFRAMES, Sounding, event_renderer
+from evc.models.settings import EncodeSettings
 from evc.models.synthesis import Choice, Synthesiser
-from evc.networks import EVENTS_NETWORK, installed_network
-from evc.segment import Segment, StreamData
-from evc.settings import EncodeSettings
-from evc.streams import StreamContext
-from evc.writer import ContainerWriter
 
 RATE = 8_000
 SUPERFRAME = c.superframe_length(RATE)

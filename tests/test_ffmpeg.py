@@ -10,7 +10,7 @@ import soundfile
 from sound_tools import noise, read_all, sound_file
 
 import evc
-from evc.errors import InputError
+from evc.format.errors import InputError
 from evc.sound import ffmpeg
 from evc.sound.source import FileSource
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evc
-from evc import constants as c
-from evc.errors import DamagedError, EvcError, InputError, UnsupportedError
+from evc.format import constants as c
+from evc.format.errors import DamagedError, EvcError, InputError, UnsupportedError
 
 SEGMENT = 49_152  # frames, at 16 kHz
 
@@ -203,13 +203,13 @@ def test_files_may_be_read_in_several_threads(folder, whole):
 def streams_file(parts, layers, patterns=()):
     """A file of segments whose streams are `parts`: [(kind, stream), ...] for each segment, which depends on all those
     before it."""
-    from evc.coder import SymbolEncoder
-    from evc.decoding import stream_context
-    from evc.header import Header
-    from evc.reader import ContainerReader
-    from evc.segment import Dictionary, Segment, StreamData
-    from evc.streams import StreamContext
-    from evc.writer import ContainerWriter
+    from evc.format.coder import SymbolEncoder
+    from evc.format.decoding import stream_context
+    from evc.format.header import Header
+    from evc.format.reader import ContainerReader
+    from evc.format.segment import Dictionary, Segment, StreamData
+    from evc.format.streams import StreamContext
+    from evc.format.writer import ContainerWriter
 
     frames = len(parts) * 1024
     header = Header(8000, 1, frames, layers=layers, segment_frames=1024, reference_depth=9, reference_span=9)
@@ -223,7 +223,7 @@ def streams_file(parts, layers, patterns=()):
     target = io.BytesIO()
     with ContainerWriter(target, header) as writer:
         if patterns:
-            from evc.streams.dictionary import DictionaryStream
+            from evc.format.streams.dictionary import DictionaryStream
 
             context = StreamContext(8000, 1, frames, header.phase_bits, len(patterns))
             stream = coded(c.STREAM_DICTIONARY, DictionaryStream(list(patterns)), context)
@@ -237,7 +237,7 @@ def streams_file(parts, layers, patterns=()):
 
 
 def test_events_of_all_segments_form_one_list():
-    from evc.streams.events import EventStream
+    from evc.format.streams.events import EventStream
 
     pitches = np.array([[4000, *[0] * 15], [4100, *[0] * 15]])
     first = EventStream(np.array([32, 48]), np.array([-40, 0]), np.array([4, -8]), pitches, pan_steps=8)
@@ -259,15 +259,15 @@ def test_events_of_all_segments_form_one_list():
 
 
 def test_patterns_and_occurrences_form_arrays():
-    from evc.streams.dictionary import Excerpt
-    from evc.streams.occurrences import OccurrenceStream
+    from evc.format.streams.dictionary import Excerpt
+    from evc.format.streams.occurrences import OccurrenceStream
 
     def column(*values):
         return np.array(values, np.int64)
 
     zero = column(0, 0)
     bands = OccurrenceStream().edges  # the number of bands follows from the sample rate
-    from evc.streams import StreamContext
+    from evc.format.streams import StreamContext
 
     count = len(bands(StreamContext(8000, 1, 1024))) - 1
     stream = OccurrenceStream(
@@ -286,8 +286,8 @@ def test_patterns_and_occurrences_form_arrays():
 
 
 def test_files_that_need_a_network_name_it_before_any_audio():
-    from evc.header import Header, NetworkReference
-    from evc.writer import ContainerWriter
+    from evc.format.header import Header, NetworkReference
+    from evc.format.writer import ContainerWriter
 
     network = NetworkReference("drums-1", bytes(8))
     target = io.BytesIO()

@@ -7,9 +7,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evc import constants as c
-from evc.errors import EvcError, FormatError, InputError, UnsupportedError
-from evc.header import Header, NetworkReference, read_tags, write_tags
+from evc.format import constants as c
+from evc.format.errors import EvcError, FormatError, InputError, UnsupportedError
+from evc.format.header import Header, NetworkReference, read_tags, write_tags
 
 HEADER = Header(
     samplerate=48_000,

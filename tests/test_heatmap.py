@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from evc.errors import InputError
+from evc.format.errors import InputError
+from evc.format.streams.dictionary import Lattice
+from evc.format.streams.occurrences import OccurrenceStream
 from evc.models.heatmap import FLOOR_DB, audio_maps, grid_maps
 from evc.models.patterns.lattice import LatticeModel
-from evc.streams.dictionary import Lattice
-from evc.streams.occurrences import OccurrenceStream
 
 RATE = 16_000
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = {"evc": 0, "models": 1, "cli": 2}
+FOLDERS = {"format": "evc/format", "models": "models", "evc": "evc", "spec": "spec", "cli": "cli"}
+ORDER = {layer: place for place, layer in enumerate(FOLDERS)}  # each may import those before it
 
 
 def modules_after(code, cwd):
@@ -50,36 +51,57 @@ def test_what_is_loaded(code, expected, folder):
     assert heavy(modules_after(code, folder)) == expected
 
 
+def modules_of(layer):
+    """Paths of a layer's modules by name. `evc` is the face, without the format below it."""
+    for path in (ROOT / FOLDERS[layer]).rglob("*.py"):
+        if layer == "evc" and path.is_relative_to(ROOT / FOLDERS["format"]):
+            continue
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts if parts[0] == "evc" else ("evc", *parts)).removesuffix(".__init__")
+        yield name, path
+
+
+MODULES = {name: (layer, path) for layer in FOLDERS for name, path in modules_of(layer)}
+MODULES["evc.spec"] = ("format", MODULES["evc.spec"][1])  # where the tables lie
+
+
 def imports_of(path):
-    """Absolute names of the modules that a file imports, wherever in it."""
+    """Names of the modules of ours that a file imports, wherever in it, for types only too, or names in a string."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0 or path.parent == ROOT / "evc", f"{path} has a relative import"
-            yield "evc" if node.module is None else node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            assert node.level == 0, f"{path} has a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else node.module for name in names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names = [node.value] if node.value != "evc" else []
+        else:
+            continue
+        yield from (name for name in names if name in MODULES)
 
 
-def layer_of(module):
-    parts = module.split(".")
-    if parts[0] != "evc":
-        return None
-    return parts[1] if len(parts) > 1 and parts[1] in LAYERS else "evc"
+GRAPH = {name: set(imports_of(path)) - {name} for name, (_, path) in MODULES.items()}
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_dependencies_point_one_way(layer):
-    for path in (ROOT / layer).rglob("*.py"):
-        for module in imports_of(path):
-            other = layer_of(module)
-            if other is None or LAYERS[other] <= LAYERS[layer]:
-                continue
-            if path == ROOT / "evc" / "__main__.py":  # the command
-                continue
-            # The library's functions reach the models where they are called, never when they are imported.
-            assert (layer, other) == ("evc", "models"), f"{path} imports {module}"
-            assert path.name in ("api.py", "playback.py"), f"{path} imports {module}"
+def test_dependencies_point_one_way():
+    upward = {
+        (name, other)
+        for name, others in GRAPH.items()
+        for other in others
+        if ORDER[MODULES[other][0]] > ORDER[MODULES[name][0]]
+    }
+    turned = {(name, other) for name, other in upward if ORDER[MODULES[name][0]] < ORDER["evc"]}
+    assert upward - turned == {("evc.__main__", "evc.cli.main")}
+    assert len(turned) <= 24
+
+
+@pytest.mark.xfail(strict=True, reason="events, files and networks still import each other")
+def test_no_modules_import_each_other_in_a_circle():
+    left = dict(GRAPH)
+    while leaves := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in leaves}
+    assert not left, f"in a circle, or above one: {sorted(left)}"
 
 
 def top_level_packages(path):
@@ -94,12 +116,11 @@ def top_level_packages(path):
 def test_the_format_needs_only_its_own_dependencies():
     for path in (ROOT / "evc").rglob("*.py"):
         packages = set(top_level_packages(path))
-        assert not packages & {"torch", "click", "rich", "scipy", "models", "cli"}, path
+        assert not packages & {"torch", "click", "rich", "scipy"}, path
         assert "constriction" not in packages or path.name == "coder.py"
         assert "soundfile" not in packages or path.name in ("soundfiles.py", "soundfile_checks.py")
 
 
 def test_every_file_names_packages_as_they_are_installed():
-    for layer in LAYERS:
-        for path in (ROOT / layer).rglob("*.py"):
-            assert not {"models", "cli", "spec", "tests"} & set(top_level_packages(path)), path
+    for _, path in MODULES.values():
+        assert not {"models", "cli", "spec", "tests"} & set(top_level_packages(path)), path

@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from evc.errors import InputError
+from evc.format.errors import InputError
+from evc.format.streams.latent_model import (
+    BLOCKS,
+    DIFFERENCE_ROWS,
+    LAST,
+    MAGNITUDE_ROWS,
+    PREFIX,
+    SHARED,
+    Known,
+    LatentModel,
+)
 from evc.models.latents.contexts import ContextModel, looks, passes
 from evc.models.latents.entropy import prior_differences, prior_magnitudes, untrained_entropy
 from evc.models.latents.train_contexts import fit, install, load, raw_bits, static_bits
 from evc.models.training.integer_layers import FEATURE_SCALE, Arrays
-from evc.streams.latent_model import BLOCKS, DIFFERENCE_ROWS, LAST, MAGNITUDE_ROWS, PREFIX, SHARED, Known, LatentModel
 
 GROUPS = (10, 6, 4)
 

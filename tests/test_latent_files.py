@@ -20,10 +20,14 @@ from synthesis_tools import DecodedSegments
 from test_events_pipeline import planted
 
 import evc
-from evc import constants as c
-from evc.errors import DamagedError, FormatError, InputError, UnsupportedError
 from evc.event_files import event_streams
-from evc.header import Header, NetworkReference
+from evc.format import constants as c
+from evc.format.errors import DamagedError, FormatError, InputError, UnsupportedError
+from evc.format.header import Header, NetworkReference
+from evc.format.networks import LATENTS_NETWORK
+from evc.format.segment import Segment
+from evc.format.streams import StreamContext, coded_stream
+from evc.format.writer import ContainerWriter
 from evc.models.device import one_thread
 from evc.models.latents import rendering
 from evc.models.latents.encoder import LatentEncoder, analysed, chosen_way
@@ -35,13 +39,9 @@ from evc.models.latents.ways import Score, Way, sampled
 from evc.models.noise.encoder import NoiseEncoder
 from evc.models.patterns.file import Encoded
 from evc.models.room import file_bytes
+from evc.models.settings import EncodeSettings
+from evc.models.source import ArraySource
 from evc.models.synthesis import Choice, Synthesiser
-from evc.networks import LATENTS_NETWORK
-from evc.segment import Segment
-from evc.settings import EncodeSettings
-from evc.source import ArraySource
-from evc.streams import StreamContext, coded_stream
-from evc.writer import ContainerWriter
 
 RATE = 32_000
 SEGMENT = 12 * c.superframe_length(RATE)  # 0.77 s

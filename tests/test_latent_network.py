@@ -8,7 +8,8 @@ import torch
 from latent_tools import random_network
 from torch import Tensor
 
-from evc.errors import InputError
+from evc.format.errors import InputError
+from evc.format.networks import LATENTS_NETWORK, find, installed_network
 from evc.models.latents.entropy import untrained_entropy
 from evc.models.latents.features import HOP, spectrum, waveform
 from evc.models.latents.network import (
@@ -19,7 +20,6 @@ from evc.models.latents.network import (
     LatentNetwork,
 )
 from evc.models.latents.transform import COEFFICIENTS, COLUMN, coefficients, samples
-from evc.networks import LATENTS_NETWORK, find, installed_network
 
 
 def _noise(columns: int, seed: int = 0, level: float = 0.1) -> Tensor:

@@ -10,8 +10,8 @@ import pytest
 from damage import segment_places, with_flipped_bit
 
 import evc
-from evc.errors import DamagedError, UnsupportedError
-from evc.networks import installed_too
+from evc.format.errors import DamagedError, UnsupportedError
+from evc.format.networks import installed_too
 from evc.spec.latents import NETWORK, latents
 
 

@@ -13,7 +13,8 @@ import torch
 from click.testing import CliRunner
 
 from evc.cli import train as cli
-from evc.errors import InputError
+from evc.format.errors import InputError
+from evc.format.streams.latent_model import LatentModel
 from evc.models.events.planted import Planter
 from evc.models.latents import train as training
 from evc.models.latents.autoencoder import levels_of, quantised
@@ -27,7 +28,6 @@ from evc.models.training.dataset import scan
 from evc.models.training.discriminator import MultiDiscriminator, discriminator_loss, generator_loss
 from evc.models.training.loop import Draws
 from evc.models.training.measures import complex_distance, mel_distance, slaney_matrix, tonal_similarity
-from evc.streams.latent_model import LatentModel
 
 RATE = 44_100
 PAIRS = PairSettings(training=2, validation=1, seconds=0.6, rates=(2.0,))

@@ -12,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stream_tools import assert_same
 
-from evc.errors import InputError
+from evc.format.errors import InputError
+from evc.format.reader import ContainerReader
+from evc.format.streams.dictionary import Lattice
+from evc.format.streams.occurrences import OccurrenceStream
 from evc.models.patterns.lattice import (
     LatticeModel,
     read_lattice,
@@ -23,9 +26,6 @@ from evc.models.patterns.lattice import (
 )
 from evc.models.patterns.lattice_fit import Fit, refined, unit
 from evc.models.patterns.lattice_training import fit_lattice, improved, pruned, synthetic_grid, with_ids
-from evc.reader import ContainerReader
-from evc.streams.dictionary import Lattice
-from evc.streams.occurrences import OccurrenceStream
 
 SHAPE = (48, 32)
 

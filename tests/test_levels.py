@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from reference_levels import Entry, GroupTrack, Source, mean
 from reference_spectrum import Bands
 
-from evc import constants as c
-from evc.streams import StreamContext
-from evc.streams import spectrum_layout as layout
-from evc.streams.bands import band_count
-from evc.streams.gains import OFF
-from evc.streams.levels import (
+from evc.format import constants as c
+from evc.format.streams import StreamContext
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.bands import band_count
+from evc.format.streams.gains import OFF
+from evc.format.streams.levels import (
     LOUDEST,
     SILENT,
     SLOTS,

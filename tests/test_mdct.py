@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evc import constants as c
-from evc.models.residual.analysis import transform
-from evc.models.residual.mdct import dct4, fold, slope
+from evc.format import constants as c
+from evc.models.spectrum.analysis import transform
+from evc.models.spectrum.mdct import dct4, fold, slope
 
 SIZES = [64, 128, 1024, 4096]
 PRECISION = 1e-4  # of signals of unit power: float32, transforms of up to 16384 samples

@@ -15,7 +15,7 @@ from damage import segment_places, with_flipped_bit
 from test_cli import one_line
 
 import evc
-from evc.errors import InputError
+from evc.format.errors import InputError
 from evc.sound.source import FileSource
 from evc.streaming import check_readable
 

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from metadata_tools import FOREIGN, FRAMES, PICTURES, TAGS, png, silent, smpl
 
 import evc
-from evc import constants as c
-from evc.container import chunk_bytes
-from evc.errors import DamagedError, FormatError, InputError
-from evc.header import folded
-from evc.images import image_facts
+from evc.format import constants as c
+from evc.format.container import chunk_bytes
+from evc.format.errors import DamagedError, FormatError, InputError
+from evc.format.header import folded
+from evc.format.images import image_facts
+from evc.format.metadata import Foreign, Metadata, Picture, check_amount
+from evc.format.reader import ContainerReader
+from evc.format.writer import rewrite
 from evc.loops import Cue, Loop, cues_of, loops_of, part_of, smpl_chunk
-from evc.metadata import Foreign, Metadata, Picture, check_amount
-from evc.reader import ContainerReader
-from evc.writer import rewrite
 
 ALL = Metadata(TAGS, PICTURES, FOREIGN)
 
@@ -143,7 +143,7 @@ def test_malformed_chunks(type, payload, message):
 
 def rebuilt(data: bytes) -> bytes:
     """A file with its index left out and its end marker made anew."""
-    from evc.index import End
+    from evc.format.index import End
 
     data = data[: data.index(b"INDX")]
     return data + chunk_bytes(b"END ", End(data.count(b"SEGM"), len(data) + 33, 0).write())

@@ -17,8 +17,8 @@ from metadata_tools import FOREIGN, FRAMES, PICTURES, RATE, TAGS, chunk, decoded
 from sound_tools import CASES, needs_cases
 
 import evc
-from evc.errors import EvcWarning
-from evc.metadata import Foreign, Metadata, Picture
+from evc.format.errors import EvcWarning
+from evc.format.metadata import Foreign, Metadata, Picture
 from evc.sound.flac import embed_flac, hidden_metadata, is_cuesheet, read_flac
 
 ALL = Metadata(TAGS, PICTURES, FOREIGN)

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from stream_tools import read
 from test_streams_noise import random_plane
 
-from evc import constants as c
-from evc.coder import SymbolEncoder
-from evc.header import Header
+from evc.format import constants as c
+from evc.format.coder import SymbolEncoder
+from evc.format.header import Header
+from evc.format.streams import StreamContext
+from evc.format.streams.noise import NoisePlane, NoiseStream, hops, noise_hop
+from evc.format.streams.noise_changes import ANGLE, BALANCE, COLOUR, LEVEL, plane_kinds, tables
 from evc.models.noise.encoder import NoiseEncoder
 from evc.models.noise.source import noise
 from evc.models.noise.spectra import overlapped, spectra
 from evc.models.noise.synthesis import NoiseRenderer
 from evc.spec.noise import noise_signal
-from evc.streams import StreamContext
-from evc.streams.noise import NoisePlane, NoiseStream, hops, noise_hop
-from evc.streams.noise_changes import ANGLE, BALANCE, COLOUR, LEVEL, plane_kinds, tables
 
 RATE = 44100
 HOP = noise_hop(RATE)

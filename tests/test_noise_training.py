@@ -7,10 +7,10 @@ import pytest
 import soundfile
 import torch
 
-from evc import constants as c
+from evc.format import constants as c
+from evc.format.streams.noise import NoisePlane
+from evc.format.streams.noise_changes import END, FIRST, START, tables
 from evc.models.noise import make_noise, train_contexts
-from evc.streams.noise import NoisePlane
-from evc.streams.noise_changes import END, FIRST, START, tables
 
 
 def test_noise_becomes_smoother_and_stays_white() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metadata_tools import PICTURES, RATE, TAGS
 
-from evc.metadata import Picture
+from evc.format.metadata import Picture
 from evc.sound import ogg
 from evc.sound.ogg import Page, embed_ogg, ogg_crc, pages, paginated, read_ogg, read_page
 from evc.sound.shifting import replace_bytes

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import evc
-from evc.header import Header
+from evc.format.header import Header
+from evc.format.writer import ContainerWriter
 from evc.models import pipeline
 from evc.models.patterns.encoder import SegmentCoder
-from evc.models.residual.encoder import SegmentAnalyser
-from evc.settings import EncodeSettings
-from evc.source import ArraySource
-from evc.writer import ContainerWriter
+from evc.models.settings import EncodeSettings
+from evc.models.source import ArraySource
+from evc.models.spectrum.encoder import SegmentAnalyser
 
 RATE = 16_000
 

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evc.constants import superframe_length
+from evc.format.constants import superframe_length
 from evc.models.patterns.correlation import History, RangeCorrelator, baseband, weighted_spectra
 from evc.models.patterns.delay import Refiner
 from evc.models.patterns.matching import Candidate
 from evc.models.patterns.search import LagSearch
 from evc.models.patterns.timeline import delayed as interpolated
-from evc.source import ArraySource
+from evc.models.source import ArraySource
 
 RATE = 8000  # the shortest superframes: the search is the same at all rates, in superframes
 SIZE = superframe_length(RATE)

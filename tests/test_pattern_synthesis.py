@@ -26,22 +26,22 @@ from synthesis_tools import (
     whole,
 )
 
-from evc import constants as c
-from evc.coder import CodedStream
-from evc.errors import FormatError
+from evc.format import constants as c
+from evc.format.coder import CodedStream
+from evc.format.errors import FormatError
+from evc.format.sources import Entry, decode_entry, sound_sources
+from evc.format.streams import StreamContext
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.bands import band_count
+from evc.format.streams.dictionary import Excerpt, Explicit, Lattice
+from evc.format.streams.gains import OFF
+from evc.format.streams.occurrences import OccurrenceStream
+from evc.format.streams.spectrum import SpectrumStream
 from evc.models.patterns.sounding import predict, soundings
 from evc.models.patterns.timeline import Timeline, delayed
-from evc.models.residual.analysis import transform
-from evc.models.residual.synthesis import BlockRun, residual_spectra
-from evc.sources import Entry, decode_entry, sound_sources
+from evc.models.spectrum.analysis import transform
+from evc.models.spectrum.synthesis import BlockRun, residual_spectra
 from evc.spec.synthesis import synthesise
-from evc.streams import StreamContext
-from evc.streams import spectrum_layout as layout
-from evc.streams.bands import band_count
-from evc.streams.dictionary import Excerpt, Explicit, Lattice
-from evc.streams.gains import OFF
-from evc.streams.occurrences import OccurrenceStream
-from evc.streams.spectrum import SpectrumStream
 
 
 def reference(file: DecodedSegments) -> np.ndarray:

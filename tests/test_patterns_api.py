@@ -15,13 +15,13 @@ from pattern_tools import planted as planted_bytes
 from synthesis_tools import ONE, RATE, SEGMENT, N, random_spectrum
 
 import evc
-from evc import constants as c
-from evc.errors import InputError
-from evc.reader import ContainerReader
-from evc.streams import StreamContext
-from evc.streams.bands import band_edges
-from evc.streams.dictionary import Excerpt, Explicit, Lattice
-from evc.streams.gains import OFF
+from evc.format import constants as c
+from evc.format.errors import InputError
+from evc.format.reader import ContainerReader
+from evc.format.streams import StreamContext
+from evc.format.streams.bands import band_edges
+from evc.format.streams.dictionary import Excerpt, Explicit, Lattice
+from evc.format.streams.gains import OFF
 
 
 def planted(*arguments: Any, **options: Any) -> evc.EvcFile:

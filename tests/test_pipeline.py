@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from synthesis_tools import DecodedSegments
 
 import evc
-from evc import constants as c
-from evc.decoding import decode_segment
-from evc.errors import InputError
-from evc.header import Header
+from evc.format import constants as c
+from evc.format.decoding import decode_segment
+from evc.format.errors import InputError
+from evc.format.header import Header
+from evc.format.reader import ContainerReader
+from evc.format.writer import ContainerWriter
 from evc.models import pipeline, sequencer
-from evc.models.residual import file as plain_file
+from evc.models.settings import EncodeSettings
+from evc.models.source import ArraySource
+from evc.models.spectrum import file as plain_file
 from evc.models.synthesis import Synthesiser
-from evc.reader import ContainerReader
-from evc.settings import EncodeSettings
-from evc.source import ArraySource
-from evc.writer import ContainerWriter
 
 LOWEST_RATE = 8_000
 SUPERFRAME = c.superframe_length(LOWEST_RATE)

@@ -9,12 +9,12 @@ import os
 import numpy as np
 import pytest
 
-from evc.header import Header
+from evc.format.header import Header
 from evc.models import processes
 from evc.models.events import decompose as module
 from evc.models.events.decompose import decompose
 from evc.models.processes import Processes
-from evc.source import ArraySource
+from evc.models.source import ArraySource
 
 RATE = 22_050
 

@@ -17,8 +17,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 import evc
-from evc import constants as c
-from evc.sharing import PositionedFile
+from evc.format import constants as c
+from evc.format.sharing import PositionedFile
 
 RATE, FRAMES = 8000, 20 * 1024
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")

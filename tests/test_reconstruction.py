@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthesis_tools import DecodedSegments, with_steps
 
-from evc import constants as c
-from evc.header import Header
-from evc.models.residual.analysis import band_rms, energy_indices
-from evc.models.residual.reconstruction import dequantise, noise
-from evc.models.residual.stereo import apply_stereo, choose_stereo, undo_stereo
+from evc.format import constants as c
+from evc.format.header import Header
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.spectrum import Group, SpectrumStream
+from evc.format.streams.spectrum_walk import Block
+from evc.models.spectrum.analysis import band_rms, energy_indices
+from evc.models.spectrum.reconstruction import dequantise, noise
+from evc.models.spectrum.stereo import apply_stereo, choose_stereo, undo_stereo
 from evc.models.synthesis import Synthesiser
-from evc.streams import spectrum_layout as layout
-from evc.streams.spectrum import Group, SpectrumStream
-from evc.streams.spectrum_walk import Block
 
 GEO = layout.geometry(4096, 18)
 BANDS = GEO.layouts[0]

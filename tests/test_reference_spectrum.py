@@ -15,22 +15,22 @@ from reference_spectrum import COARSE, spectrum
 from reference_streams import occurrences
 
 import evc
-from evc import constants as c
-from evc.coder import SymbolDecoder, SymbolEncoder
-from evc.decoding import SegmentDecoder, stream_context
-from evc.header import Header
+from evc.format import constants as c
+from evc.format.coder import SymbolDecoder, SymbolEncoder
+from evc.format.decoding import SegmentDecoder, stream_context
+from evc.format.header import Header
+from evc.format.reader import ContainerReader
+from evc.format.streams import StreamContext
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.dictionary import Excerpt, Lattice
+from evc.format.streams.gains import OFF
+from evc.format.streams.occurrences import COPY, OccurrenceStream
+from evc.format.streams.spectrum import Group, SpectrumStream
+from evc.format.streams.spectrum_walk import Block
 from evc.models import sequencer
-from evc.reader import ContainerReader
 from evc.spec.patterned import pattern_file
 from evc.spec.synthesis import synthesise
 from evc.spec.vectors import FOLDER
-from evc.streams import StreamContext
-from evc.streams import spectrum_layout as layout
-from evc.streams.dictionary import Excerpt, Lattice
-from evc.streams.gains import OFF
-from evc.streams.occurrences import COPY, OccurrenceStream
-from evc.streams.spectrum import Group, SpectrumStream
-from evc.streams.spectrum_walk import Block
 
 FRAMES = 2048
 

@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from metadata_tools import FOREIGN, RATE, chunk, wave
 
-from evc import constants as c
-from evc.metadata import Foreign
+from evc.format import constants as c
+from evc.format.metadata import Foreign
 from evc.sound.comments import Found
 from evc.sound.metadata import read_metadata
 from evc.sound.riff import aiff_name, embed_aiff, embed_wave, info_name, read_aiff, read_wave

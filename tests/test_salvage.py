@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evc
-from evc import constants as c
-from evc.container import ChunkReader, chunk_bytes
-from evc.errors import DamagedError, EvcError
+from evc.format import constants as c
+from evc.format.container import ChunkReader, chunk_bytes
+from evc.format.errors import DamagedError, EvcError
 
 SEGMENT = 49_152  # frames, at 16 kHz
 
@@ -70,8 +70,8 @@ def test_salvage_meets_symbols_that_are_wrong(encoded, whole):
     """Words with a right CRC that decode to other symbols than were coded: known by the symbols' checksum."""
     from dataclasses import replace
 
-    from evc.reader import ContainerReader
-    from evc.writer import ContainerWriter
+    from evc.format.reader import ContainerReader
+    from evc.format.writer import ContainerWriter
 
     reader = ContainerReader(io.BytesIO(encoded))
     target = io.BytesIO()

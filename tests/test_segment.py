@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evc import constants as c
-from evc.binary import varint
-from evc.errors import EvcError, FormatError, InputError, UnsupportedError
-from evc.header import Header
-from evc.index import End, IndexEntry, read_index, write_index
-from evc.segment import Dictionary, Segment, StreamData
+from evc.format import constants as c
+from evc.format.binary import varint
+from evc.format.errors import EvcError, FormatError, InputError, UnsupportedError
+from evc.format.header import Header
+from evc.format.index import End, IndexEntry, read_index, write_index
+from evc.format.segment import Dictionary, Segment, StreamData
 
 HEADER = Header(
     48_000, 2, 4096 * 1000, layers=c.LAYERS, segment_frames=4096, reference_depth=9, reference_span=500

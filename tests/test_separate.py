@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evc import constants as c
+from evc.format import constants as c
 from evc.models.patterns.separate import add_placements, separate_loop, separate_loops
 
 RATE = 44_100

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sound_tools import noise, read_all, sound_file
 
-from evc.errors import InputError
+from evc.format.errors import InputError
 from evc.sound.parts import holds_no_sound, is_cut_off, stream_spans
 from evc.sound.source import FileSource
 

@@ -10,7 +10,7 @@ import soundfile
 from sound_tools import CASES, needs_cases, noise, read_all, sound_file
 
 import evc
-from evc.errors import EvcWarning, InputError
+from evc.format.errors import EvcWarning, InputError
 from evc.sound.headers import sound_length
 from evc.sound.mpeg import mpeg_stream
 from evc.sound.source import FileSource

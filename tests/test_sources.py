@@ -8,16 +8,16 @@ import reference_levels
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evc import constants as c
-from evc.coder import CodedStream, SymbolEncoder
-from evc.errors import DamagedError, FormatError
-from evc.sources import Entry, SoundSource, decode_entry, level_sources, needed_segments, sound_sources
-from evc.streams import StreamContext
-from evc.streams.dictionary import Excerpt, Explicit, Lattice
-from evc.streams.gains import OFF
-from evc.streams.levels import LOUDEST, SILENT
-from evc.streams.occurrences import COPY, OccurrenceStream
-from evc.streams.spectrum import Group, SpectrumStream
+from evc.format import constants as c
+from evc.format.coder import CodedStream, SymbolEncoder
+from evc.format.errors import DamagedError, FormatError
+from evc.format.sources import Entry, SoundSource, decode_entry, level_sources, needed_segments, sound_sources
+from evc.format.streams import StreamContext
+from evc.format.streams.dictionary import Excerpt, Explicit, Lattice
+from evc.format.streams.gains import OFF
+from evc.format.streams.levels import LOUDEST, SILENT
+from evc.format.streams.occurrences import COPY, OccurrenceStream
+from evc.format.streams.spectrum import Group, SpectrumStream
 
 N = 1024
 LEAST = 2 * N + 16

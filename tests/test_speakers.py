@@ -12,14 +12,14 @@ from conftest import RATE
 from sound_tools import CASES, needs_cases
 
 import evc
-from evc import constants as c
-from evc.container import chunk_bytes
-from evc.errors import EvcWarning, FormatError, InputError
-from evc.header import Header
-from evc.reader import ContainerReader
+from evc.format import constants as c
+from evc.format.container import chunk_bytes
+from evc.format.errors import EvcWarning, FormatError, InputError
+from evc.format.header import Header
+from evc.format.reader import ContainerReader
+from evc.format.speakers import NAMES, Layout, layout_of_tag, names_of, order_for
+from evc.format.writer import ContainerWriter, rewrite
 from evc.sound.source import FileSource
-from evc.speakers import NAMES, Layout, layout_of_tag, names_of, order_for
-from evc.writer import ContainerWriter, rewrite
 
 SURROUND = ("FL", "FR", "FC", "LFE", "BL", "BR")
 VORBIS = ("FL", "FC", "FR", "BL", "BR", "LFE")

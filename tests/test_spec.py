@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evc import constants as c
+from evc.format import constants as c
+from evc.format.streams.event_coding import SEMITONES
+from evc.format.streams.event_tables import tables as event_tables
+from evc.format.streams.latent_model import DIFFERENCE_ROWS, DIFFERENCES, MAGNITUDE_ROWS, MAGNITUDES
+from evc.format.streams.levels import LOUDEST, SILENT, SLOTS
+from evc.format.streams.spectrum_contexts import LOG_MAGNITUDE
+from evc.format.streams.spectrum_tables import tables
 from evc.models.overlay import LONGEST_EVENT
-from evc.streams.event_coding import SEMITONES
-from evc.streams.event_tables import tables as event_tables
-from evc.streams.latent_model import DIFFERENCE_ROWS, DIFFERENCES, MAGNITUDE_ROWS, MAGNITUDES
-from evc.streams.levels import LOUDEST, SILENT, SLOTS
-from evc.streams.spectrum_contexts import LOG_MAGNITUDE
-from evc.streams.spectrum_tables import tables
 
 ROOT = Path(__file__).parent.parent
 SPEC = (ROOT / "spec" / "evc-1.md").read_text()

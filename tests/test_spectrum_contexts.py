@@ -8,15 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_spectrum_stream import RATES, streams
 
-from evc import constants as c
-from evc.streams import StreamContext
-from evc.streams import spectrum_contexts as contexts
-from evc.streams import spectrum_layout as layout
-from evc.streams.spectrum import SpectrumStream, channel_groups
-from evc.streams.spectrum_model import BlockNetwork, spectrum_model
-from evc.streams.spectrum_steps import step_logs
-from evc.streams.spectrum_tables import tables
-from evc.streams.spectrum_walk import Block, Walk
+from evc.format import constants as c
+from evc.format.streams import StreamContext
+from evc.format.streams import spectrum_contexts as contexts
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.spectrum import SpectrumStream, channel_groups
+from evc.format.streams.spectrum_model import BlockNetwork, spectrum_model
+from evc.format.streams.spectrum_steps import step_logs
+from evc.format.streams.spectrum_tables import tables
+from evc.format.streams.spectrum_walk import Block, Walk
 
 # Networks and contexts
 

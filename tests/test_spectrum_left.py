@@ -10,11 +10,11 @@ from reference_coder import ReferenceDecoder
 from reference_spectrum import COARSE, GroupDecoder
 from stream_tools import flipped, words
 
-from evc import constants as c
-from evc.coder import FrequencyTable, Integers, SymbolDecoder, SymbolEncoder
-from evc.errors import DamagedError, EvcError
-from evc.streams import spectrum_layout as layout
-from evc.streams.spectrum_left import LeftEnergies
+from evc.format import constants as c
+from evc.format.coder import FrequencyTable, Integers, SymbolDecoder, SymbolEncoder
+from evc.format.errors import DamagedError, EvcError
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.spectrum_left import LeftEnergies
 
 GEOMETRY = layout.geometry(1024, 12)
 Case = tuple[int, np.ndarray, np.ndarray]  # depth of a block, its energies and steps, both [channels, bands]

@@ -11,15 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stream_tools import assert_changes_are_harmless, assert_harmless, assert_round_trip, coded, read, words
 
-from evc import constants as c
-from evc.coder import SymbolDecoder, SymbolEncoder
-from evc.errors import DamagedError, EvcError
-from evc.streams import StreamContext
-from evc.streams import spectrum_layout as layout
-from evc.streams.levels import LOUDEST, SILENT, LevelSource, SegmentLevels
-from evc.streams.spectrum import Group, SpectrumStream, channel_groups
-from evc.streams.spectrum_steps import step_logs
-from evc.streams.spectrum_walk import Block
+from evc.format import constants as c
+from evc.format.coder import SymbolDecoder, SymbolEncoder
+from evc.format.errors import DamagedError, EvcError
+from evc.format.streams import StreamContext
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.levels import LOUDEST, SILENT, LevelSource, SegmentLevels
+from evc.format.streams.spectrum import Group, SpectrumStream, channel_groups
+from evc.format.streams.spectrum_steps import step_logs
+from evc.format.streams.spectrum_walk import Block
 
 RATES = [8_000, 22_050, 44_100, 48_000, 96_000, 192_000]
 ZERO_GAIN = 64

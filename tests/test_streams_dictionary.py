@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stream_tools import assert_changes_are_harmless, assert_harmless, assert_round_trip, coded, words
 
-from evc.coder import CodedStream
-from evc.errors import InputError
-from evc.streams import StreamContext
-from evc.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice, Pattern
+from evc.format.coder import CodedStream
+from evc.format.errors import InputError
+from evc.format.streams import StreamContext
+from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice, Pattern
 
 
 def context(entries: int, frames: int = 2**40) -> StreamContext:

@@ -17,12 +17,12 @@ from stream_tools import (
     words,
 )
 
-from evc import constants as c
-from evc.coder import SymbolEncoder
-from evc.errors import EvcError, InputError
-from evc.streams import StreamContext
-from evc.streams.event_tables import tables
-from evc.streams.events import USUAL_SIZES, EventStream
+from evc.format import constants as c
+from evc.format.coder import SymbolEncoder
+from evc.format.errors import EvcError, InputError
+from evc.format.streams import StreamContext
+from evc.format.streams.event_tables import tables
+from evc.format.streams.events import USUAL_SIZES, EventStream
 
 TABLES = {name: array.tolist() for name, array in tables().items()}
 

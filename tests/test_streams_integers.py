@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evc.coder import SymbolDecoder, SymbolEncoder
-from evc.errors import DamagedError, FormatError
-from evc.streams.integers import Flags, Numbers, Scales, scale_mean
-from evc.streams.port import ReadPort, WritePort
-from evc.streams.surface import code_surface
+from evc.format.coder import SymbolDecoder, SymbolEncoder
+from evc.format.errors import DamagedError, FormatError
+from evc.format.streams.integers import Flags, Numbers, Scales, scale_mean
+from evc.format.streams.port import ReadPort, WritePort
+from evc.format.streams.surface import code_surface
 
 
 def both_ways(code) -> None:

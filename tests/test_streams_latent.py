@@ -16,16 +16,16 @@ from reference_latents import LatentReference
 from stream_tools import assert_changes_are_harmless, assert_harmless, assert_round_trip, coded, read, words
 from threadpoolctl import threadpool_limits
 
-from evc import constants as c
-from evc.coder import SymbolDecoder, SymbolEncoder
-from evc.errors import FormatError, InputError, UnsupportedError
-from evc.header import NetworkReference
+from evc.format import constants as c
+from evc.format.coder import SymbolDecoder, SymbolEncoder
+from evc.format.errors import FormatError, InputError, UnsupportedError
+from evc.format.header import NetworkReference
+from evc.format.networks import find, installed_too, reference_of, tensors
+from evc.format.streams import StreamContext
+from evc.format.streams.latent import LatentStream, columns
+from evc.format.streams.latent_model import PREFIX, SHARED, Known, LatentModel, levels
 from evc.models.latents.entropy import untrained_entropy
-from evc.networks import find, installed_too, reference_of, tensors
 from evc.spec.latents import drawn_entropy, write_weights
-from evc.streams import StreamContext
-from evc.streams.latent import LatentStream, columns
-from evc.streams.latent_model import PREFIX, SHARED, Known, LatentModel, levels
 
 MODELS = {
     "one": drawn_entropy([1], [], 15),

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from reference_coder import ReferenceDecoder
 from stream_tools import STEREO, assert_changes_are_harmless, assert_harmless, assert_round_trip, coded, contexts, words
 
-from evc.errors import InputError
-from evc.streams import StreamContext
-from evc.streams.noise import NoisePlane, NoiseStream, hops
-from evc.streams.noise_changes import PlaneKind, plane_kinds
+from evc.format.errors import InputError
+from evc.format.streams import StreamContext
+from evc.format.streams.noise import NoisePlane, NoiseStream, hops
+from evc.format.streams.noise_changes import PlaneKind, plane_kinds
 
 TABLES = Path(__file__).parent.parent / "spec" / "tables" / "noise.npz"
 

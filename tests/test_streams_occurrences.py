@@ -17,12 +17,12 @@ from stream_tools import (
     words,
 )
 
-from evc.coder import SymbolEncoder
-from evc.errors import FormatError, InputError
-from evc.streams import StreamContext
-from evc.streams.bands import band_count
-from evc.streams.gains import OFF
-from evc.streams.occurrences import COPY, OccurrenceStream
+from evc.format.coder import SymbolEncoder
+from evc.format.errors import FormatError, InputError
+from evc.format.streams import StreamContext
+from evc.format.streams.bands import band_count
+from evc.format.streams.gains import OFF
+from evc.format.streams.occurrences import COPY, OccurrenceStream
 
 
 @st.composite

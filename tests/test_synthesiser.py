@@ -24,7 +24,7 @@ from synthesis_tools import (
 )
 
 import evc
-from evc.errors import InputError
+from evc.format.errors import InputError
 from evc.models import superframes
 from evc.models.synthesis import Choice, Synthesiser
 

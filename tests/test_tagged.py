@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metadata_tools import FOREIGN, PICTURES, RATE, TAGS, chunk, decoded, png, source_of, wave
 
-from evc.metadata import Metadata, Picture
+from evc.format.metadata import Metadata, Picture
 from evc.sound import ffmpeg, tagged
 
 has_mutagen = pytest.mark.skipif(not tagged.available(), reason="mutagen is not installed")

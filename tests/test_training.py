@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from evc.errors import InputError
+from evc.format.errors import InputError
 from evc.models.training import loop as loop_module
 from evc.models.training import losses, trial
 from evc.models.training.ahead import Store, each, workers

@@ -12,8 +12,8 @@ import torch
 from click.testing import CliRunner
 
 from evc.cli import train as cli
-from evc.errors import InputError
 from evc.events import PARTS
+from evc.format.errors import InputError
 from evc.models.events import train as training
 from evc.models.events.features import CELLS, HOP, SAMPLERATE, CellFeatures, cell_notes, note_hertz
 from evc.models.events.generator import Generator

@@ -13,7 +13,7 @@ import soundfile
 from test_cli import one_line
 
 import evc
-from evc.metadata import Metadata
+from evc.format.metadata import Metadata
 from evc.soundfile_checks import BROKEN, CheckedFile
 from evc.soundfiles import SoundWriter
 from evc.streaming import check_readable, seekable_input

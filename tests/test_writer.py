@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import evc
-from evc import constants as c
-from evc.container import ChunkReader, chunk_bytes
-from evc.errors import DamagedError, EvcError, FormatError, InputError, UnsupportedError
-from evc.header import Header
-from evc.index import END_PAYLOAD_BYTES, End, IndexEntry, write_index
+from evc.format import constants as c
+from evc.format.container import ChunkReader, chunk_bytes
+from evc.format.errors import DamagedError, EvcError, FormatError, InputError, UnsupportedError
+from evc.format.header import Header
+from evc.format.index import END_PAYLOAD_BYTES, End, IndexEntry, write_index
+from evc.format.reader import ContainerReader
+from evc.format.segment import Dictionary, Segment, StreamData
+from evc.format.writer import ContainerWriter, rewrite
 from evc.output import atomic_output
-from evc.reader import ContainerReader
-from evc.segment import Dictionary, Segment, StreamData
-from evc.writer import ContainerWriter, rewrite
 
 LENGTH = 1024
 HEADER = Header(
@@ -302,7 +302,7 @@ def test_index_is_optional_and_checked():
         opened(with_index(true_entries()[:-1]))
 
 
-@pytest.mark.filterwarnings("ignore::evc.errors.EvcWarning")
+@pytest.mark.filterwarnings("ignore::evc.format.errors.EvcWarning")
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [

@@ -12,10 +12,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from evc import constants as c
-from evc.errors import FormatError, InputError
-from evc.header import Tags, values_of
-from evc.metadata import Metadata, Picture
+from evc.format import constants as c
+from evc.format.errors import FormatError, InputError
+from evc.format.header import Tags, values_of
+from evc.format.metadata import Metadata, Picture
 from evc.sound.text import decoded
 
 PICTURE_FIELD = "metadata_block_picture"

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from evc.constants import MAX_FRAMES
-from evc.header import Tags, folded, values_of
+from evc.format.constants import MAX_FRAMES
+from evc.format.header import Tags, folded, values_of
+from evc.format.metadata import Foreign, Metadata
 from evc.loops import LOOP_LENGTH, LOOP_START, Loop, loop_tags, loops_of, only_loops, smpl_chunk
-from evc.metadata import Foreign, Metadata
 from evc.sound import tagged
 from evc.sound.comments import has_field_name, joined
 from evc.sound.flac import embed_flac, is_cuesheet

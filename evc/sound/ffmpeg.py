@@ -14,10 +14,10 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.errors import InputError
-from evc.header import Tags
+from evc.format.errors import InputError
+from evc.format.header import Tags
+from evc.format.speakers import FLAC_ORDER, Layout
 from evc.sound.decoders import EndsInDamage
-from evc.speakers import FLAC_ORDER, Layout
 
 # Only formats that hold their sound themselves: playlists name other files, and networks.
 _FORMATS = (

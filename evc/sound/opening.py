@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-from evc.errors import InputError, OutputError
+from evc.format.errors import InputError, OutputError
 from evc.output import writing
 from evc.sound import ffmpeg
 from evc.sound.decoders import Decoder, LibsndfileDecoder

@@ -11,9 +11,9 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO, NamedTuple
 
-from evc import constants as c
-from evc.header import Tags, values_of
-from evc.metadata import Foreign
+from evc.format import constants as c
+from evc.format.header import Tags, values_of
+from evc.format.metadata import Foreign
 from evc.sound.comments import Found, joined
 from evc.sound.decoders import LIBRARY_SUFFIX
 from evc.sound.text import decoded

@@ -12,14 +12,14 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.errors import EvcWarning, InputError, OutputError
+from evc.format.errors import EvcWarning, InputError, OutputError
+from evc.format.speakers import MASK_TAG, layout_of_tag
+from evc.models.source import check_format, finite
 from evc.sound.decoders import Decoder, EndsInDamage
 from evc.sound.metadata import read_metadata
 from evc.sound.opening import Opener
 from evc.sound.parts import holds_no_sound, is_cut_off
 from evc.sound.view import ByteView
-from evc.source import check_format, finite
-from evc.speakers import MASK_TAG, layout_of_tag
 from evc.streaming import PathOrFile, display_name, seekable_input
 
 _KEPT_FRAMES = 1 << 19  # of what was read last: the encoder steps back by up to 8 s within a pass

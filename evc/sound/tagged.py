@@ -11,8 +11,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from evc.errors import EvcError
-from evc.metadata import FRONT_COVER, Picture
+from evc.format.errors import EvcError
+from evc.format.metadata import FRONT_COVER, Picture
 from evc.sound.comments import Found
 from evc.sound.flac import id3_bytes
 from evc.sound.tag_names import ID3_NAMES, MP4_NAMES, MUSICBRAINZ, PAIRS

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from evc.events import PART_INDEX, PARTS, CodedEvents
-from evc.header import Header
+from evc.format.header import Header
+from evc.format.networks import EVENTS_NETWORK, find, installed_network
 from evc.models.device import one_thread, torch_device
 from evc.models.events.atoms import Atoms
 from evc.models.events.fitting import BASE_BITS, PAN_STEPS, EventFitter, FittedEvent
@@ -31,8 +32,7 @@ from evc.models.events.shapes import ShapeFitter
 from evc.models.events.weighting import Weighting
 from evc.models.processes import Processes, cores
 from evc.models.progress import Progress
-from evc.networks import EVENTS_NETWORK, find, installed_network
-from evc.source import AudioSource
+from evc.models.source import AudioSource
 
 Floats = NDArray[np.float64]
 

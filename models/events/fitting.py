@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
 from evc.events import MIDI_0_HZ, PART_INDEX, PARTS
+from evc.format import constants as c
+from evc.format.streams.event_coding import grained
 from evc.models.events.atoms import Atoms, Times
 from evc.models.events.harmonics import AMPLITUDE_STEP, LEAST_FRAMES, PHASES, HarmonicFitter, Tone, exponential
 from evc.models.events.moments import QUICK, Moments
 from evc.models.events.shapes import Shape
 from evc.models.events.weighting import Weighting
-from evc.streams.event_coding import grained
 
 Floats = NDArray[np.float64]
 Points = NDArray[np.complexfloating[Any, Any]]

@@ -25,15 +25,15 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from evc.errors import InputError
 from evc.events import MIDI_0_HZ, PARTS, PITCH_MIDDLE, PITCH_PER_SEMITONE, VECTOR_DIMS
+from evc.format.errors import InputError
+from evc.format.networks import Codebooks
 from evc.models.events import codebooks as initial
 from evc.models.events.codebooks import PARTIALS
 from evc.models.events.intermediates import Intermediates, intermediates
 from evc.models.events.noise_source import TOP
 from evc.models.events.sounds import FALL, LONGEST, Sounds
 from evc.models.events.waveforms import waveforms
-from evc.networks import Codebooks
 
 _LEAK = 10.0  # logits between an entry's row and the nearest other one
 _SHORTEST = 2e-3  # time constants, in seconds

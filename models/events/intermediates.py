@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from evc.errors import InputError
 from evc.events import VECTOR_DIMS
+from evc.format.errors import InputError
 from evc.models.events.sounds import DURATION, Sounds
 from evc.models.events.waveforms import envelope, oscillators, waveforms
 

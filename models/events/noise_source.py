@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evc.models.residual.reconstruction import noise
+from evc.models.spectrum.reconstruction import noise
 
 TOP = 20_000
 """The highest frequency of the series, in Hz."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.errors import UnsupportedError
+from evc.format.errors import UnsupportedError
 from evc.models.events.features import SAMPLERATE
 from evc.models.events.proposer import Proposer, downmix
 from evc.models.training.dataset import RESAMPLING_MARGIN, resampled

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evc.errors import InputError
 from evc.events import PARTS
+from evc.format.errors import InputError
 from evc.models.events.features import CELLS, CHANNELS, HOP, SAMPLERATE, CellFeatures, cell_notes, note_hertz
 
 # Parts that the network guesses; the phase and the multipliers of the partials follow by projection.

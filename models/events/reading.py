@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.header import Tags
-from evc.source import AudioSource
+from evc.format.header import Tags
+from evc.models.source import AudioSource
 
 Floats = NDArray[np.float64]
 

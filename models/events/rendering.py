@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from evc.errors import InputError
 from evc.events import VECTOR_DIMS
+from evc.format.errors import InputError
 from evc.models.events.generator import Generator
 from evc.models.events.solo import Signal, Solo, solo
 from evc.models.events.sounds import DURATION

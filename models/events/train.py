@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evc.errors import InputError
+from evc.format.errors import InputError
 from evc.models.device import one_thread, torch_device
 from evc.models.events.features import HOP, SAMPLERATE
 from evc.models.events.generator import Generator

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import evc
-from evc import constants as c
-from evc.decoding import decode_segment, stream_context
-from evc.streams import StreamContext
-from evc.streams.event_coding import PART_KINDS, SEMITONES, class_start, fineness, split_pitch
-from evc.streams.event_tables import Tables
-from evc.streams.events import USUAL_SIZES, EventStream
+from evc.format import constants as c
+from evc.format.decoding import decode_segment, stream_context
+from evc.format.streams import StreamContext
+from evc.format.streams.event_coding import PART_KINDS, SEMITONES, class_start, fineness, split_pitch
+from evc.format.streams.event_tables import Tables
+from evc.format.streams.events import USUAL_SIZES, EventStream
 
 Counts = dict[str, NDArray[np.float64]]
 Stream = tuple[EventStream, StreamContext]

@@ -9,11 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from evc import constants as c
-from evc.models.latents.entropy import UNIT_SCALE, WIDE
-from evc.models.latents.network import COEFFICIENTS, LEARNED, SIDE_COEFFICIENTS
-from evc.models.training.integer_layers import FEATURE_SCALE, Arrays, integer_layers, rounded_layer
-from evc.streams.latent_model import (
+from evc.format import constants as c
+from evc.format.streams.latent_model import (
     AGE,
     BEFORE_LAST,
     BLOCKS,
@@ -25,6 +22,9 @@ from evc.streams.latent_model import (
     STEP,
     ZERO,
 )
+from evc.models.latents.entropy import UNIT_SCALE, WIDE
+from evc.models.latents.network import COEFFICIENTS, LEARNED, SIDE_COEFFICIENTS
+from evc.models.training.integer_layers import FEATURE_SCALE, Arrays, integer_layers, rounded_layer
 
 GROUPS = (COEFFICIENTS, SIDE_COEFFICIENTS, LEARNED)  # in each, dimensions are in order of frequency
 # What a scale follows from: levels of dimensions so far away in the same group, by block …

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.api import open as open_evc
-from evc.errors import InputError
-from evc.header import Header
+from evc.format.errors import InputError
+from evc.format.header import Header
 from evc.models.description import Describer, description_header
 from evc.models.patterns.file import Encoded
 from evc.models.room import FileRoom, as_file
+from evc.models.settings import EncodeSettings
+from evc.models.source import ArraySource
 from evc.models.training.dataset import Audio, AudioFolder, Place
-from evc.settings import EncodeSettings
-from evc.source import ArraySource
 
 Samples = NDArray[np.int16]
 

@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evc.decoding import WORKERS, SegmentDecoder
-from evc.errors import InputError
 from evc.file import EvcFile
-from evc.header import Header
+from evc.format.decoding import WORKERS, SegmentDecoder
+from evc.format.errors import InputError
+from evc.format.header import Header
+from evc.format.networks import LATENTS_NETWORK, installed_network
+from evc.format.reader import ContainerReader
 from evc.models.description import DECOMPOSING, Describer, description_header
 from evc.models.device import one_thread, torch_device
 from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
@@ -30,13 +32,11 @@ from evc.models.latents.ways import EVENTS_WORTH, TONAL_ENOUGH, Score, Way, hear
 from evc.models.patterns.file import Encoded
 from evc.models.progress import Progress, counted, part, stage
 from evc.models.room import FileRoom, as_file, empty_bytes
+from evc.models.settings import EncodeSettings
+from evc.models.source import LOUDEST, AudioSource
 from evc.models.synthesis import Synthesiser
 from evc.models.units import Audio
-from evc.networks import LATENTS_NETWORK, installed_network
 from evc.playback import FileSegments
-from evc.reader import ContainerReader
-from evc.settings import EncodeSettings
-from evc.source import LOUDEST, AudioSource
 
 SILENT = 1e-6  # amplitude of what the description renders, below which latents restore nothing
 CHOSEN, DESCRIBED, ANALYSED = 0.1, 0.75, 0.9  # of the work, for showing progress

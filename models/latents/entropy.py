@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
+from evc.format import constants as c
+from evc.format.streams.latent_model import DIFFERENCE_ROWS, DIFFERENCES, MAGNITUDE_ROWS, MAGNITUDES, NOW, PREFIX
 from evc.models.training.integer_layers import Arrays
-from evc.streams.latent_model import DIFFERENCE_ROWS, DIFFERENCES, MAGNITUDE_ROWS, MAGNITUDES, NOW, PREFIX
 
 UNIT_SCALE = 23  # of latents whose magnitudes are 1 on average
 WIDE = 4.0  # every distribution has a share of another one that is so much wider; by shape:

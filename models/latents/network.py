@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evc.errors import InputError
+from evc.format.errors import InputError
 from evc.models.latents.features import (
     BANDS,
     BINS,

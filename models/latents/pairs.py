@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evc.errors import InputError
+from evc.format.errors import InputError
 from evc.models.latents.descriptions import SIGNALS, Description, PairSettings, Samples
 from evc.models.training.ahead import each
 from evc.models.training.dataset import AudioFolder

@@ -13,17 +13,17 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
+from evc.format import constants as c
+from evc.format.segment import Segment
+from evc.format.streams import StreamContext, coded_stream
+from evc.format.streams.latent import LatentStream
+from evc.format.streams.latent_model import LatentModel
 from evc.models.device import one_thread
 from evc.models.latents.network import SAMPLES_PER_COLUMN
 from evc.models.latents.rendering import step_size
 from evc.models.patterns.file import Encoded
 from evc.models.progress import Progress
 from evc.models.room import file_bytes
-from evc.segment import Segment
-from evc.streams import StreamContext, coded_stream
-from evc.streams.latent import LatentStream
-from evc.streams.latent_model import LatentModel
 
 ROUNDING = 0.4  # of a step, added to magnitudes before they are cut off: a first guess at what is worth its bits
 WORTH, MOST_WORTH = 0.05, 0.2  # of a bit, in squared steps; measured: by the error alone it would be more

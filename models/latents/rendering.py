@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.errors import FormatError, UnsupportedError
-from evc.header import Header, NetworkReference
+from evc.format import constants as c
+from evc.format.errors import FormatError, UnsupportedError
+from evc.format.header import Header, NetworkReference
+from evc.format.networks import find
 from evc.models.device import one_thread
 from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
 from evc.models.overlay import Decode, Parallel
 from evc.models.units import Audio, Units
-from evc.networks import find
 
 UNIT_COLUMNS = (1 << 18) // SAMPLES_PER_COLUMN
 UNITS_AHEAD = 4  # rendered together, at most

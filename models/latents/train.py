@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from evc import constants as c
+from evc.format import constants as c
 from evc.models.device import torch_device
 from evc.models.latents.autoencoder import Autoencoder, LatentBatch, left_right, levels_of, mid_side, quantised
 from evc.models.latents.batches import Crops, Variety

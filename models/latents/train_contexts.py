@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from evc import constants as c
+from evc.format import constants as c
+from evc.format.streams.latent_model import PREFIX, Known, LatentModel
 from evc.models.device import one_thread
 from evc.models.latents.contexts import GROUPS, ContextModel, looks, passes
 from evc.models.latents.entropy import prior_differences, prior_magnitudes, stored
 from evc.models.training.integer_layers import FEATURE_SCALE, Arrays, count_table
-from evc.streams.latent_model import PREFIX, Known, LatentModel
 
 Item = tuple[NDArray[np.int64], int]  # latents [columns, dimensions], step index
 Report = Callable[[str], None]

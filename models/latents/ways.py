@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from evc.models.device import one_thread
+from evc.models.source import ArraySource, AudioSource
 from evc.models.training.measures import mel_distance, tonal_similarity
-from evc.source import ArraySource, AudioSource
 
 NOISE_SHARE, NOISE_MOST = 0.4, 0.8  # of the bitrate, and kbit/s, where noise stands alone
 EVENT_SHARE, EVENTS_MOST = 0.7, 3.0  # of the bitrate, and kbit/s, for events and noise

@@ -8,11 +8,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
+from evc.format import constants as c
+from evc.format.streams.noise import NoiseStream
+from evc.format.streams.noise_changes import LEVEL
 from evc.models.noise.source import noise
 from evc.models.noise.spectra import Signal, overlapped, spectra
-from evc.streams.noise import NoiseStream
-from evc.streams.noise_changes import LEVEL
 
 BLOCK_HOPS = c.NOISE_HOPS // 2  # hops from one long block to the next
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.coder import SymbolEncoder
+from evc.format import constants as c
+from evc.format.coder import SymbolEncoder
+from evc.format.streams import StreamContext
+from evc.format.streams.noise import NoiseStream, noise_hop
+from evc.format.streams.noise_changes import ANGLE, BALANCE, COLOUR, LEVEL
 from evc.models.noise.fit import Target, fit
 from evc.models.noise.targets import (
     ANGLE_STRIDE,
@@ -19,9 +22,6 @@ from evc.models.noise.targets import (
     margin,
     targets,
 )
-from evc.streams import StreamContext
-from evc.streams.noise import NoiseStream, noise_hop
-from evc.streams.noise_changes import ANGLE, BALANCE, COLOUR, LEVEL
 
 Floats = NDArray[np.float64]
 Signal = NDArray[np.floating]

@@ -12,10 +12,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.streams.integers import flag_bits, magnitude_bits
-from evc.streams.noise import NoisePlane
-from evc.streams.noise_changes import END, FIRST, START, PlaneKind, context, passes, surroundings, tables
+from evc.format import constants as c
+from evc.format.streams.integers import flag_bits, magnitude_bits
+from evc.format.streams.noise import NoisePlane
+from evc.format.streams.noise_changes import END, FIRST, START, PlaneKind, context, passes, surroundings, tables
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evc import constants as c
-from evc.streams.noise_changes import tables
+from evc.format import constants as c
+from evc.format.streams.noise_changes import tables
 
 BAND_WINDOWS = {32: 5, 64: 10, 128: 20, 256: 40, 512: 80, 1024: 160, 2048: 320}  # and how many bands
 BIN_WINDOW = 8192  # long enough to tell tones apart

@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.streams.noise_changes import tables
+from evc.format import constants as c
+from evc.format.streams.noise_changes import tables
 
 
 @lru_cache(maxsize=1)

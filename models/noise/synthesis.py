@@ -8,11 +8,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
+from evc.format import constants as c
+from evc.format.streams.noise import NoisePlane, NoiseStream, noise_hop
+from evc.format.streams.noise_changes import ANGLE, BALANCE, LEVEL, PlaneKind
 from evc.models.noise.colour import BLOCK_HOPS, coloured
 from evc.models.noise.spectra import Signal, overlapped, spectra
-from evc.streams.noise import NoisePlane, NoiseStream, noise_hop
-from evc.streams.noise_changes import ANGLE, BALANCE, LEVEL, PlaneKind
 
 FLOOR = 10 ** (c.NOISE_FLOOR_DB / 20)
 BLOCK = 1024  # hops rendered together, at most: bounds memory

@@ -8,11 +8,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
+from evc.format import constants as c
+from evc.format.streams.noise import noise_hop
+from evc.format.streams.noise_changes import LEVEL
 from evc.models.noise.colour import band_begins
 from evc.models.noise.spectra import Spectra, spectra
-from evc.streams.noise import noise_hop
-from evc.streams.noise_changes import LEVEL
 
 Floats = NDArray[np.float64]
 Signal = NDArray[np.floating]

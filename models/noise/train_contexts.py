@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
+from evc.format import constants as c
+from evc.format.streams.noise import NoisePlane, NoiseStream
+from evc.format.streams.noise_changes import END, FIRST, START, context, passes, plane_kinds, surroundings, tables
 from evc.models.noise.encoder import NoiseEncoder
-from evc.streams.noise import NoisePlane, NoiseStream
-from evc.streams.noise_changes import END, FIRST, START, context, passes, plane_kinds, surroundings, tables
 
 SECONDS = 16.0
 DETAILS = (30.0, 100.0, 300.0)

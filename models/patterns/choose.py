@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
+from evc.format import constants as c
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.bands import band_edges
+from evc.format.streams.gains import OFF
+from evc.format.streams.spectrum_steps import step_logs
 from evc.models.patterns.cost import UNCODED, cost, plain_cost, rate
-from evc.models.residual.analysis import LOG_FLOOR, uniform_signal, uniform_spectra
-from evc.streams import spectrum_layout as layout
-from evc.streams.bands import band_edges
-from evc.streams.gains import OFF
-from evc.streams.spectrum_steps import step_logs
+from evc.models.spectrum.analysis import LOG_FLOOR, uniform_signal, uniform_spectra
 
 Signal = NDArray[np.float32]
 

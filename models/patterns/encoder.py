@@ -9,22 +9,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.header import Header
+from evc.format import constants as c
+from evc.format.header import Header
+from evc.format.segment import Segment
+from evc.format.sources import level_sources, needed_segments, sound_sources
+from evc.format.streams import StreamContext, coded_stream
+from evc.format.streams.levels import GroupLevels, SegmentLevels, Track
+from evc.format.streams.occurrences import COPY, OccurrenceStream
+from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.models.patterns.choose import BAND_STRIDE, Choice, Chooser, Copy
 from evc.models.patterns.group import GroupCoder
 from evc.models.patterns.past import Past, with_noise
 from evc.models.patterns.sounding import Sounding, soundings
 from evc.models.patterns.timeline import Signal
-from evc.models.residual import analysis
-from evc.models.residual.encoder import SegmentAnalyser
-from evc.models.residual.synthesis import BlockRun
-from evc.segment import Segment
-from evc.sources import level_sources, needed_segments, sound_sources
-from evc.streams import StreamContext, coded_stream
-from evc.streams.levels import GroupLevels, SegmentLevels, Track
-from evc.streams.occurrences import COPY, OccurrenceStream
-from evc.streams.spectrum import Group, SpectrumStream
+from evc.models.spectrum import analysis
+from evc.models.spectrum.encoder import SegmentAnalyser
+from evc.models.spectrum.synthesis import BlockRun
 
 MOSTLY = 0.5  # of a superframe's bits
 

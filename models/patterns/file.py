@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.header import Header
+from evc.format import constants as c
+from evc.format.header import Header
+from evc.format.segment import Segment
 from evc.models.patterns.encoder import CodedSegment, SegmentCoder
 from evc.models.patterns.reuse import Inheritance, importance, mean_noise, step_offsets
 from evc.models.patterns.search import LagSearch
 from evc.models.progress import Progress, forward, stage
-from evc.models.residual.encoder import SegmentAnalyser
-from evc.models.residual.file import word_bytes
-from evc.models.residual.rate import ACCEPTED, GainSearch, segment_gain
-from evc.segment import Segment
+from evc.models.spectrum.encoder import SegmentAnalyser
+from evc.models.spectrum.file import word_bytes
+from evc.models.spectrum.rate import ACCEPTED, GainSearch, segment_gain
 
 SPAN_SEGMENTS = 64  # how far back copies reach: bounds the memory of encoder and decoder
 LEAST_SHARE = 0.01  # of a file's bits that patterns have to save, by estimate, to be worth a second pass ...

@@ -6,19 +6,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
+from evc.format import constants as c
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.levels import GroupLevels
+from evc.format.streams.spectrum import Group
+from evc.format.streams.spectrum_model import spectrum_model
+from evc.format.streams.spectrum_steps import step_logs
 from evc.models.patterns.cost import cost, plain_cost
 from evc.models.patterns.sounding import Prediction, Sounding, predict
 from evc.models.patterns.timeline import Signal, Timeline
-from evc.models.residual import analysis
-from evc.models.residual.encoder import BlockSpectra, analyse_spectra
-from evc.models.residual.quantise import LAMBDA, GroupQuantiser, Quantiser, worth_coding
-from evc.models.residual.synthesis import BlockRun, coarse_of_band, residual_spectra
-from evc.streams import spectrum_layout as layout
-from evc.streams.levels import GroupLevels
-from evc.streams.spectrum import Group
-from evc.streams.spectrum_model import spectrum_model
-from evc.streams.spectrum_steps import step_logs
+from evc.models.spectrum import analysis
+from evc.models.spectrum.encoder import BlockSpectra, analyse_spectra
+from evc.models.spectrum.quantise import LAMBDA, GroupQuantiser, Quantiser, worth_coding
+from evc.models.spectrum.synthesis import BlockRun, coarse_of_band, residual_spectra
 
 ALONE_BITS = 6.0  # that patterns leave a block alone
 LEFT_OUT_BITS = 20.0  # what an energy, a flag and the contexts spoilt cost, in a predicted band

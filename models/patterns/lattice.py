@@ -15,20 +15,20 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.coder import SymbolEncoder
-from evc.decoding import decode_entries, decode_segment, stream_context
-from evc.errors import FormatError, InputError
-from evc.header import Header
-from evc.lazy import cached_property
+from evc.format import constants as c
+from evc.format.coder import SymbolEncoder
+from evc.format.decoding import decode_entries, decode_segment, stream_context
+from evc.format.errors import FormatError, InputError
+from evc.format.header import Header
+from evc.format.lazy import cached_property
+from evc.format.reader import ContainerReader
+from evc.format.segment import Dictionary, Segment
+from evc.format.sources import decode_entry, sound_sources
+from evc.format.streams import Stream, StreamContext, coded_stream
+from evc.format.streams.dictionary import DictionaryStream, Lattice
+from evc.format.streams.occurrences import OccurrenceStream
+from evc.format.writer import ContainerWriter
 from evc.output import atomic_output
-from evc.reader import ContainerReader
-from evc.segment import Dictionary, Segment
-from evc.sources import decode_entry, sound_sources
-from evc.streams import Stream, StreamContext, coded_stream
-from evc.streams.dictionary import DictionaryStream, Lattice
-from evc.streams.occurrences import OccurrenceStream
-from evc.writer import ContainerWriter
 
 Cells = NDArray[np.complex64]
 Audio = NDArray[np.float32]

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evc import constants as c
+from evc.format import constants as c
+from evc.format.streams import StreamContext
+from evc.format.streams.dictionary import DictionaryStream, Lattice
+from evc.format.streams.occurrences import OccurrenceStream
 from evc.models.patterns.lattice import LatticeModel, stream_bits
 from evc.models.patterns.lattice_fit import Fit, refined
-from evc.streams import StreamContext
-from evc.streams.dictionary import DictionaryStream, Lattice
-from evc.streams.occurrences import OccurrenceStream
 
 _COUNTING_RATE = 8000  # Hz: bits hardly depend on it
 _CARRIER_LIKENESS = 0.8  # of a pattern to a plane wave

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evc.errors import InputError
+from evc.format.errors import InputError
 from evc.models.patterns.lattice import Cells, LatticeModel
 from evc.models.patterns.lattice_coding import cheapest_model
 from evc.models.patterns.lattice_fit import Fit, atoms, places, refined, unit

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.models.residual.analysis import model_steps, uniform_spectra
-from evc.streams.spectrum_layout import full_geometry
+from evc.format import constants as c
+from evc.format.streams.spectrum_layout import full_geometry
+from evc.models.spectrum.analysis import model_steps, uniform_spectra
 
 Signal = NDArray[np.float32]
 

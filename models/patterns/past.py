@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.header import Header
+from evc.format import constants as c
+from evc.format.header import Header
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.spectrum import channel_groups
+from evc.format.streams.spectrum_steps import step_logs
 from evc.models.patterns.timeline import Signal, Timeline, delayed
-from evc.models.residual import analysis
-from evc.streams import spectrum_layout as layout
-from evc.streams.spectrum import channel_groups
-from evc.streams.spectrum_steps import step_logs
+from evc.models.spectrum import analysis
 
 MOST_NEEDED = 24  # segments that one leans on, directly or not: bounds the time that it takes to play from anywhere
 MOST_LAGS = 24  # that are tried in a segment

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
+from evc.format import constants as c
 
 STRENGTH = 0.75  # of what theory asks for: shares are estimates, and what is new should not suffer
 MOST_OFFSET = 8  # quarters of an octave: steps of a quarter of the length

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
+from evc.format import constants as c
 from evc.models.patterns.correlation import (
     HOPS_PER_TILE,
     SMOOTHING,
@@ -26,7 +26,7 @@ from evc.models.patterns.correlation import (
 from evc.models.patterns.delay import Refined, Refiner
 from evc.models.patterns.matching import Candidate, Matcher
 from evc.models.patterns.timeline import delayed
-from evc.source import AudioSource
+from evc.models.source import AudioSource
 
 Signal = NDArray[np.float32]
 Votes = dict[int, float]  # bits that lags promise

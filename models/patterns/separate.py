@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evc import constants as c
+from evc.format import constants as c
 from evc.models.patterns.timeline import delayed
 
 Signal = NDArray[np.float32]

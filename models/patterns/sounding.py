@@ -9,18 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.errors import DamagedError, FormatError
+from evc.format import constants as c
+from evc.format.errors import DamagedError, FormatError
+from evc.format.sources import Entry, SoundSource
+from evc.format.streams.bands import band_edges
+from evc.format.streams.dictionary import Explicit, Lattice
+from evc.format.streams.gains import OFF
+from evc.format.streams.occurrences import OccurrenceStream
+from evc.format.streams.spectrum import channel_groups
+from evc.format.streams.spectrum_layout import full_geometry
 from evc.models.patterns.timeline import HALF_TAPS, Signal, Timeline, delayed
-from evc.models.residual.analysis import SPLITS, transform
-from evc.models.residual.synthesis import BlockRun, CoarseMasks, Spectra, residual_spectra
-from evc.sources import Entry, SoundSource
-from evc.streams.bands import band_edges
-from evc.streams.dictionary import Explicit, Lattice
-from evc.streams.gains import OFF
-from evc.streams.occurrences import OccurrenceStream
-from evc.streams.spectrum import channel_groups
-from evc.streams.spectrum_layout import full_geometry
+from evc.models.spectrum.analysis import SPLITS, transform
+from evc.models.spectrum.synthesis import BlockRun, CoarseMasks, Spectra, residual_spectra
 
 KEPT_WAVEFORM_BYTES = 1 << 26
 UNIT = 2.0**15  # full scale
@@ -134,8 +134,8 @@ def soundings(
 ) -> list[Sounding]:
     """The occurrences of a segment as one channel group hears them; those that are off throughout are left out.
 
-    sources: of the stream's occurrences, all or some (evc.sources.sound_sources); span: first frame and number of
-    frames of the segment; channels: of the group.
+    sources: of the stream's occurrences, all or some (evc.format.sources.sound_sources); span: first frame and number
+    of frames of the segment; channels: of the group.
     """
     superframe = c.superframe_length(samplerate)
     unit = samplerate / 2 / (superframe >> SPLITS)

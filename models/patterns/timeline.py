@@ -8,9 +8,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.models.residual.mdct import fold
-from evc.models.residual.synthesis import BlockRun, Spectra, inverse_transform
+from evc.format import constants as c
+from evc.models.spectrum.mdct import fold
+from evc.models.spectrum.synthesis import BlockRun, Spectra, inverse_transform
 
 Signal = NDArray[np.float32]
 HALF_TAPS = c.INTERPOLATION_TAPS // 2

@@ -17,7 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
-from evc.errors import EvcError
+from evc.format.errors import EvcError
 from evc.models.device import one_thread
 from evc.models.processes import available_cores, follow_parent
 

@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from evc.errors import InputError
+from evc.format.errors import InputError
 
 Audio = NDArray[np.float32]  # [channels, frames]
 Report = Callable[[str], None]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.streams.integer_network import EXACT
+from evc.format import constants as c
+from evc.format.streams.integer_network import EXACT
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -23,7 +23,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch import device as Device
 
-from evc.errors import InputError
+from evc.format.errors import InputError
 from evc.models.training.ahead import Ahead
 from evc.models.training.log import Means, TrainingLog
 

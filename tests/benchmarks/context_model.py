@@ -24,19 +24,19 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from evc import constants as c
-from evc.coder import FrequencyTable, SymbolEncoder
-from evc.models.residual.encoder import SegmentAnalyser, encode_segment
-from evc.models.residual.rate import GainSearch, planned_gain
-from evc.models.residual.training_data import AUDIO_SUFFIXES, HIGHEST_HZ
-from evc.settings import EncodeSettings
-from evc.source import ArraySource
-from evc.streams import StreamContext
-from evc.streams import spectrum_layout as layout
-from evc.streams.spectrum import SpectrumStream, channel_groups
-from evc.streams.spectrum_layout import BandLayout
-from evc.streams.spectrum_model import spectrum_model
-from evc.streams.spectrum_walk import Block, Walk
+from evc.format import constants as c
+from evc.format.coder import FrequencyTable, SymbolEncoder
+from evc.format.streams import StreamContext
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.spectrum import SpectrumStream, channel_groups
+from evc.format.streams.spectrum_layout import BandLayout
+from evc.format.streams.spectrum_model import spectrum_model
+from evc.format.streams.spectrum_walk import Block, Walk
+from evc.models.settings import EncodeSettings
+from evc.models.source import ArraySource
+from evc.models.spectrum.encoder import SegmentAnalyser, encode_segment
+from evc.models.spectrum.rate import GainSearch, planned_gain
+from evc.models.spectrum.training_data import AUDIO_SUFFIXES, HIGHEST_HZ
 
 RATES = (24.0, 96.0)  # kbit/s
 SUPERFRAMES = 96  # of an excerpt

@@ -29,17 +29,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 import evc
-from evc import constants as c
-from evc.coder import SymbolDecoder, SymbolEncoder
-from evc.container import ChunkReader, chunk_bytes
-from evc.decoding import stream_context
-from evc.header import Header
-from evc.networks import installed_too
-from evc.reader import ContainerReader
-from evc.segment import Segment, StreamData
+from evc.format import constants as c
+from evc.format.coder import SymbolDecoder, SymbolEncoder
+from evc.format.container import ChunkReader, chunk_bytes
+from evc.format.decoding import stream_context
+from evc.format.header import Header
+from evc.format.networks import installed_too
+from evc.format.reader import ContainerReader
+from evc.format.segment import Segment, StreamData
+from evc.format.streams import StreamContext, stream_class
+from evc.format.writer import ContainerWriter
 from evc.spec.signals import FOLDER as VECTORS
-from evc.streams import StreamContext, stream_class
-from evc.writer import ContainerWriter
 
 BATCH = 200  # cases of a task
 MOST_FRAMES = 100_000  # read from a case: a header may promise more

@@ -20,16 +20,16 @@ import torch
 from numpy.typing import NDArray
 
 import evc
-from evc import constants
-from evc.decoding import decode_segment
-from evc.header import NetworkReference
+from evc.format import constants
+from evc.format.decoding import decode_segment
+from evc.format.header import NetworkReference
+from evc.format.networks import LATENTS_NETWORK, find, installed_network, installed_too
+from evc.format.streams import StreamContext, coded_stream
+from evc.format.streams.latent import LatentStream
 from evc.models.latents.descriptions import described, rendered
 from evc.models.latents.network import SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
 from evc.models.latents.quantise import ROUNDING
-from evc.networks import LATENTS_NETWORK, find, installed_network, installed_too
-from evc.streams import StreamContext, coded_stream
-from evc.streams.latent import LatentStream
 
 DESCRIPTION, NOISE_ALONE = 1.0, 0.5  # kbit/s of events and noise, and of noise alone
 STEPS = 1 << constants.LATENT_STEP_BITS

@@ -48,7 +48,7 @@ from measuring import BENCH, bench
 from numpy.typing import NDArray
 
 import evc
-from evc.networks import installed_too
+from evc.format.networks import installed_too
 
 SETTINGS = (
     "noise:1", "noise:2", "noise:3", "latent:1.5", "latent:2", "latent:3", "latent:4.5", "latent:6", "latent:8",

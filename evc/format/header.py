@@ -1,0 +1,290 @@
+"""The HEAD, TAGS and SPKR chunks (spec section 3): what a file is, what it says about itself, and its speakers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import zstandard
+
+from evc.format import constants as c
+from evc.format.binary import ByteReader
+from evc.format.errors import FormatError, InputError, UnsupportedError
+
+Tags = dict[str, str | list[str]]
+
+NETWORK_DIGEST_BYTES = 8
+_TAGS_WINDOW_BYTES = 1 << 23
+_TAGS_LEVEL = 19
+_SUBTYPE_CODES = {name: code for code, name in c.SUBTYPES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkReference:
+    """A network the decoder needs: its id and the first 8 bytes of its weights' SHA-256."""
+
+    id: str
+    digest: bytes
+
+    def __post_init__(self) -> None:
+        printable = self.id.isascii() and self.id.isprintable() and " " not in self.id
+        if not printable or not 1 <= len(self.id) <= 255:
+            raise InputError(f"network id {self.id!r} is not 1 to 255 printable ASCII characters")
+        if len(self.digest) != NETWORK_DIGEST_BYTES:
+            raise InputError(f"network {self.id} needs {NETWORK_DIGEST_BYTES} bytes of its SHA-256")
+
+
+@dataclass(frozen=True)
+class Header:
+    """The HEAD chunk. Any value that breaks a limit raises InputError when the object is made.
+
+    frames           exact length per channel, a loop's overlap included; None while a writer does not know it yet
+    subtype          sample format of the source, a soundfile name such as "PCM_16"
+    layers           names out of `constants.LAYERS`, kept in that order
+    segment_frames   length of every segment but the last, a multiple of the superframe;
+                     0 stands for the default of the sample rate
+    phase_bits       fraction bits of the times of events and occurrences
+    reference_depth  longest chain of segment dependencies; 0: all segments are independent
+    reference_span   how many segments back a dependency reaches at most
+    loop             whether the first frame follows upon the last
+    extra            fields that a later minor version appended, kept as they are
+    """
+
+    samplerate: int
+    channels: int
+    frames: int | None
+    subtype: str = "PCM_16"
+    layers: tuple[str, ...] = ()
+    segment_frames: int = 0
+    phase_bits: int = c.DEFAULT_PHASE_BITS
+    reference_depth: int = 0
+    reference_span: int = 0
+    networks: tuple[NetworkReference, ...] = ()
+    minor: int = c.VERSION_MINOR
+    loop: bool = False
+    extra: bytes = b""
+
+    def __post_init__(self) -> None:
+        _within("sample rate", self.samplerate, c.MIN_SAMPLERATE, c.MAX_SAMPLERATE)
+        _within("number of channels", self.channels, c.MIN_CHANNELS, c.MAX_CHANNELS)
+        if self.segment_frames == 0:
+            object.__setattr__(self, "segment_frames", c.default_segment_frames(self.samplerate))
+        superframe = c.superframe_length(self.samplerate)
+        longest = superframe * c.MAX_SUPERFRAMES_PER_SEGMENT
+        _within("segment length", self.segment_frames, superframe, longest)
+        if self.segment_frames % superframe:
+            raise InputError(f"segment length {self.segment_frames} is not a multiple of {superframe}")
+        if self.frames is not None:
+            _within("number of frames", self.frames, 0, c.MAX_FRAMES)
+            _within("number of segments", self.segments, 0, c.MAX_SEGMENTS)
+            if self.loop and self.frames <= self.loop_overlap:
+                raise InputError(f"a loop of {self.frames} frames has nothing before its overlap")
+        if self.subtype not in _SUBTYPE_CODES:
+            raise InputError(f"subtype {self.subtype!r} is none of {', '.join(_SUBTYPE_CODES)}")
+        if unknown := set(self.layers) - set(c.LAYERS):
+            raise InputError(f"unknown layers: {', '.join(sorted(unknown))}")
+        object.__setattr__(self, "layers", tuple(name for name in c.LAYERS if name in self.layers))
+        _within("phase resolution", self.phase_bits, 0, c.MAX_PHASE_BITS)
+        _within("dependency depth", self.reference_depth, 0, c.MAX_REFERENCE_DEPTH)
+        _within("dependency span", self.reference_span, 0, c.MAX_SEGMENTS)
+        if bool(self.reference_depth) != bool(self.reference_span):
+            raise InputError("dependency depth and span must both be zero or both be positive")
+        _within("number of networks", len(self.networks), 0, c.MAX_NETWORKS)
+        if len({network.id for network in self.networks}) < len(self.networks):
+            raise InputError("a network is named twice")
+        _within("minor version", self.minor, 0, 255)
+        if self.extra and self.minor == 0:
+            raise InputError("version 1.0 has no fields behind the networks")
+
+    @property
+    def version(self) -> str:
+        return f"{c.VERSION_MAJOR}.{self.minor}"
+
+    @property
+    def segments(self) -> int:
+        """Number of segments of the whole file; `frames` must be known."""
+        return -(-self.known_frames // self.segment_frames)
+
+    @property
+    def known_frames(self) -> int:
+        """`frames`, or InputError where it is not known."""
+        if self.frames is None:
+            raise InputError("the length of this file is not known yet")
+        return self.frames
+
+    @property
+    def loop_overlap(self) -> int:
+        """Frames of a loop's start that are coded once more behind its end (spec 10.6)."""
+        return c.loop_overlap(self.samplerate) if self.loop else 0
+
+    @property
+    def sound_frames(self) -> int:
+        """Length of the sound: all frames but a loop's overlap."""
+        return self.known_frames - self.loop_overlap
+
+    def segment_span(self, index: int) -> tuple[int, int]:
+        """First frame and number of frames of a segment (full length while `frames` is unknown)."""
+        start = index * self.segment_frames
+        if self.frames is None:
+            return start, self.segment_frames
+        return start, max(0, min(self.segment_frames, self.frames - start))
+
+    def write(self) -> bytes:
+        """Payload of HEAD."""
+        frames = c.FRAMES_UNKNOWN if self.frames is None else self.frames
+        mask = sum(1 << bit for bit, name in enumerate(c.LAYERS) if name in self.layers)
+        mask |= self.loop << c.LOOP_BIT
+        fields = (
+            (c.VERSION_MAJOR, 1),
+            (self.minor, 1),
+            (self.samplerate, 4),
+            (self.channels, 1),
+            (frames, 8),
+            (_SUBTYPE_CODES[self.subtype], 1),
+            (mask, 1),
+            (self.segment_frames, 4),
+            (self.phase_bits, 1),
+            (self.reference_depth, 1),
+            (self.reference_span, 4),
+            (len(self.networks), 1),
+        )
+        out = b"".join(value.to_bytes(width, "little") for value, width in fields)
+        for network in self.networks:
+            out += bytes([len(network.id)]) + network.id.encode("ascii") + network.digest
+        return out + self.extra
+
+    @classmethod
+    def read(cls, payload: bytes) -> Header:
+        """Raises UnsupportedError for another major version, FormatError for anything malformed."""
+        reader = ByteReader(payload, "header")
+        major = reader.unsigned(1)
+        if major != c.VERSION_MAJOR:
+            raise UnsupportedError(
+                f"the file has format version {major}; this reader knows {c.VERSION_MAJOR}"
+            )
+        minor = reader.unsigned(1)
+        samplerate = reader.unsigned(4)
+        channels = reader.unsigned(1)
+        frames = reader.unsigned(8)
+        subtype = c.SUBTYPES.get(code := reader.unsigned(1), f"number {code}")
+        mask = reader.unsigned(1)
+        segment_frames = reader.unsigned(4)
+        if (mask & ~(1 << c.LOOP_BIT)) >> len(c.LAYERS) and minor == 0:
+            raise FormatError("header names layers that version 1.0 does not have")
+        if segment_frames == 0:
+            raise FormatError("header gives segments no length")
+        try:
+            return cls(
+                samplerate=samplerate,
+                channels=channels,
+                frames=None if frames == c.FRAMES_UNKNOWN else frames,
+                subtype=subtype,
+                layers=tuple(name for bit, name in enumerate(c.LAYERS) if mask >> bit & 1),
+                segment_frames=segment_frames,
+                phase_bits=reader.unsigned(1),
+                reference_depth=reader.unsigned(1),
+                reference_span=reader.unsigned(4),
+                networks=_read_networks(reader),
+                minor=minor,
+                loop=bool(mask >> c.LOOP_BIT & 1),
+                extra=reader.take(reader.remaining),
+            )
+        except InputError as error:
+            raise FormatError(f"header: {error}") from error
+
+
+def _read_networks(reader: ByteReader) -> tuple[NetworkReference, ...]:
+    count = reader.unsigned(1)
+    networks = []
+    for _ in range(min(count, c.MAX_NETWORKS)):
+        name = reader.take(reader.unsigned(1)).decode("ascii", "replace")
+        networks.append(NetworkReference(name, reader.take(NETWORK_DIGEST_BYTES)))
+    if count > c.MAX_NETWORKS:
+        raise FormatError(f"header names {count} networks; {c.MAX_NETWORKS} are allowed")
+    return tuple(networks)
+
+
+def _within(what: str, value: int, lowest: int, highest: int) -> None:
+    if not lowest <= value <= highest:
+        raise InputError(f"{what} is {value}, outside {lowest} to {highest}")
+
+
+def write_tags(tags: Mapping[str, str | list[str]]) -> bytes:
+    """Payload of TAGS. Raises InputError for tags that are not text, or too many of them."""
+    if not _tags_valid(dict(tags)):
+        raise InputError("tags must be text, or lists of text, under names that are not empty")
+    text = json.dumps(dict(tags), ensure_ascii=False, separators=(",", ":")).encode()
+    if len(text) > c.MAX_TAGS_BYTES:
+        raise InputError(f"tags take {len(text)} bytes; {c.MAX_TAGS_BYTES} are allowed")
+    return zstandard.ZstdCompressor(level=_TAGS_LEVEL, write_content_size=True).compress(text)
+
+
+def read_tags(payload: bytes) -> Tags:
+    """Raises FormatError unless the payload is one zstandard frame of a valid JSON object."""
+    try:
+        size = zstandard.get_frame_parameters(payload).content_size
+        # Without a content size zstandard reports a huge number, which the limit refuses as well.
+        if size > c.MAX_TAGS_BYTES:
+            raise FormatError("tags are larger than allowed, or do not give their size")
+        unpacker = zstandard.ZstdDecompressor(max_window_size=_TAGS_WINDOW_BYTES)
+        text = unpacker.decompress(payload, allow_extra_data=False)
+        tags = json.loads(text.decode("utf-8"))
+    except (zstandard.ZstdError, ValueError, RecursionError) as error:
+        raise FormatError("tags are not zstandard-compressed JSON") from error
+    if not isinstance(tags, dict) or not _tags_valid(tags):
+        raise FormatError("tags are not an object of texts and lists of texts")
+    return tags
+
+
+def values_of(value: str | list[str]) -> list[str]:
+    """The values of a tag, one or many."""
+    return [value] if isinstance(value, str) else value
+
+
+def folded(tags: Tags) -> Tags:
+    """Tags under small letters, since capitals make no difference; values of names that become one go together."""
+    if all(name == name.lower() for name in tags):
+        return tags
+    together: dict[str, list[str]] = {}
+    for name, value in tags.items():
+        together.setdefault(name.lower(), []).extend(values_of(value))
+    return {name: values[0] if len(values) == 1 else values for name, values in together.items()}
+
+
+def _tags_valid(tags: Mapping[Any, Any]) -> bool:
+    for name, value in tags.items():
+        texts = value if isinstance(value, list) else [value]
+        if not name or not all(_is_text(text) for text in [name, *texts]):
+            return False
+    return True
+
+
+def _is_text(value: object) -> bool:
+    """Whether `value` is a str that UTF-8 can hold: JSON escapes can smuggle in lone surrogates."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
+def write_speakers(mask: int, channels: int) -> bytes:
+    """Payload of SPKR. Raises InputError for a mask that names no speaker, or more than there are channels."""
+    if not _mask_valid(mask, channels):
+        raise InputError(f"{mask:#x} is no mask of speakers of {channels} channels")
+    return mask.to_bytes(4, "little")
+
+
+def read_speakers(payload: bytes, channels: int) -> int:
+    """The mask; raises FormatError for anything malformed."""
+    reader = ByteReader(payload, "speakers")
+    mask = reader.unsigned(4)
+    reader.finish()
+    if not _mask_valid(mask, channels):
+        raise FormatError(f"{mask:#x} is no mask of speakers of {channels} channels")
+    return mask
+
+
+def _mask_valid(mask: int, channels: int) -> bool:
+    return 0 < mask < 1 << len(c.SPEAKERS) and mask.bit_count() <= channels

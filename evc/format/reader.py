@@ -1,0 +1,295 @@
+"""`ContainerReader`: a file's header, tags, dictionaries and segments, checked but not decoded.
+
+Strict mode raises at the first broken rule of spec sections 2 to 4. Salvage mode keeps all that is
+intact and lists what is not.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import BinaryIO
+
+from evc.format import constants as c
+from evc.format.binary import ByteReader
+from evc.format.container import KNOWN_TYPES, ChunkPlace, ChunkReader, DamagedBytes, check_signature
+from evc.format.errors import SALVAGE, DamagedError, EvcWarning, FormatError, UnsupportedError, reason
+from evc.format.header import Header, Tags, read_speakers, read_tags
+from evc.format.index import End, IndexEntry, read_index
+from evc.format.metadata import Foreign, Picture
+from evc.format.segment import Dictionary, Segment, read_segment_start
+from evc.format.speakers import usual_mask
+
+_METADATA: dict[bytes, type[Picture] | type[Foreign]] = {c.CHUNK_PICT: Picture, c.CHUNK_FRGN: Foreign}
+_LARGEST = {c.CHUNK_PICT: c.MAX_PICTURE_BYTES, c.CHUNK_FRGN: c.MAX_FOREIGN_BYTES + 8}
+
+
+class ContainerReader:
+    """Reads a seekable binary file; the caller closes it.
+
+    header        the HEAD chunk; its `frames` is always known: of a file that was cut or never
+                  finished, salvage mode makes it the end of the last intact segment
+    tags          dict of texts and lists of texts, empty where there are none
+    speakers      the mask of spec 3.4; 0 where the speakers are not known
+    pictures      the PICT chunks, in file order, read when asked for
+    foreign       the FRGN chunks, likewise
+    dictionaries  the DICT chunks, in file order
+    chunks        places of all chunks (salvage mode: of the intact ones), in file order
+    damage        damaged byte ranges, ascending; empty in strict mode
+    segments      number of segments
+    lost          numbers of the segments that are missing or lean on a missing one
+
+    Opening raises FormatError, DamagedError or UnsupportedError; in salvage mode DamagedError only
+    where the header is lost. Strict mode issues an EvcWarning where bytes follow the end marker. Threads may call
+    `segment` at the same time.
+    """
+
+    def __init__(self, file: BinaryIO, salvage: bool = False) -> None:
+        self.salvage = salvage
+        self._reader = ChunkReader(file, salvage)
+        self.chunks = self._reader.chunks
+        self.damage: list[DamagedBytes] = list(self._reader.damage)
+        self.tags: Tags = {}
+        self.dictionaries: list[Dictionary] = []
+        self.lost: frozenset[int] = frozenset()
+        self._dictionary_bytes = 0
+        self._tags_place: ChunkPlace | None = None
+        self._speakers_place: ChunkPlace | None = None
+        self._picture_places: list[ChunkPlace] = []
+        self._foreign_places: list[ChunkPlace] = []
+        self._index_place: ChunkPlace | None = None
+        self._index: list[IndexEntry] = []
+        self._end: End | None = None
+        self._places: dict[int, ChunkPlace] = {}
+        self._dependencies: dict[int, tuple[int, ...]] = {}
+        self._patterns: dict[int, int] = {}
+
+        self.header = self._read_header()
+        self.speakers = usual_mask(self.header.channels)
+        for place in self.chunks:
+            try:
+                self._read_chunk(place)
+            except (FormatError, DamagedError) as error:
+                if not salvage:
+                    raise
+                self.damage.append(DamagedBytes(place.offset, place.end, reason(error)))
+        self.damage.sort(key=lambda span: span.start)
+        if salvage:
+            self._settle_length()
+        else:
+            self._check_whole()
+        self.segments = self.header.segments
+        self._check_dependencies()
+        if self._reader.trailing:
+            name = getattr(file, "name", None)
+            where = f"{name}: " if isinstance(name, str) else ""
+            warnings.warn(f"{where}{_trailing(self._reader.trailing)}: ignored", EvcWarning, stacklevel=3)
+
+    @property
+    def file_bytes(self) -> int:
+        """Of the whole file; what follows its end marker is no part of it."""
+        return self._reader.size
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Raises FormatError or DamagedError where one is not as it should be; salvage mode leaves such out."""
+        return [Picture.read(self._reader.payload(place)) for place in self._picture_places]
+
+    @property
+    def foreign(self) -> list[Foreign]:
+        """Raises FormatError or DamagedError where one is not as it should be; salvage mode leaves such out."""
+        return [Foreign.read(self._reader.payload(place)) for place in self._foreign_places]
+
+    @property
+    def lost_metadata(self) -> list[str]:
+        """Types of the damaged chunks of tags, pictures and the like (salvage mode), one for each."""
+        types = [self._reader.bytes_at(span.start, 4) for span in self.damage]
+        return [type.decode() for type in types if type in (c.CHUNK_TAGS, c.CHUNK_SPKR, *_METADATA)]
+
+    def place(self, index: int) -> ChunkPlace | None:
+        """Where segment `index` lies in the file; None where it is missing (salvage mode)."""
+        return self._places.get(index)
+
+    def segment(self, index: int) -> Segment:
+        """Reads segment `index`; raises DamagedError with `.segment` set where it is not intact."""
+        place = self._places.get(index)
+        if place is None:
+            raise DamagedError(f"segment {index} is missing", index, SALVAGE)
+        try:
+            payload = self._reader.payload(place)
+        except DamagedError as error:
+            raise DamagedError(f"segment {index} is damaged", index, SALVAGE) from error
+        segment = Segment.read(payload, self.header)
+        if segment.index != index or segment.dependencies != self._dependencies[index]:
+            raise FormatError(f"segment {index} contradicts its place or the index")
+        return segment
+
+    def dependencies(self, index: int) -> tuple[int, ...]:
+        """Numbers of the segments that segment `index` directly depends on, ascending."""
+        return self._dependencies.get(index, ())
+
+    def closure(self, index: int) -> list[int]:
+        """Numbers of all segments that decoding segment `index` needs, ascending, itself last."""
+        needed = {index}
+        waiting = [index]
+        while waiting:
+            new = set(self.dependencies(waiting.pop())) - needed
+            needed |= new
+            waiting += new
+        return sorted(needed)
+
+    def patterns_before(self, index: int) -> int:
+        """Number of dictionary entries that segment `index` may use."""
+        return self._patterns.get(index, 0)
+
+    def raw(self, place: ChunkPlace) -> bytes:
+        """A whole chunk as it is in the file; raises DamagedError unless its CRC is right."""
+        return self._reader.raw(place)
+
+    def payload(self, place: ChunkPlace) -> bytes:
+        """The payload of a chunk; raises DamagedError unless its CRC is right."""
+        return self._reader.payload(place)
+
+    def verify(self) -> None:
+        """Reads what opening left unread: raises unless all CRCs are right and all segments are
+        well-formed, and nothing follows the end marker. Decodes nothing."""
+        if self._reader.trailing:
+            raise FormatError(_trailing(self._reader.trailing))
+        for place in self.chunks:
+            if place.type not in KNOWN_TYPES:
+                self._reader.raw(place)
+            elif place.type in _METADATA:
+                _METADATA[place.type].read(self._reader.payload(place))
+        for index in range(self.segments):
+            self.segment(index)
+
+    def _read_header(self) -> Header:
+        places = [place for place in self.chunks if place.type == c.CHUNK_HEAD]
+        if not places:
+            check_signature(self._reader.signature)
+            raise DamagedError("the header is lost, and nothing can be decoded without it")
+        payload = self._reader.payload(places[0])
+        if not self.salvage:
+            if self.chunks[0].type != c.CHUNK_HEAD:
+                raise FormatError("the file does not start with its header")
+            if len(places) > 2 or any(self._reader.payload(place) != payload for place in places[1:]):
+                raise FormatError("the file has headers that contradict each other")
+        return Header.read(payload)
+
+    def _read_chunk(self, place: ChunkPlace) -> None:
+        match place.type:
+            case c.CHUNK_SEGM:
+                self._read_segment_start(place)
+            case c.CHUNK_DICT:
+                self._read_dictionary(place)
+            case c.CHUNK_TAGS:
+                _refuse(self._tags_place is not None or bool(self._places), place)
+                self._tags_place = place
+                self.tags = read_tags(self._reader.payload(place))
+            case c.CHUNK_SPKR:
+                _refuse(self._speakers_place is not None or bool(self._places), place)
+                self._speakers_place = place
+                self.speakers = read_speakers(self._reader.payload(place), self.header.channels)
+            case c.CHUNK_PICT | c.CHUNK_FRGN:
+                self._read_metadata(place)
+            case c.CHUNK_INDX:
+                _refuse(self._index_place is not None, place)
+                self._index_place = place
+                self._index = read_index(self._reader.payload(place), self.header)
+            case c.CHUNK_END:
+                self._end = End.read(self._reader.payload(place))
+            case type if place.critical and type != c.CHUNK_HEAD:
+                self._reader.payload(place)
+                raise UnsupportedError(f"the file cannot be decoded without its {type.decode()} chunk")
+
+    def _read_metadata(self, place: ChunkPlace) -> None:
+        """Note where a picture or a foreign chunk lies. What is in it is looked at later, but in salvage mode."""
+        _refuse(bool(self._places), place)
+        picture = place.type == c.CHUNK_PICT
+        places = self._picture_places if picture else self._foreign_places
+        if len(places) >= (c.MAX_PICTURES if picture else c.MAX_FOREIGN):
+            raise FormatError(f"more {place.type.decode()} chunks than are allowed")
+        before = sum(each.length for each in self._picture_places + self._foreign_places)
+        if before + place.length > c.MAX_METADATA_BYTES:
+            raise FormatError(f"pictures and foreign chunks of more than {c.MAX_METADATA_BYTES} bytes")
+        if place.length > _LARGEST[place.type]:
+            raise FormatError(f"{place.type.decode()} chunk of {place.length} bytes, more than is allowed")
+        if self.salvage:
+            _METADATA[place.type].read(self._reader.payload(place))
+        places.append(place)
+
+    def _read_segment_start(self, place: ChunkPlace) -> None:
+        _refuse(self._index_place is not None, place)
+        index = len(self._places)
+        if self.salvage:
+            reader = ByteReader(self._reader.payload(place), "segment")
+            index, dependencies = read_segment_start(reader, self.header)
+            # In front of segment i lie i others: this bounds the length a few bytes can claim.
+            _refuse(index * c.MIN_SEGMENT_CHUNK_BYTES > place.offset, place)
+            _refuse(bool(self._places) and index <= next(reversed(self._places)), place)
+            self._dependencies[index] = dependencies
+        self._places[index] = place
+        self._patterns[index] = self._patterns_so_far()
+
+    def _read_dictionary(self, place: ChunkPlace) -> None:
+        self._dictionary_bytes += place.length
+        if self._dictionary_bytes > c.MAX_DICTIONARY_BYTES:
+            raise FormatError(f"dictionaries of more than {c.MAX_DICTIONARY_BYTES} bytes")
+        dictionary = Dictionary.read(self._reader.payload(place))
+        gap = dictionary.first - self._patterns_so_far()
+        _refuse(gap < 0 or gap > 0 and not self.salvage, place)
+        self.dictionaries.append(dictionary)
+
+    def _patterns_so_far(self) -> int:
+        last = self.dictionaries[-1:]
+        return last[0].first + last[0].entries if last else 0
+
+    def _check_whole(self) -> None:
+        """Strict mode: header, chunks, index and end marker tell the same story."""
+        if self.header.frames is None:
+            raise DamagedError("the file was never finished: its length is not known", helps=SALVAGE)
+        index_offset = 0 if self._index_place is None else self._index_place.offset
+        found = End(len(self._places), self.file_bytes, index_offset)
+        if self._end != found or self.header.segments != found.segments:
+            raise FormatError("the end marker, the header and the chunks contradict each other")
+        if self._index_place is None:
+            for index, place in self._places.items():
+                reader = ByteReader(self._reader.payload(place), "segment")
+                _, self._dependencies[index] = read_segment_start(reader, self.header)
+        elif [entry.offset for entry in self._index] != [p.offset for p in self._places.values()]:
+            raise FormatError("the index does not fit the segments")
+        else:
+            self._dependencies = {i: entry.dependencies for i, entry in enumerate(self._index)}
+
+    def _settle_length(self) -> None:
+        """Salvage mode: the length is the header's only where the end of the file is still there."""
+        frames = self.header.frames
+        fits = frames is not None and (self.header.segments * c.MIN_SEGMENT_CHUNK_BYTES <= self.file_bytes)
+        if self._end is None or not fits:
+            rescued = (max(self._places, default=-1) + 1) * self.header.segment_frames
+            frames = rescued if frames is None else min(frames, rescued)
+        # Without its overlap a loop has no end to meet its start.
+        whole = frames == self.header.frames
+        self.header = replace(self.header, frames=frames, loop=self.header.loop and whole)
+
+    def _check_dependencies(self) -> None:
+        """Length of every chain of dependencies; salvage mode also finds what is lost."""
+        lost = set()
+        depth = [0] * self.segments
+        for index in range(self.segments):
+            others = self.dependencies(index)
+            depth[index] = 1 + max((depth[other] for other in others), default=-1)
+            if depth[index] > self.header.reference_depth and not self.salvage:
+                raise FormatError(f"segment {index} ends a chain of dependencies that is too long")
+            if index not in self._places or any(other in lost for other in others):
+                lost.add(index)
+        self.lost = frozenset(lost)
+
+
+def _trailing(count: int) -> str:
+    return f"{count} byte{' follows' if count == 1 else 's follow'} the end marker"
+
+
+def _refuse(misplaced: bool, place: ChunkPlace) -> None:
+    if misplaced:
+        raise FormatError(f"{place.type.decode()} chunk at byte {place.offset} is out of place")

@@ -1,0 +1,158 @@
+"""Where the sound of each occurrence comes from: occurrences and dictionary entries as spans of frames (spec 7.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from evc.format import constants as c
+from evc.format.errors import FormatError
+from evc.format.streams import StreamContext
+from evc.format.streams.dictionary import Excerpt, Explicit, Lattice, Pattern
+from evc.format.streams.levels import LevelSource, SegmentLevels, Track, fine_gains
+from evc.format.streams.occurrences import COPY, OccurrenceStream
+from evc.format.streams.spectrum import SpectrumStream, channel_groups
+
+_ENDLESS = 1 << 62
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A dictionary entry, decoded: its length in frames, and of explicit ones the spectrum and its levels by group."""
+
+    pattern: Pattern
+    frames: int
+    spectrum: SpectrumStream | None = None
+    tracks: list[Track] | None = None
+
+
+@dataclass(frozen=True)
+class SoundSource:
+    """One occurrence within its segment. Frames count from the start of the file, or of the entry's waveform.
+
+    Every block of the segment that overlaps frames [begin, end) gets at frame t what the source has at frame
+    t - delay / 2**phase_bits, if that lies in [first, last), and nothing otherwise. `entry` is the number of the
+    explicit or lattice entry that sounds; None stands for the file's own past. `row` is the place in the stream.
+    """
+
+    row: int
+    begin: int
+    end: int
+    delay: int
+    first: int
+    last: int
+    entry: int | None = None
+
+
+def decode_entry(pattern: Pattern, context: StreamContext) -> Entry:
+    """Length and, of an explicit pattern, spectrum of an entry. Raises DamagedError or FormatError."""
+    match pattern:
+        case Excerpt():
+            return Entry(pattern, pattern.frames)
+        case Lattice():
+            return Entry(pattern, (len(pattern.levels) - 1 << pattern.hop_log2) + (1 << pattern.fft_log2))
+        case Explicit():
+            inner = pattern.context(context)
+            levels = SegmentLevels(inner, 0, [], {}, 0)
+            decoder = pattern.decoder()
+            spectrum = SpectrumStream.read(decoder, inner.with_levels(levels))
+            decoder.finish()
+            return Entry(pattern, pattern.frames, spectrum, levels.tracks)
+
+
+def sound_sources(
+    stream: OccurrenceStream, entries: list[Entry | None], context: StreamContext, start: int
+) -> list[SoundSource]:
+    """The sources of all occurrences of the segment that starts at frame `start`, in the order of the stream.
+
+    Raises FormatError where an occurrence reads what is not decoded by then, or too many sound at once.
+    """
+    sources = []
+    for row in range(len(stream.times)):
+        time = (start << context.phase_bits) + int(stream.times[row])
+        length = int(stream.lengths[row])
+        begin = time >> context.phase_bits
+        if stream.patterns[row] == COPY:
+            found = SoundSource(row, begin, begin + length, int(stream.lags[row]), 0, _ENDLESS)
+        else:
+            found = _placed(stream, row, entries, time, context.phase_bits, c.superframe_length(context.samplerate))
+        sources.append(found)
+    _check(sources, entries, context)
+    return sources
+
+
+def _placed(
+    stream: OccurrenceStream, row: int, entries: list[Entry | None], time: int, phase_bits: int, superframe: int
+) -> SoundSource:
+    number, offset = int(stream.patterns[row]), int(stream.offsets[row])
+    entry = entries[number]
+    if entry is None:
+        raise FormatError(f"dictionary entry {number} is lost")
+    if offset >= entry.frames:
+        raise FormatError("an occurrence begins behind the end of its pattern")
+    length = int(stream.lengths[row]) or entry.frames - offset
+    delay, begin = time - (offset << phase_bits), time >> phase_bits
+    if isinstance(entry.pattern, Excerpt):
+        start = entry.pattern.start
+        return SoundSource(row, begin, begin + length, delay - (start << phase_bits), start, start + entry.frames)
+    # The blocks beside it have windows that reach into it by half a superframe at most.
+    reach = superframe // 2
+    return SoundSource(row, begin - reach, begin + length + reach, delay, 0, entry.frames, number)
+
+
+def _pattern(source: SoundSource, entries: list[Entry | None]) -> Pattern | None:
+    entry = None if source.entry is None else entries[source.entry]
+    return None if entry is None else entry.pattern
+
+
+def _check(sources: list[SoundSource], entries: list[Entry | None], context: StreamContext) -> None:
+    least = c.least_lag(context.samplerate) << context.phase_bits
+    if any(source.entry is None and source.delay < least for source in sources):
+        raise FormatError("an occurrence repeats what is not yet decoded")
+    patterns = [_pattern(source, entries) for source in sources]
+    cells = sum(pattern.levels.size for pattern in patterns if isinstance(pattern, Lattice))
+    if cells > c.MAX_PLACED_CELLS:
+        raise FormatError(f"the lattice patterns of a segment have more than {c.MAX_PLACED_CELLS} cells together")
+    sounding = [one for one, pattern in zip(sources, patterns, strict=True) if not isinstance(pattern, Lattice)]
+    edges = sorted([(source.begin, 1) for source in sounding] + [(source.end, -1) for source in sounding])
+    if np.cumsum([step for _, step in edges]).max(initial=0) > c.MAX_SOUNDING:
+        raise FormatError(f"more than {c.MAX_SOUNDING} occurrences sound at once")
+
+
+def needed_segments(sources: list[SoundSource], samplerate: int, phase_bits: int, start: int, length: int) -> set[int]:
+    """Numbers of the segments, of `length` frames, that a segment from frame `start` on reads, itself not included
+    (spec 4.1)."""
+    superframe = c.superframe_length(samplerate)
+    reach = 2 * superframe + c.INTERPOLATION_TAPS // 2
+    needed: set[int] = set()
+    for source in sources:
+        if source.entry is None:
+            delay = source.delay >> phase_bits
+            begin = max(source.begin, start) // superframe * superframe - delay - reach
+            end = -(-min(source.end, start + length) // superframe) * superframe - delay + reach
+            needed.update(range(max(begin, 0) // length, -(-max(min(end, start), 0) // length)))
+    return needed
+
+
+def level_sources(
+    sources: list[SoundSource], stream: OccurrenceStream, entries: list[Entry | None], context: StreamContext
+) -> list[LevelSource]:
+    """The same sources as the levels see them; a lattice has no levels."""
+    superframe = c.superframe_length(context.samplerate)
+    groups = channel_groups(context.channels)
+    out = []
+    for source in sources:
+        entry = None if source.entry is None else entries[source.entry]
+        if entry is not None and entry.tracks is None:
+            continue
+        tracks = None
+        if entry is not None and entry.tracks is not None:
+            every = np.concatenate(entry.tracks, axis=1)
+            tracks = [every[:, np.arange(part.start, part.stop) % every.shape[1]] for part in groups]
+        gains = stream.gains[source.row]
+        by_group = [gains if len(gains) == 1 or stream.mid_side else gains[channels] for channels in groups]
+        rises = np.stack([fine_gains(g, stream.gain_resolution, stream.band_stride, superframe) for g in by_group])
+        delay = source.delay >> context.phase_bits
+        out.append(LevelSource(source.begin, source.end, delay, source.first, source.last, rises, tracks))
+    return out

@@ -1,0 +1,75 @@
+"""The streams of a segment and of a dictionary chunk: one dataclass each, with its own `write` and `read`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, Self
+
+from evc.format import constants as c
+from evc.format.coder import SymbolDecoder, SymbolEncoder
+from evc.format.errors import UnsupportedError
+from evc.format.header import NetworkReference
+from evc.format.segment import StreamData
+
+if TYPE_CHECKING:
+    from evc.format.streams.levels import SegmentLevels
+
+
+@dataclass(frozen=True, slots=True)
+class StreamContext:
+    """What every stream may know before its first symbol.
+
+    `frames` is the length of the segment (for a dictionary: of the file), `patterns` the number of entries
+    that occurrences may name (for a dictionary: of the entries in its chunk). In files with patterns, `levels` are
+    those of the segment, which its spectrum needs and completes. `networks` are those that the header names: the last
+    of them has the probabilities of latents.
+    """
+
+    samplerate: int
+    channels: int
+    frames: int
+    phase_bits: int = c.DEFAULT_PHASE_BITS
+    patterns: int = 0
+    levels: SegmentLevels | None = field(default=None, compare=False)
+    networks: tuple[NetworkReference, ...] = ()
+
+    def with_levels(self, levels: SegmentLevels) -> StreamContext:
+        return replace(self, levels=levels)
+
+
+class Stream(Protocol):
+    """What every stream can do. `write` raises InputError where the stream breaks a limit; `read` raises
+    DamagedError or FormatError where the words do not hold such a stream."""
+
+    def write(self, encoder: SymbolEncoder, context: StreamContext) -> None: ...
+
+    @classmethod
+    def read(cls, decoder: SymbolDecoder, context: StreamContext) -> Self: ...
+
+
+_CLASSES = {
+    c.STREAM_OCCURRENCES: ("occurrences", "OccurrenceStream"),
+    c.STREAM_EVENTS: ("events", "EventStream"),
+    c.STREAM_SPECTRUM: ("spectrum", "SpectrumStream"),
+    c.STREAM_NOISE: ("noise", "NoiseStream"),
+    c.STREAM_LATENT: ("latent", "LatentStream"),
+    c.STREAM_DICTIONARY: ("dictionary", "DictionaryStream"),
+}
+
+
+def stream_class(kind: int) -> type[Stream]:
+    """The class of the streams of `kind`, imported only now. UnsupportedError for an unknown kind."""
+    if kind not in _CLASSES:
+        raise UnsupportedError(f"stream kind {kind} is not known to this version")
+    module, name = _CLASSES[kind]
+    found: type[Stream] = getattr(import_module(f"{__name__}.{module}"), name)
+    return found
+
+
+def coded_stream(kind: int, stream: Stream, context: StreamContext) -> StreamData:
+    """A stream as a segment or a dictionary chunk holds it. Raises InputError where it breaks a limit."""
+    encoder = SymbolEncoder()
+    stream.write(encoder, context)
+    coded = encoder.finish()
+    return StreamData(kind, coded.words, coded.symbols, coded.checksum)

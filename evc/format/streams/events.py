@@ -1,0 +1,135 @@
+"""The event stream: sounds of a neural generator (spec 7.1).
+
+Each is a moment, an amplitude, a pan, a pitch and the codes of the other parts of its vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.format import constants as c
+from evc.format.coder import SymbolDecoder, SymbolEncoder
+from evc.format.errors import FormatError, InputError
+from evc.format.streams import StreamContext
+from evc.format.streams.event_coding import EventCoder
+from evc.format.streams.event_tables import Tables, tables
+from evc.format.streams.port import Port, ReadPort, WritePort
+from evc.format.streams.positions import Times, check_times, common_grid, most_placed
+
+USUAL_SIZES = (c.PITCHES, *c.EVENT_PARTS)
+
+
+def _integers() -> NDArray[np.int64]:
+    return np.zeros(0, np.int64)
+
+
+@dataclass
+class EventStream:
+    """The events that begin in one segment, in order of time.
+
+    times       int64 [events], in 2**-phase_bits frames from the start of the segment
+    amplitudes  int64 [events], levels of `amplitude_step`
+    pans        int64 [events], from -pan_steps (left) to pan_steps (right)
+    codes       int64 [events, parts], indices into the codebooks of the parts of the vector; the first is the pitch
+    sizes       codes that each part has; the pitch has 8192
+    amplitude_step is in 1/8 dB; `pan_steps` of 0 leaves all events in the middle.
+    """
+
+    times: Times = field(default_factory=_integers)
+    amplitudes: NDArray[np.int64] = field(default_factory=_integers)
+    pans: NDArray[np.int64] = field(default_factory=_integers)
+    codes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, len(USUAL_SIZES)), np.int64))
+    sizes: tuple[int, ...] = USUAL_SIZES
+    amplitude_step: int = c.DEFAULT_AMPLITUDE_STEP
+    pan_steps: int = 0
+
+    def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
+        """Code the events; InputError where they break a limit (spec 7.1)."""
+        self._check(context)
+        self.code(WritePort(encoder), context)
+
+    @classmethod
+    def read(cls, decoder: SymbolDecoder, context: StreamContext) -> Self:
+        """Raises DamagedError or FormatError where the words hold no events."""
+        stream = cls()
+        stream.code(ReadPort(decoder), context)
+        return stream
+
+    def code(self, port: Port, context: StreamContext, frozen: Tables | None = None) -> None:
+        """Pass the events through a port, in either direction; `frozen` tables, if others than the format's."""
+        count = port.number(len(self.times), c.COUNT_ORDER)
+        if count > most_placed(context):
+            raise FormatError(f"{count} events in a segment; {most_placed(context)} are allowed")
+        if not count:
+            return
+        self.amplitude_step = 1 + port.field(self.amplitude_step - 1, c.AMPLITUDE_STEP_BITS)
+        self.pan_steps = port.field(self.pan_steps, c.PAN_STEPS_BITS)
+        self.sizes = _code_sizes(port, self.sizes)
+        top, levels = _code_range(port, self.amplitudes)
+        grid = port.field(common_grid(self.times, (1 << c.GRID_BITS) - 1), c.GRID_BITS)
+        if not port.writing:
+            port.reserve(count)
+            self.times, self.amplitudes, self.pans = np.zeros((3, count), np.int64)
+            self.codes = np.zeros((count, len(self.sizes)), np.int64)
+        cells = ((context.frames << context.phase_bits) + (1 << grid) - 1) >> grid
+        coder = EventCoder(port, frozen or tables(), levels, 2 * self.pan_steps + 1, self.sizes[1:])
+        cell = 0
+        for i in range(count):
+            cell += coder.distance((int(self.times[i]) >> grid) - cell, (cells - 1 - cell) // (count - i))
+            if cell >= cells:
+                raise FormatError("an event begins behind the end of its segment")
+            values = int(self.codes[i, 0]), top - int(self.amplitudes[i]), int(self.pans[i]) + self.pan_steps
+            pitch, amplitude, pan, codes = coder.event(*values, self.codes[i, 1:])
+            if not port.writing:
+                self.times[i], self.amplitudes[i], self.pans[i] = cell << grid, top - amplitude, pan - self.pan_steps
+                self.codes[i, 0], self.codes[i, 1:] = pitch, codes
+
+    def _check(self, context: StreamContext) -> None:
+        check_times(self.times, context, "events")
+        shape = (len(self.times), len(self.sizes))
+        if self.amplitudes.shape != shape[:1] or self.pans.shape != shape[:1] or self.codes.shape != shape:
+            raise InputError("events need an amplitude, a pan and a code per part each")
+        if np.abs(self.amplitudes).max(initial=0) > c.MAX_AMPLITUDE_LEVEL:
+            raise InputError("an event's amplitude is out of range")
+        if np.ptp(self.amplitudes) >= 1 << c.AMPLITUDE_COUNT_BITS if len(self.times) else False:
+            raise InputError("the amplitudes of the events of a segment are too far apart")
+        if np.abs(self.pans).max(initial=0) > self.pan_steps:
+            raise InputError("an event's pan is out of range")
+        if not _sizes_valid(self.sizes):
+            raise InputError("the parts of the event vectors are too many, or have too many codes")
+        if ((self.codes < 0) | (self.codes >= np.array(self.sizes))).any():
+            raise InputError("a code lies outside its codebook")
+        if not 1 <= self.amplitude_step <= 1 << c.AMPLITUDE_STEP_BITS:
+            raise InputError("the step of the events' amplitudes is out of range")
+        if not 0 <= self.pan_steps < 1 << c.PAN_STEPS_BITS:
+            raise InputError("the steps of the events' pans are out of range")
+
+
+def _sizes_valid(sizes: tuple[int, ...]) -> bool:
+    most = 1 << c.PART_CODES_BITS
+    few = len(sizes) <= 1 << c.PART_COUNT_BITS
+    return sizes[:1] == (c.PITCHES,) and few and all(1 <= size <= most for size in sizes[1:])
+
+
+def _code_sizes(port: Port, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Whether they are the usual ones, otherwise how many parts there are behind the pitch, and the codes of each."""
+    if port.field(int(sizes == USUAL_SIZES), 1):
+        return USUAL_SIZES
+    count = port.field(len(sizes) - 1, c.PART_COUNT_BITS)
+    return c.PITCHES, *(
+        1 + port.field(sizes[1 + i] - 1 if port.writing else 0, c.PART_CODES_BITS) for i in range(count)
+    )
+
+
+def _code_range(port: Port, amplitudes: NDArray[np.int64]) -> tuple[int, int]:
+    """The greatest level, and how many there are down to the least."""
+    most = c.MAX_AMPLITUDE_LEVEL
+    top = port.field(int(amplitudes.max(initial=-most)) + most, c.AMPLITUDE_TOP_BITS) - most
+    levels = 1 + port.field(top - int(amplitudes.min(initial=top)), c.AMPLITUDE_COUNT_BITS)
+    if top > most or top - levels < -most - 1:
+        raise FormatError("the amplitudes of events are out of range")
+    return top, levels

@@ -1,0 +1,72 @@
+"""Small networks whose weights, biases and activations are integers (spec 9.8), for probability models.
+
+They are evaluated as float32 matrices, which is exact in any order of summation because every partial sum stays below
+2**24.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.format.coder import Integers
+from evc.format.constants import ACTIVATION_LIMIT, FEATURE_LIMIT
+
+Features = NDArray[np.float32]
+Layer = tuple[Integers, Integers, int]  # weights [outputs, inputs], biases [outputs] or [rows, outputs], shift
+
+EXACT = 1 << 24  # below it float32 holds every integer
+
+# Rows multiplied at once. Above some size BLAS libraries start threads of their own, which get in the way of those
+# that segments are coded in, and make such small products many times slower.
+_ROWS = 192
+
+
+def exact_layer(weights: Integers, biases: Integers, shift: int, reach: int) -> tuple[Features, Features]:
+    """A layer for inputs from -reach to reach, as float32 weights [inputs, outputs] and biases of the shape given, both
+    scaled by 2**-shift. Raises ValueError if a partial sum could be inexact."""
+    weights, biases = weights.astype(np.int64), biases.astype(np.int64)
+    if not 0 <= shift <= 24 or (np.abs(weights).sum(axis=1) * reach + np.abs(biases)).max(initial=0) >= EXACT:
+        raise ValueError("a layer of an integer network can exceed the exact range of float32")
+    scale = 2.0**-shift
+    # Scaling by a power of two is exact.
+    return np.ascontiguousarray(weights.T * scale, np.float32), np.ascontiguousarray(biases * scale, np.float32)
+
+
+def product(values: Features, weights: Features) -> Features:
+    """values [n, inputs] @ weights [inputs, outputs], a few rows at a time."""
+    inputs, outputs = weights.shape
+    whole = len(values) - len(values) % _ROWS
+    if not whole:
+        return values @ weights
+    out = np.empty((len(values), outputs), np.float32)
+    np.matmul(values[:whole].reshape(-1, _ROWS, inputs), weights, out=out[:whole].reshape(-1, _ROWS, outputs))
+    np.matmul(values[whole:], weights, out=out[whole:])
+    return out
+
+
+class IntegerNetwork:
+    """Some hidden layers and a last one.
+
+    A hidden layer is clip(floor((W x + b) / 2**shift), 0, 255), the last floor((W x + b) / 2**shift). Features are
+    from -127 to 127.
+    """
+
+    def __init__(self, layers: list[Layer]) -> None:
+        """Raises ValueError if a layer could be inexact."""
+        reaches = [FEATURE_LIMIT] + [ACTIVATION_LIMIT] * (len(layers) - 1)
+        self.layers = [exact_layer(*layer, reach) for layer, reach in zip(layers, reaches, strict=True)]
+
+    def __call__(self, features: Features, biases: Features | None = None) -> Features:
+        """Integer features float32 [n, inputs] to float32 [n, outputs]. `biases`, [outputs] or [n, outputs], are those
+        of the first layer if it has more than one row of them, or another."""
+        weights, own = self.layers[0]
+        values = product(features, weights)
+        values += own if biases is None else biases
+        for weights, own in self.layers[1:]:
+            np.floor(values, out=values)
+            np.maximum(values, 0, out=values)
+            np.minimum(values, ACTIVATION_LIMIT, out=values)
+            values = product(values, weights)
+            values += own
+        return np.floor(values, out=values)

@@ -1,0 +1,205 @@
+"""Integers under adaptive contexts and frozen tables, for streams of few symbols (spec 6.2, 6.3).
+
+A context keeps a running average in integers and thereby picks a row of a frozen table. Averages move after
+each call, by the mean of what the call coded under each context, so both directions see the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.format import constants as c
+from evc.format.coder import FrequencyTable
+from evc.format.errors import FormatError
+from evc.format.streams.port import Port, SymbolPort, Values
+
+Contexts = NDArray[np.integer] | int
+
+
+def scale_mean(row: int) -> int:
+    """Average magnitude that row `row` of the magnitude table is made for, in 1/256."""
+    return (2 + (row & 1)) << (row >> 1)
+
+
+def _magnitude_weights() -> list[list[int]]:
+    """Rows of geometric weights, each with a little of a wide one, so that nothing is very improbable."""
+    rows = []
+    for row in range(c.SCALE_ROWS):
+        narrow, wide = _geometric(scale_mean(row)), _geometric(c.WIDE_MEAN * c.SCALE_ONE)
+        rows.append([a + (b >> c.WIDE_SHARE_LOG2) for a, b in zip(narrow, wide, strict=True)])
+    return rows
+
+
+def _geometric(mean: int) -> list[int]:
+    ratio = (mean << 16) // (mean + c.SCALE_ONE)
+    weights = [((1 << 16) - ratio) << 8]
+    for _ in range(c.SCALE_ESCAPE):
+        weights.append(weights[-1] * ratio >> 16)
+    weights[-1] = (weights[-1] << 16) // ((1 << 16) - ratio)  # all that follow
+    return weights
+
+
+_MAGNITUDES = FrequencyTable(_magnitude_weights())
+_FLAGS = FrequencyTable([[2 * (c.FLAG_ROWS - row) - 1, 2 * row + 1] for row in range(c.FLAG_ROWS)])
+
+
+def _rows_of_means() -> NDArray[np.int64]:
+    rows = np.zeros(c.SCALE_ONE * 32, np.int64)
+    for row in range(c.SCALE_ROWS):
+        rows[scale_mean(row) :] = row
+    return rows
+
+
+_ROW_OF_MEAN = _rows_of_means()
+
+
+def magnitude_bits(averages: Values, magnitudes: Values) -> NDArray[np.float64]:
+    """Bits of magnitudes [n] under contexts of such averages [contexts], in 1/256: [contexts, n]. Not the sign."""
+    rows = _ROW_OF_MEAN[np.asarray(averages)]
+    beyond = np.maximum(magnitudes - c.SCALE_ESCAPE, 0) + (1 << c.ESCAPE_ORDER)
+    escape = 2 * np.frexp(beyond.astype(np.float64))[1] - 1 - c.ESCAPE_ORDER
+    bits = _MAGNITUDES.bits[rows][:, np.minimum(magnitudes, c.SCALE_ESCAPE)].astype(np.float64)
+    return bits + np.where(magnitudes >= c.SCALE_ESCAPE, escape, 0)
+
+
+def flag_bits(averages: Values) -> NDArray[np.float64]:
+    """Bits of 0 and of 1 under contexts of such averages [contexts], in 1/4096: [contexts, 2]."""
+    bits = _FLAGS.bits[np.minimum(np.asarray(averages) * c.FLAG_ROWS // c.FLAG_ONE, c.FLAG_ROWS - 1)]
+    return bits.astype(np.float64)
+
+
+class _Averages:
+    """Running averages of non-negative integers, one per context; `one` is the unit. `updates`: how many each has
+    behind it, as it were."""
+
+    def __init__(self, contexts: int, one: int, initial: int | Values, updates: int) -> None:
+        self.average = np.full(contexts, initial, np.int64)
+        self._updates = np.full(contexts, updates, np.int64)
+        self._one = one
+
+    def update(self, at: Contexts, values: Values) -> None:
+        """Move the contexts `at` (one per value, or one for all) towards `values`, ever more slowly."""
+        if not len(values):
+            return
+        if isinstance(at, np.ndarray):
+            counts = np.bincount(at)
+            contexts = counts.nonzero()[0]
+            sums = np.bincount(at, weights=values)[contexts].astype(np.int64)
+            shifts = _SHIFTS[np.minimum(self._updates[contexts], len(_SHIFTS) - 1)]
+            self.average[contexts] += (
+                self._one * sums // counts[contexts] - self.average[contexts]
+            ) >> shifts
+            self._updates[contexts] += 1
+        else:
+            average = int(self.average[at])
+            shift = int(_SHIFTS[min(int(self._updates[at]), len(_SHIFTS) - 1)])
+            self.average[at] = average + ((self._one * int(values.sum()) // len(values) - average) >> shift)
+            self._updates[at] += 1
+
+
+# 1/2 for the first two updates of a context, 1/4 for the next four, 1/8 for eight, then 1/16.
+_SHIFTS = np.array([min(c.SLOWEST_SHIFT, (n + 2).bit_length() - 1) for n in range(1 << c.SLOWEST_SHIFT)])
+
+
+class Scales(_Averages):
+    """Contexts of integers: each follows the average magnitude. `initial` in 1/256."""
+
+    def __init__(self, contexts: int, initial: int | Values = c.SCALE_ONE, updates: int = 0) -> None:
+        super().__init__(contexts, c.SCALE_ONE, initial, updates)
+
+    def unsigned(self, port: SymbolPort, values: Values, at: Contexts, kind: str) -> Values:
+        """Code integers from 0 to 2**31 - 1 under the contexts `at`."""
+        limited = np.minimum(values, c.SCALE_ESCAPE)
+        row = _ROW_OF_MEAN[self.average[at]]
+        limited = port.symbols(limited, _MAGNITUDES, row if isinstance(at, np.ndarray) else int(row), kind)
+        self.update(at, limited)
+        escaped = limited == c.SCALE_ESCAPE
+        if not escaped.any():
+            return limited
+        result = limited.astype(np.int64)
+        result[escaped] += port.golomb(np.asarray(values)[escaped] - c.SCALE_ESCAPE, c.ESCAPE_ORDER, kind)
+        return result
+
+    def signed(self, port: Port, values: Values, at: Contexts, kind: str) -> Values:
+        """Code integers from -2**31 + 1 to 2**31 - 1: all magnitudes, then a bit per sign."""
+        magnitudes = self.unsigned(port, np.abs(values), at, kind)
+        some = magnitudes != 0
+        negative = port.uniform((np.asarray(values)[some] < 0).astype(np.int32), 2, kind)
+        result = np.array(magnitudes, np.int64)
+        result[some] *= 1 - 2 * negative.astype(np.int64)
+        return result
+
+
+class Flags(_Averages):
+    """Contexts of single bits: each follows the share of ones. `initial` in 1/4096."""
+
+    def __init__(self, contexts: int, initial: int | Values = c.FLAG_ONE // 2, updates: int = 0) -> None:
+        super().__init__(contexts, c.FLAG_ONE, initial, updates)
+
+    def code(self, port: SymbolPort, values: Values, at: Contexts, kind: str) -> Values:
+        """Code bits under the contexts `at`."""
+        row = np.minimum(self.average[at] * c.FLAG_ROWS // c.FLAG_ONE, c.FLAG_ROWS - 1)
+        bits = port.symbols(values, _FLAGS, row if isinstance(at, np.ndarray) else int(row), kind)
+        self.update(at, bits)
+        return bits
+
+    def one(self, port: Port, value: bool, at: int, kind: str) -> bool:
+        return bool(self.code(port, np.array([value], np.int32), at, kind)[0])
+
+
+class Numbers:
+    """Numbers from 0 to `most` (below 2**62) that tend to come back: lags, lengths, distances (spec 6.3).
+
+    A number is near one of the last twelve, or new: then its bit length is coded relative to an expected one.
+    """
+
+    def __init__(self, kind: str, most: int) -> None:
+        self._kind = kind
+        self._most = most
+        self._recent: list[int] = []
+        self._near = Flags(1)
+        self._places = Scales(3)  # place in the list, jitter, bit length
+        self._length = 0
+
+    def code(self, port: Port, value: int, expected: int | None = None) -> int:
+        """Code one number; `expected` is its likely size, otherwise that of the last new one."""
+        place = jitter = 0
+        if port.writing:
+            place, jitter = self._nearest(value)
+        if self._recent and self._near.one(port, abs(jitter) <= c.MAX_JITTER, 0, self._kind):
+            place = self._unsigned(port, place, 0)
+            if place >= len(self._recent):
+                raise FormatError("a number refers to an earlier one that does not exist")
+            jitter = int(self._places.signed(port, np.array([jitter]), 1, self._kind)[0])
+            value = self._recent.pop(place) + jitter
+            if abs(jitter) > c.MAX_JITTER:
+                raise FormatError("a number lies too far from the earlier one it refers to")
+        else:
+            value = self._new(port, value, self._length if expected is None else expected.bit_length())
+        if not 0 <= value <= self._most:
+            raise FormatError(f"a {self._kind} is out of range")
+        self._recent = [value, *(other for other in self._recent if other != value)][: c.RECENT_NUMBERS]
+        return value
+
+    def _nearest(self, value: int) -> tuple[int, int]:
+        """Place of the nearest recent number, and the distance to it."""
+        distances = [value - other for other in self._recent]
+        place = min(range(len(distances)), key=lambda i: abs(distances[i]), default=0)
+        return place, distances[place] if distances else 0
+
+    def _new(self, port: Port, value: int, expected: int) -> int:
+        difference = self._places.signed(port, np.array([value.bit_length() - expected]), 2, self._kind)
+        self._length = expected + int(difference[0])
+        if not 0 <= self._length <= self._most.bit_length():
+            raise FormatError(f"a {self._kind} is out of range")
+        below = max(self._length - 1, 0)
+        result = 1 << below if self._length else 0
+        for start, width in ((0, c.PIECE_BITS), (c.PIECE_BITS, 32), (c.PIECE_BITS + 32, 32)):
+            width = min(width, below - start)
+            if width > 0:
+                result += port.field(value >> start & ((1 << width) - 1), width, self._kind) << start
+        return result
+
+    def _unsigned(self, port: Port, value: int, at: int) -> int:
+        return int(self._places.unsigned(port, np.array([value]), at, self._kind)[0])

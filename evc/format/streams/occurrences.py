@@ -1,0 +1,257 @@
+"""The occurrence stream: where patterns sound, and how loud in each band (spec 7.2).
+
+It holds two lists, coded in the same way: *placements* of dictionary entries, and *copies* of the file's own
+past at a distance, which need no entry. Both are parallel to events: a moment, then what sounds there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.format import constants as c
+from evc.format.coder import SymbolDecoder, SymbolEncoder
+from evc.format.errors import FormatError, InputError
+from evc.format.streams import StreamContext
+from evc.format.streams.bands import band_count, band_edges
+from evc.format.streams.gains import OFF, GainCoder
+from evc.format.streams.integers import Flags, Numbers, Scales
+from evc.format.streams.port import Port, ReadPort, WritePort
+from evc.format.streams.positions import POSITION_FIELDS, Times, check_times, code_times, common_grid, fill_positions
+
+COPY = -1  # the pattern number of a copy
+
+_Column = NDArray[np.int64]
+_COLUMNS = ("patterns", "lags", "offsets", "lengths", "inverted", "shifts", "rotations")
+
+
+def _zeros() -> _Column:
+    return np.zeros(0, np.int64)
+
+
+@dataclass
+class OccurrenceStream:
+    """The occurrences that begin in one segment; placements first, then copies, each in order of time.
+
+    times      int64 [n], in 2**-phase_bits frames from the start of the segment
+    patterns   int64 [n], the dictionary entry, or COPY
+    lags       int64 [n], of copies: how long ago the copied sound was, in 2**-phase_bits frames; otherwise 0
+    offsets    int64 [n], of placements with `spans`: the frame of the pattern at which it begins
+    lengths    int64 [n], frames that sound; of placements 0 for all that follow
+    inverted   int64 [n], 1 where the polarity is reversed (with `polarity`)
+    shifts     int64 [n], of placements with `lattice`: cells of frequency, in 2**-phase_bits cells
+    rotations  int64 [n], of placements with `lattice`: phase in 2**-rotation_bits turns
+    gains      int64 [n, planes, bands], levels of 1 / gain_resolution octave (0: as it is), or OFF
+
+    Planes are one for all channels, or one per channel; with `mid_side` the two are mid and side.
+    """
+
+    times: Times = field(default_factory=_zeros)
+    patterns: _Column = field(default_factory=_zeros)
+    lags: _Column = field(default_factory=_zeros)
+    offsets: _Column = field(default_factory=_zeros)
+    lengths: _Column = field(default_factory=_zeros)
+    inverted: _Column = field(default_factory=_zeros)
+    shifts: _Column = field(default_factory=_zeros)
+    rotations: _Column = field(default_factory=_zeros)
+    gains: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 1, 1), np.int64))
+    band_stride: int = 0
+    gain_resolution: int = c.DEFAULT_GAIN_RESOLUTION
+    mid_side: bool = False
+    polarity: bool = False
+    spans: bool = False
+    lattice: bool = False
+    rotation_bits: int = 0
+
+    def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
+        """Code the occurrences; InputError where they break a limit (spec 7.2)."""
+        self._check(context)
+        self._code(WritePort(encoder), context)
+
+    @classmethod
+    def read(cls, decoder: SymbolDecoder, context: StreamContext) -> Self:
+        """Raises DamagedError or FormatError where the words hold no occurrences."""
+        stream = cls()
+        stream._code(ReadPort(decoder), context)
+        return stream
+
+    def edges(self, context: StreamContext) -> NDArray[np.float64]:
+        """Edges of the gains' bands in Hz [bands + 1]."""
+        return band_edges(context.samplerate, self.band_stride, fine=False)
+
+    def as_array(self, context: StreamContext, start: int = 0) -> NDArray[np.void]:
+        """The occurrences as a structured array [n].
+
+        Fields: time (s), frame, phase (unit complex), pattern (-1: a copy), lag (s), offset, length (frames),
+        gains (linear, negative where inverted) [planes, bands], shift (cells), rotation (unit complex).
+        `start` is the segment's first frame.
+        """
+        extra = [
+            ("pattern", "<i4"), ("lag", "<f8"), ("offset", "<i8"), ("length", "<i8"),
+            ("gains", "<f4", self.gains.shape[1:]), ("shift", "<f8"), ("rotation", "<c16"),
+        ]  # fmt: skip
+        array = np.zeros(len(self.times), [*POSITION_FIELDS, *extra])
+        fill_positions(array, self.times, context, start)
+        one = 1 << context.phase_bits
+        array["pattern"] = self.patterns
+        array["lag"] = self.lags / one / context.samplerate
+        array["offset"], array["length"] = self.offsets, self.lengths
+        sign = 1 - 2 * self.inverted[:, None, None]
+        array["gains"] = np.where(self.gains == OFF, 0, sign * 2.0 ** (self.gains / self.gain_resolution))
+        array["shift"] = self.shifts / one
+        array["rotation"] = np.exp(2j * np.pi * self.rotations / (1 << self.rotation_bits))
+        return array
+
+    def _code(self, port: Port, context: StreamContext) -> None:
+        copies = self.patterns == COPY
+        times = [code_times(port, self.times[part], context) for part in (~copies, copies)]
+        count = len(times[0]) + len(times[1])
+        if not count:
+            return
+        planes = self._code_settings(port, context)
+        if not port.writing:
+            shape = planes, band_count(context.samplerate, self.band_stride, fine=False)
+            port.reserve(count * shape[0] * shape[1])
+            self._allocate(np.concatenate(times), shape)
+        first = len(times[0])
+        self._code_placements(port, slice(0, first), context.patterns)
+        self._code_copies(port, slice(first, count))
+        for start, stop in ((0, first), (first, count)):
+            gains = GainCoder(port, self.gains.shape[1:])
+            for i in range(start, stop):
+                self.gains[i] = gains.code(self.gains[i], (int(self.patterns[i]), int(self.lags[i])))
+
+    def _code_settings(self, port: Port, context: StreamContext) -> int:
+        """The fields before the columns. Returns the number of gain planes."""
+        separate = port.field(int(self.gains.shape[1] > 1), 1)
+        planes = context.channels if separate else 1
+        self.mid_side = bool(port.field(int(self.mid_side), 1))
+        if self.mid_side and planes != 2:
+            raise FormatError("only two channels have gains for mid and side")
+        self.band_stride = port.field(self.band_stride, c.BAND_STRIDE_BITS)
+        self.gain_resolution = 1 + port.field(self.gain_resolution - 1, c.GAIN_RESOLUTION_BITS)
+        self.polarity = bool(port.field(int(self.polarity), 1))
+        self.spans = bool(port.field(int(self.spans), 1))
+        self.lattice = bool(port.field(int(self.lattice), 1))
+        if self.lattice:
+            self.rotation_bits = port.field(self.rotation_bits, c.ROTATION_BITS_BITS)
+        return planes
+
+    def _allocate(self, times: Times, shape: tuple[int, int]) -> None:
+        self.times = times
+        for name in _COLUMNS:
+            setattr(self, name, np.zeros(len(times), np.int64))
+        self.gains = np.zeros((len(times), *shape), np.int64)
+
+    def _code_placements(self, port: Port, part: slice, patterns: int) -> None:
+        if part.start == part.stop:
+            return
+        self.patterns[part] = _code_patterns(port, self.patterns[part], patterns)
+        if self.polarity:
+            self.inverted[part] = _code_flags(port, self.inverted[part], "polarity")
+        if self.spans:
+            self.offsets[part] = _code_on_grid(port, self.offsets[part], "span", c.MAX_SPAN)
+            self.lengths[part] = _code_on_grid(port, self.lengths[part], "span", c.MAX_SPAN)
+        if self.lattice:
+            shifts = self.shifts[part]
+            folded = np.where(shifts < 0, -2 * shifts - 1, 2 * shifts)
+            folded = _code_numbers(port, folded, "shift", 2 * c.MAX_SHIFT)
+            self.shifts[part] = np.where(folded & 1, -((folded + 1) >> 1), folded >> 1)
+            self.rotations[part] = port.bits(self.rotations[part], self.rotation_bits, "rotation")
+
+    def _code_copies(self, port: Port, part: slice) -> None:
+        if part.start == part.stop:
+            return
+        self.patterns[part] = COPY
+        self.lags[part] = _code_on_grid(port, self.lags[part], "lag", c.MAX_LAG)
+        self.lengths[part] = _code_on_grid(port, self.lengths[part], "span", c.MAX_SPAN)
+        if self.polarity:
+            self.inverted[part] = _code_flags(port, self.inverted[part], "polarity")
+        if not self.lengths[part].all():
+            raise FormatError("a copy has no length")
+
+    def _check(self, context: StreamContext) -> None:
+        copies = self.patterns == COPY
+        count = len(self.times)
+        planes, bands = self.gains.shape[1:] if self.gains.ndim == 3 else (0, 0)
+        if any(getattr(self, name).shape != (count,) for name in _COLUMNS) or len(self.gains) != count:
+            raise InputError("the columns of the occurrences differ in length")
+        if (np.diff(copies.astype(np.int8)) < 0).any():
+            raise InputError("placements come before copies")
+        for part, what in ((~copies, "placements"), (copies, "copies")):
+            check_times(self.times[part], context, what)
+        for wrong, what in (
+            (planes not in (1, context.channels) or (self.mid_side and planes != 2), "planes of gains"),
+            (not 0 <= self.band_stride < 1 << c.BAND_STRIDE_BITS, "band stride"),
+            (
+                count and bands != band_count(context.samplerate, self.band_stride, fine=False),
+                "bands of gains",
+            ),
+            (not 1 <= self.gain_resolution <= 1 << c.GAIN_RESOLUTION_BITS, "resolution of gains"),
+            (not 0 <= self.rotation_bits < 1 << c.ROTATION_BITS_BITS, "resolution of rotations"),
+            (_outside(self.gains[self.gains != OFF], -c.MAX_GAIN_LEVEL, c.MAX_GAIN_LEVEL), "gain"),
+            (_outside(self.patterns[~copies], 0, context.patterns - 1), "pattern"),
+            (_outside(self.inverted, 0, int(self.polarity)), "polarity"),
+            (_outside(self.offsets, 0, c.MAX_SPAN if self.spans else 0), "offset"),
+            (_outside(self.offsets[copies], 0, 0), "offset of a copy"),
+            (_outside(self.lengths, 0, c.MAX_SPAN), "length"),
+            (_outside(self.lengths[~copies], 0, c.MAX_SPAN if self.spans else 0), "length of a placement"),
+            (_outside(self.lags[~copies], 0, 0), "lag of a placement"),
+            (_outside(self.lags, 0, c.MAX_LAG), "lag"),
+            (
+                _outside(self.shifts, -c.MAX_SHIFT, c.MAX_SHIFT) or _outside(self.shifts[copies], 0, 0),
+                "shift",
+            ),
+            (not self.lattice and (self.shifts.any() or self.rotations.any()), "shift or rotation"),
+            (_outside(self.rotations, 0, (1 << self.rotation_bits) - 1), "rotation"),
+            (_outside(self.rotations[copies], 0, 0), "rotation of a copy"),
+            (self.rotation_bits and not self.lattice, "resolution of rotations"),
+            (not self.lengths[copies].all(), "length of a copy"),
+        ):
+            if wrong:
+                raise InputError(f"the {what} of an occurrence is not allowed")
+
+
+def _outside(values: _Column, least: int, most: int) -> bool:
+    return bool(((values < least) | (values > most)).any())
+
+
+def _code_patterns(port: Port, patterns: _Column, known: int) -> _Column:
+    """Entry numbers below `known`: one of the last sixteen, or any."""
+    if len(patterns) and not known:
+        raise FormatError("an occurrence names a pattern, and there is none")
+    again, places = Flags(1), Scales(1)
+    recent: list[int] = []
+    result = np.zeros(len(patterns), np.int64)
+    for i in range(len(patterns)):
+        number = int(patterns[i])
+        if recent and again.one(port, number in recent, 0, "pattern"):
+            place = recent.index(number) if port.writing else 0
+            place = int(places.unsigned(port, np.array([place]), 0, "pattern")[0])
+            if place >= len(recent):
+                raise FormatError("an occurrence refers to an earlier pattern that does not exist")
+            number = recent.pop(place)
+        else:
+            number = int(port.uniform(patterns[i : i + 1], known, "pattern")[0])
+        recent = [number, *(other for other in recent if other != number)][: c.RECENT_PATTERNS]
+        result[i] = number
+    return result
+
+
+def _code_on_grid(port: Port, values: _Column, kind: str, most: int) -> _Column:
+    """Numbers that are all multiples of some power of two."""
+    grid = port.field(common_grid(values, (1 << c.SPAN_GRID_BITS) - 1), c.SPAN_GRID_BITS)
+    return _code_numbers(port, values >> grid, kind, most >> grid) << grid
+
+
+def _code_numbers(port: Port, values: _Column, kind: str, most: int) -> _Column:
+    numbers = Numbers(kind, most)
+    return np.array([numbers.code(port, int(value)) for value in values], np.int64)
+
+
+def _code_flags(port: Port, values: _Column, kind: str) -> _Column:
+    flags = Flags(1)
+    return np.array([flags.one(port, bool(value), 0, kind) for value in values], np.int64)

@@ -1,0 +1,210 @@
+"""The spectrum stream: quantised MDCT coefficients of one segment (spec/evc-1.md, section 9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.format import constants as c
+from evc.format.coder import FrequencyTable, Integers, SymbolDecoder, SymbolEncoder
+from evc.format.errors import DamagedError
+from evc.format.streams import StreamContext
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.spectrum_model import spectrum_model
+from evc.format.streams.spectrum_walk import Block, Walk
+
+
+class _Writer:
+    """A port that codes the integers of given blocks."""
+
+    def __init__(self, encoder: SymbolEncoder) -> None:
+        self.encoder = encoder
+        self.tails: list[tuple[Integers, Integers]] = []  # (signed values, shifts) of coded coefficients
+
+    def begin(self, block: Block, steps: Integers, levels: Integers, bands: layout.BandLayout) -> None:
+        self.block, self.layout = block, bands
+
+    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
+        self.encoder.encode(values, table, rows, kind)
+        return values
+
+    def escape(self, values: Integers, kind: str) -> Integers:
+        self.encoder.encode_golomb(values, c.ENERGY_ESCAPE_ORDER, kind)
+        return values
+
+    def bands(self, channel: int, at: Integers, table: FrequencyTable, rows: Integers) -> Integers:
+        used = np.maximum.reduceat(np.abs(self.block.coefficients[channel]), self.layout.edges[:-1]) > 0
+        return self.code(used[at].astype(np.int32), table, rows, "bands")
+
+    def magnitudes(
+        self, channel: int, bins: Integers, shifts: Integers, table: FrequencyTable, rows: Integers
+    ) -> Integers:
+        values = self.block.coefficients[channel, bins]
+        self.tails.append((values, shifts))
+        return self.code(np.minimum(np.abs(values) >> shifts, c.MAGNITUDE_SYMBOLS - 1), table, rows, "coefficients")
+
+    def finish(self) -> None:
+        """Escapes, low bits and signs of everything coded so far."""
+        if not self.tails:
+            return
+        values = np.concatenate([values for values, _ in self.tails])
+        shifts = np.concatenate([shifts for _, shifts in self.tails])
+        magnitudes = np.abs(values)
+        high = magnitudes >> shifts
+        escaped = high >= c.MAGNITUDE_SYMBOLS - 1
+        self.encoder.encode_golomb(high[escaped] - (c.MAGNITUDE_SYMBOLS - 1), c.MAGNITUDE_ESCAPE_ORDER, "escapes")
+        self.encoder.encode_bits(magnitudes & ((1 << shifts) - 1), shifts, "low bits")
+        self.encoder.encode_bits(values[magnitudes > 0] < 0, 1, "signs")
+
+
+class _Reader:
+    """A port that decodes. Magnitudes are completed and signed by `finish`, once everything else is known."""
+
+    def __init__(self, decoder: SymbolDecoder) -> None:
+        self.decoder = decoder
+        self.tails: list[tuple[Integers, Integers, Integers, Integers]] = []  # (target, bins, symbols, shifts)
+
+    def begin(self, block: Block, steps: Integers, levels: Integers, bands: layout.BandLayout) -> None:
+        self.block = block
+
+    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
+        return self.decoder.decode(table, rows, len(values), kind)
+
+    def escape(self, values: Integers, kind: str) -> Integers:
+        return self.decoder.decode_golomb(c.ENERGY_ESCAPE_ORDER, len(values), kind)
+
+    def bands(self, channel: int, at: Integers, table: FrequencyTable, rows: Integers) -> Integers:
+        return self.decoder.decode(table, rows, len(at), "bands")
+
+    def magnitudes(
+        self, channel: int, bins: Integers, shifts: Integers, table: FrequencyTable, rows: Integers
+    ) -> Integers:
+        symbols = self.decoder.decode(table, rows, len(bins), "coefficients")
+        self.tails.append((self.block.coefficients[channel], bins, symbols, shifts))
+        return symbols
+
+    def finish(self) -> None:
+        if not self.tails:
+            return
+        symbols = np.concatenate([tail[2] for tail in self.tails]).astype(np.int64)
+        shifts = np.concatenate([tail[3] for tail in self.tails])
+        escaped = np.flatnonzero(symbols == c.MAGNITUDE_SYMBOLS - 1)
+        symbols[escaped] += self.decoder.decode_golomb(c.MAGNITUDE_ESCAPE_ORDER, len(escaped), "escapes")
+        values = (symbols << shifts) | self.decoder.decode_bits(shifts, len(shifts), "low bits")
+        if (values > c.MAX_MAGNITUDE).any():
+            raise DamagedError("a coefficient is out of range")
+        some = np.flatnonzero(values)
+        negative = self.decoder.decode_bits(1, len(some), "signs").astype(bool)
+        values[some[negative]] *= -1
+        ends = np.cumsum([len(tail[1]) for tail in self.tails])[:-1]
+        for (target, bins, _, _), part in zip(self.tails, np.split(values, ends)):
+            target[bins] = part
+
+
+def channel_groups(channels: int) -> list[slice]:
+    """Channels coded together: pairs, and the last one alone if their number is odd."""
+    return [slice(first, min(first + 2, channels)) for first in range(0, channels, 2)]
+
+
+@dataclass
+class Group:
+    """One channel or a pair. `superframes` lists the blocks of each superframe in time order; `offsets` tells by how
+    many quarters of an octave the steps of each are finer (empty: none is)."""
+
+    gain: int  # global log step, 1/64 octave
+    coarse_bands: int  # coded bandwidth
+    superframes: list[list[Block]] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+
+
+@dataclass
+class SpectrumStream:
+    """The spectrum stream of a segment: one group per pair of channels.
+
+    A decoder that accounts leaves in `superframe_bits` [superframes] what each superframe cost, signs included.
+    """
+
+    groups: list[Group]
+    superframe_bits: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+
+    def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
+        """Code the stream; the blocks of every superframe of the segment must be there, unless a group is silent
+        (no coarse bands)."""
+        superframe = c.superframe_length(context.samplerate)
+        port = _Writer(encoder)
+        for number, (group, channels) in enumerate(zip(self.groups, channel_groups(context.channels))):
+            levels = context.levels.groups[number] if context.levels else None
+            encoder.encode_uniform(np.array([group.gain + c.SPECTRUM_GAIN_OFFSET]), c.SPECTRUM_GAINS, "parameters")
+            encoder.encode_uniform(np.array([group.coarse_bands]), len(c.COARSE_EDGES), "parameters")
+            if not group.coarse_bands:
+                if levels is not None:
+                    levels.skip()
+                continue
+            geometry = layout.geometry(superframe, group.coarse_bands)
+            graded = bool(group.offsets)
+            encoder.encode_uniform(np.array([graded]), 2, "parameters")
+            walk = Walk(geometry, channels.stop - channels.start, group.gain, spectrum_model(), graded, levels)
+            for place, blocks in enumerate(group.superframes):
+                offset = group.offsets[place] if graded else 0
+                walk.superframe(offset, [block.depth for block in blocks], port)
+                for block in blocks:
+                    walk.block(block, port)
+        port.finish()
+
+    @classmethod
+    def read(cls, decoder: SymbolDecoder, context: StreamContext) -> SpectrumStream:
+        """Decode the stream of a segment. Raises DamagedError where the words are not valid."""
+        superframe = c.superframe_length(context.samplerate)
+        count = -(-context.frames // superframe)
+        port = _Reader(decoder)
+        groups: list[Group] = []
+        bits = np.zeros(count)
+        for place, channels in enumerate(channel_groups(context.channels)):
+            levels = context.levels.groups[place] if context.levels else None
+            gain = int(decoder.decode_uniform(c.SPECTRUM_GAINS, 1, "parameters")[0]) - c.SPECTRUM_GAIN_OFFSET
+            coarse_bands = int(decoder.decode_uniform(len(c.COARSE_EDGES), 1, "parameters")[0])
+            group = Group(gain, coarse_bands)
+            groups.append(group)
+            if not coarse_bands:
+                if levels is not None:
+                    levels.skip()
+                continue
+            if coarse_bands > layout.most_coarse_bands(context.samplerate):
+                raise DamagedError("the coded bandwidth exceeds half the sample rate")
+            geometry = layout.geometry(superframe, coarse_bands)
+            graded = bool(decoder.decode_uniform(2, 1, "parameters")[0])
+            walk = Walk(geometry, channels.stop - channels.start, gain, spectrum_model(), graded, levels)
+            for number in range(count):
+                before = decoder.spent
+                offset, depths = walk.superframe(0, [], port)
+                if graded:
+                    group.offsets.append(offset)
+                blocks = [_empty_block(geometry, walk.channels, depth) for depth in depths]
+                for block in blocks:
+                    walk.block(block, port)
+                group.superframes.append(blocks)
+                bits[number] += decoder.spent - before
+        before = decoder.spent
+        port.finish()
+        # What follows the walk are signs, mostly: it is shared out by coefficients.
+        coded = sum((_nonzero(group) for group in groups if group.superframes), np.zeros(count))
+        bits += (decoder.spent - before) * coded / max(coded.sum(), 1)
+        return cls(groups, bits if decoder.spent else None)
+
+
+def _nonzero(group: Group) -> NDArray[np.float64]:
+    """Coefficients other than 0 in each superframe."""
+    counts = [sum(np.count_nonzero(block.coefficients) for block in blocks) for blocks in group.superframes]
+    return np.array(counts, float)
+
+
+def _empty_block(geometry: layout.Geometry, channels: int, depth: int) -> Block:
+    bands = geometry.layouts[depth]
+    return Block(
+        depth,
+        np.zeros(geometry.coarse_bands, np.int32),
+        np.zeros((channels, bands.bands), np.int64),
+        np.zeros((channels, bands.bins), np.int32),
+    )

@@ -1,0 +1,232 @@
+"""The order in which a spectrum stream is coded, and the context of every symbol (spec/evc-1.md, section 9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.format import constants as c
+from evc.format.coder import FrequencyTable, Integers
+from evc.format.errors import DamagedError
+from evc.format.streams import spectrum_contexts as contexts
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.levels import GroupLevels
+from evc.format.streams.spectrum_left import LeftEnergies
+from evc.format.streams.spectrum_model import SpectrumModel
+from evc.format.streams.spectrum_steps import step_logs
+
+Positions = NDArray[np.int64]
+
+HALF_ENERGY = c.ENERGY_RESIDUALS // 2
+# The offset of a superframe, by that of the one before.
+_OFFSETS = FrequencyTable(1 + (c.SAME_OFFSET_WEIGHT - 1) * np.eye(c.SPECTRUM_OFFSETS, dtype=np.int64))
+
+
+@dataclass
+class Block:
+    """One block of all channels of a group: stereo modes [coarse bands], energies [channels, bands] and signed
+    quantised coefficients [channels, bins]. A `held` block has the modes and energies of the block before, whose
+    depth it shares. No pattern sounds in a block that is `alone`. The walk leaves the log step sizes in `steps` int64
+    [channels, bands]."""
+
+    depth: int
+    modes: Integers
+    energies: NDArray[np.int64]
+    coefficients: Integers
+    held: bool = False
+    alone: bool = False
+    steps: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64), compare=False, repr=False)
+
+
+_ALONE = FrequencyTable(c.ALONE_WEIGHTS)
+
+
+class Port(Protocol):
+    """Where the walk gets its symbols from, or puts them: a writer, a reader, or the encoder's search.
+
+    `begin` comes before the coefficients of a block, with its log steps and log energies [channels, bands]. Then, for
+    a channel, `bands` codes flags [bands `at`] that tell which bands hold any coefficient, and `magnitudes` codes
+    |coefficient| >> shift at `bins` [n]. Both return what was coded. `code` and `escape` do the same for given values.
+    """
+
+    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers: ...
+    def escape(self, values: Integers, kind: str) -> Integers: ...
+    def bands(
+        self, channel: int, at: Positions, table: FrequencyTable, rows: Positions
+    ) -> Integers | NDArray[np.bool_]: ...
+    def magnitudes(
+        self, channel: int, bins: Positions, shifts: Positions, table: FrequencyTable, rows: Positions
+    ) -> Integers: ...
+    def begin(self, block: Block, steps: Integers, levels: Integers, bands: layout.BandLayout) -> None: ...
+
+
+def _energies_of(levels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The energies whose levels lie at or below these."""
+    return np.clip((levels - c.ENERGY_FLOOR) // c.ENERGY_STEP + 1, 0, c.ENERGY_MAX)
+
+
+class Walk:
+    """Visits the blocks of one channel group in coding order and computes the context of every symbol.
+
+    gain: global log step in 1/64 octave; graded: whether superframes have offsets to it; levels: what patterns bring,
+    in files that have any. Raises DamagedError where a reading port delivers what cannot be.
+    """
+
+    def __init__(
+        self,
+        geometry: layout.Geometry,
+        channels: int,
+        gain: int,
+        model: SpectrumModel,
+        graded: bool = False,
+        levels: GroupLevels | None = None,
+    ) -> None:
+        self.geometry, self.channels, self.gain, self.model = geometry, channels, gain, model
+        self.graded, self.levels = graded, levels
+        self.offset = 0  # of the superframe, in OFFSET_STEP
+        self.alone = False
+        self.left = LeftEnergies(channels, geometry.fine_bands)
+        self.memories = [contexts.ChannelMemory(geometry) for _ in range(channels)]
+        self.before = 0  # depth of the block before
+        self.last: Block | None = None
+        self.deepest = 0  # largest depth in the superframe before
+        self.modes = np.full(geometry.coarse_bands, c.STEREO_MODES, np.int64)
+
+    def superframe(self, offset: int, depths: list[int], port: Port) -> tuple[int, list[int]]:
+        """Code how much finer the steps of a superframe are, and its partition; returns both."""
+        if self.graded:
+            symbols = np.array([offset], np.int32)
+            self.offset = int(port.code(symbols, _OFFSETS, self.offset, "offsets")[0])
+        return self.offset, self._partition(depths, port)
+
+    def _partition(self, depths: list[int], port: Port) -> list[int]:
+        """Code the split flags of one superframe, one depth after another; returns the depths of its blocks in time
+        order. `depths` are those to write, and empty where `port` reads."""
+        width = 1 << (c.BLOCK_DEPTHS - 1)
+        starts = np.cumsum([0] + [width >> d for d in depths[:-1]]) if depths else np.zeros(0, int)
+        open_nodes, leaves = [0], {}
+        for depth in range(c.BLOCK_DEPTHS - 1):
+            if not open_nodes:
+                break
+            span = width >> depth
+            leaf = {int(s) for s, d in zip(starts, depths) if d == depth}
+            wanted = np.array([int(node not in leaf) for node in open_nodes], np.int32)
+            split = port.code(wanted, self.model.split, depth * c.BLOCK_DEPTHS + self.deepest, "partition")
+            leaves.update({node: depth for node, flag in zip(open_nodes, split) if not flag})
+            open_nodes = [start for node, flag in zip(open_nodes, split) if flag for start in (node, node + span // 2)]
+        leaves.update(dict.fromkeys(open_nodes, c.BLOCK_DEPTHS - 1))
+        found = [leaves[start] for start in sorted(leaves)]
+        self.deepest = max(found)
+        return found
+
+    def block(self, block: Block, port: Port) -> None:
+        """Code one block; what a reading port decodes is written into `block`."""
+        bands = self.geometry.layouts[block.depth]
+        gain = self.gain - c.OFFSET_STEP * self.offset
+        for memory in self.memories:
+            memory.align(block.depth)
+        brought = None
+        if self.levels is not None and self.levels.sounds(block.depth):
+            alone = port.code(np.array([block.alone], np.int32), _ALONE, int(self.alone), "alone")
+            block.alone = self.alone = bool(alone[0])
+            brought = None if block.alone else self.levels.next(block.depth, bands)
+        self._hold(block, port)
+        self.static = (block.depth, self.before)
+        if not block.held:
+            if self.channels == 2:
+                self._stereo(block, port)
+            if brought is None:
+                self._energies(block, port)
+            else:
+                self.left.code(port, block.energies, step_logs(brought, gain, block.depth), bands)
+        levels = layout.energy_log(block.energies)
+        heard = levels if self.levels is None else self.levels.block(block.depth, levels, bands)
+        steps = step_logs(heard, gain, block.depth)
+        block.steps = steps
+        # What comes next is predicted from all that is heard, not from what is left of it.
+        known = block.energies if brought is None else _energies_of(heard)
+        port.begin(block, steps, levels, bands)
+        other = None
+        for channel in range(self.channels):
+            other = self._coefficients(channel, block, bands, levels[channel], steps[channel], other, port)
+            self.memories[channel].push(known[channel], other.amplitudes)
+        self.before = block.depth
+
+    def _hold(self, block: Block, port: Port) -> None:
+        """Code whether the block has the modes and energies of the one before; if so, give it those."""
+        last = self.last
+        if last is not None and last.depth == block.depth:
+            row = 2 * block.depth + last.held
+            block.held = bool(port.code(np.array([block.held], np.int32), self.model.hold, row, "hold")[0])
+            if block.held:
+                block.modes, block.energies = last.modes, last.energies
+        self.last = block
+
+    def _stereo(self, block: Block, port: Port) -> None:
+        even, odd = np.arange(0, len(self.modes), 2), np.arange(1, len(self.modes), 2)
+        row = self.modes * (c.STEREO_MODES + 1)
+        block.modes[even] = port.code(block.modes[even], self.model.stereo, row[even] + c.STEREO_MODES, "stereo")
+        block.modes[odd] = port.code(block.modes[odd], self.model.stereo, row[odd] + block.modes[odd - 1], "stereo")
+        self.modes = block.modes.astype(np.int64)
+
+    def _energies(self, block: Block, port: Port) -> None:
+        other = None
+        for channel, memory in enumerate(self.memories):
+            energies = block.energies[channel]
+            context = contexts.EnergyContext(memory, other)
+            for stage in range(contexts.ENERGY_PASSES):
+                at, features, reference = context.features(stage)
+                if not len(at):
+                    continue
+                key = (context.channel, stage)
+                predicted, rows = self.model.energy_rows(key, features, reference, self.static)
+                wanted = energies[at] - predicted + HALF_ENERGY
+                wanted = np.minimum(np.maximum(wanted, 0), c.ENERGY_RESIDUALS - 1)
+                symbols = port.code(wanted, self.model.energy_table[key], rows, "energies")
+                values = symbols + predicted - HALF_ENERGY
+                outside = (symbols == 0) | (symbols == c.ENERGY_RESIDUALS - 1)
+                if outside.any():
+                    sign = np.where(symbols[outside] == 0, -1, 1)
+                    values[outside] += sign * port.escape(sign * (energies[at][outside] - values[outside]), "energies")
+                if values.min() < 0 or values.max() > c.ENERGY_MAX:
+                    raise DamagedError("a band energy is out of range")
+                energies[at] = values
+                context.decoded(stage, at, values)
+            other = context
+
+    def _coefficients(
+        self,
+        channel: int,
+        block: Block,
+        bands: layout.BandLayout,
+        levels: NDArray[np.int64],
+        steps: NDArray[np.int64],
+        other: contexts.CoefficientContext | None,
+        port: Port,
+    ) -> contexts.CoefficientContext:
+        """Code which bands are not zero, then their magnitudes."""
+        memory = self.memories[channel]
+        relative = levels - steps
+        starts = bands.edges[:-1]
+        loudest = np.maximum.reduceat(memory.amplitudes1, starts)
+        beside = None if other is None else np.maximum.reduceat(other.amplitudes, starts)
+        rows = contexts.band_rows(relative, loudest, bands, beside, steps)
+        audible = np.flatnonzero(block.energies[channel])
+        flags = np.zeros(bands.bands, bool)
+        flags[audible] = port.bands(channel, audible, self.model.band, rows[audible])
+        shifts = np.clip((relative >> 6) - (c.LARGE_OCTAVES - 1), 0, c.MAX_LOW_BITS)
+        context = contexts.CoefficientContext(memory, bands, steps + c.OCTAVE * shifts, levels, other)
+        used = np.flatnonzero(flags[bands.band_of_bin])
+        for stage in range(contexts.COEFFICIENT_PASSES):
+            bins = used[used % 2 == stage]
+            if not len(bins):
+                continue
+            key = (context.channel, stage)
+            band = bands.band_of_bin[bins]
+            rows = self.model.coefficient_rows(key, context.features(stage, bins, band), self.static)
+            symbols = port.magnitudes(channel, bins, shifts[band], self.model.coefficient_table[key], rows)
+            context.decoded(bins, band, symbols)
+        return context

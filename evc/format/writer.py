@@ -1,0 +1,234 @@
+"""`ContainerWriter`: a file from its header to its end marker; `rewrite`: new tags, all else kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from evc.format import constants as c
+from evc.format.container import ChunkPlace, chunk_bytes
+from evc.format.errors import FormatError, InputError, UnsupportedError
+from evc.format.header import Header, write_speakers, write_tags
+from evc.format.index import END_PAYLOAD_BYTES, End, IndexEntry, write_index
+from evc.format.metadata import Foreign, Picture, check_amount
+from evc.format.reader import ContainerReader
+from evc.format.segment import Dictionary, Segment
+from evc.format.speakers import usual_mask
+
+_USUAL_ORDER = (c.CHUNK_HEAD, c.CHUNK_TAGS, c.CHUNK_SPKR, c.CHUNK_PICT, c.CHUNK_FRGN)
+
+
+class ContainerWriter:
+    """Writes a file as its parts come, from the file object's present position.
+
+    `header.frames` may be None; `close(frames)` then gives the length, and the file object has to
+    be seekable. `speakers` is a mask (spec 3.4), 0 where they are not known. As a context manager
+    it closes itself, except after an exception: what was written then lacks its end marker, and no
+    strict reader takes it for a whole file.
+
+    All methods raise InputError for parts that are out of order or break a limit.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        header: Header,
+        tags: Mapping[str, str | list[str]] | None = None,
+        speakers: int = 0,
+        pictures: Sequence[Picture] = (),
+        foreign: Sequence[Foreign] = (),
+    ) -> None:
+        if header.frames is None and not file.seekable():
+            raise InputError("the length has to be known before writing to a pipe")
+        self.header = header
+        self.bytes_written = 0
+        self.patterns = 0  # dictionary entries so far
+        self._file = file
+        self._start = file.tell() if header.frames is None else 0
+        self._index: list[IndexEntry] = []
+        self._depths: list[int] = []
+        self._dictionary_bytes = 0
+        self._closed = False
+        self._put(c.SIGNATURE)
+        self._put(chunk_bytes(c.CHUNK_HEAD, header.write()))
+        self._put(_tags_chunk(tags))
+        if speakers not in (0, usual_mask(header.channels)):
+            self._put(chunk_bytes(c.CHUNK_SPKR, write_speakers(speakers, header.channels)))
+        check_amount(pictures, foreign)
+        for data in _metadata_chunks(pictures, foreign):
+            self._put(data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+
+    def add_optional(self, type: bytes, payload: bytes) -> None:
+        """An optional chunk of a type this version does not define."""
+        self._put(chunk_bytes(type, payload, critical=False))
+
+    def add_dictionary(self, dictionary: Dictionary) -> None:
+        payload = dictionary.write()
+        self._dictionary_bytes += len(payload)
+        if dictionary.first != self.patterns:
+            raise InputError(f"dictionary starts at entry {dictionary.first}, not at {self.patterns}")
+        if self._dictionary_bytes > c.MAX_DICTIONARY_BYTES:
+            raise InputError(f"dictionaries of more than {c.MAX_DICTIONARY_BYTES} bytes")
+        try:
+            Dictionary.read(payload)
+        except (FormatError, UnsupportedError) as error:
+            raise InputError(str(error)) from error
+        self._put(chunk_bytes(c.CHUNK_DICT, payload))
+        self.patterns += dictionary.entries
+
+    def add_segment(self, segment: Segment) -> None:
+        """The next segment; segments come in order, none left out."""
+        index = len(self._index)
+        if segment.index != index:
+            raise InputError(f"segment {segment.index} comes where segment {index} should")
+        payload = segment.write()
+        try:
+            Segment.read(payload, self.header)
+        except (FormatError, UnsupportedError) as error:
+            raise InputError(str(error)) from error
+        depth = 1 + max((self._depths[other] for other in segment.dependencies), default=-1)
+        if depth > self.header.reference_depth:
+            raise InputError(f"segment {index} ends a chain of dependencies that is too long")
+        self._index.append(IndexEntry(self.bytes_written, segment.dependencies))
+        self._depths.append(depth)
+        self._put(chunk_bytes(c.CHUNK_SEGM, payload))
+
+    def close(self, frames: int | None = None) -> None:
+        """Writes the index and the end marker, and puts `frames` into a header that lacks it.
+
+        Leaves the file object open, at the end of what was written. Closing twice does nothing.
+        """
+        if self._closed:
+            return
+        unknown = self.header.frames is None
+        if frames is not None and not unknown and frames != self.header.frames:
+            raise InputError(f"the header says {self.header.frames} frames, not {frames}")
+        header = replace(self.header, frames=frames) if unknown else self.header
+        if len(self._index) != header.segments:
+            wanted = f"{header.known_frames} frames are {header.segments} segments"
+            raise InputError(f"{wanted}, not {len(self._index)}")
+        self._closed = True
+        self.header = header
+        head = chunk_bytes(c.CHUNK_HEAD, header.write())
+        if len(self._index) >= c.HEAD_COPY_SEGMENTS:
+            self._put(head)
+        index_chunk = _index_chunk(self._index)
+        index_offset = self.bytes_written if index_chunk else 0
+        self._put(index_chunk)
+        self._put(_end_chunk(len(self._index), self.bytes_written, index_offset))
+        if unknown:
+            self._file.seek(self._start + len(c.SIGNATURE))
+            self._file.write(head)
+            self._file.seek(self._start + self.bytes_written)
+
+    def _put(self, data: bytes) -> None:
+        self._file.write(data)
+        self.bytes_written += len(data)
+
+
+def rewrite(
+    source: BinaryIO,
+    target: BinaryIO,
+    tags: Mapping[str, str | list[str]] | None = None,
+    pictures: Sequence[Picture] | None = None,
+    foreign: Sequence[Foreign] | None = None,
+) -> None:
+    """Copies a file with other tags, pictures or foreign chunks; None keeps what is there. Every other chunk stays as
+    it is, byte for byte and in its place, those of unknown optional types included; index and end marker follow the
+    new offsets.
+
+    Raises what reading `source` strictly raises, and InputError for what cannot be written.
+    """
+    reader = ContainerReader(source)
+    replaced = _replacements(reader, tags, pictures, foreign)
+    inserted: dict[int, bytes] = defaultdict(bytes)
+    for type, data in replaced.items():
+        inserted[_anchor(reader.chunks, type)] += data
+    index: list[IndexEntry] = []
+    index_offset = 0
+    target.write(c.SIGNATURE)
+    position = len(c.SIGNATURE)
+    for order, place in enumerate(reader.chunks):
+        match place.type:
+            case c.CHUNK_INDX:
+                index_offset = position
+                data = chunk_bytes(c.CHUNK_INDX, write_index(index))
+            case c.CHUNK_END:
+                data = _end_chunk(len(index), position, index_offset)
+            case type if type in replaced:
+                data = b""
+            case _:
+                data = reader.raw(place)
+        if place.type == c.CHUNK_SEGM:
+            index.append(IndexEntry(position, reader.dependencies(len(index))))
+        data += inserted.pop(order, b"")
+        target.write(data)
+        position += len(data)
+
+
+def _replacements(
+    reader: ContainerReader,
+    tags: Mapping[str, str | list[str]] | None,
+    pictures: Sequence[Picture] | None,
+    foreign: Sequence[Foreign] | None,
+) -> dict[bytes, bytes]:
+    """By the types of chunks that a file gets anew, all of each type."""
+    replaced: dict[bytes, bytes] = {}
+    if tags is not None:
+        replaced[c.CHUNK_TAGS] = _tags_chunk(tags)
+    if pictures is not None or foreign is not None:
+        pictures = reader.pictures if pictures is None else pictures
+        foreign = reader.foreign if foreign is None else foreign
+        check_amount(pictures, foreign)
+        replaced[c.CHUNK_PICT] = b"".join(_metadata_chunks(pictures, ()))
+        replaced[c.CHUNK_FRGN] = b"".join(_metadata_chunks((), foreign))
+    return replaced
+
+
+def _anchor(chunks: Sequence[ChunkPlace], type: bytes) -> int:
+    """Behind which chunk of a file those of a type come: the first of that type, or else the last of those that the
+    usual order has before it."""
+    for order, place in enumerate(chunks):
+        if place.type == type:
+            return order
+    before = _USUAL_ORDER[: _USUAL_ORDER.index(type)]
+    last = 0
+    for order, place in enumerate(chunks):
+        if place.type in (c.CHUNK_SEGM, c.CHUNK_DICT):
+            break
+        if place.type in before:
+            last = order
+    return last
+
+
+def _metadata_chunks(pictures: Sequence[Picture], foreign: Sequence[Foreign]) -> Iterator[bytes]:
+    for type, parts in ((c.CHUNK_PICT, pictures), (c.CHUNK_FRGN, foreign)):
+        for part in parts:
+            yield chunk_bytes(type, part.write())
+
+
+def _tags_chunk(tags: Mapping[str, str | list[str]] | None) -> bytes:
+    return chunk_bytes(c.CHUNK_TAGS, write_tags(tags)) if tags else b""
+
+
+def _index_chunk(entries: list[IndexEntry]) -> bytes:
+    """INDX, or nothing where there are no segments or too many dependencies for its limit."""
+    payload = write_index(entries)
+    return chunk_bytes(c.CHUNK_INDX, payload) if entries and len(payload) <= c.MAX_INDEX_BYTES else b""
+
+
+def _end_chunk(segments: int, position: int, index_offset: int) -> bytes:
+    file_bytes = position + END_PAYLOAD_BYTES + c.CHUNK_OVERHEAD_BYTES
+    return chunk_bytes(c.CHUNK_END, End(segments, file_bytes, index_offset).write())

@@ -1,0 +1,180 @@
+"""The spectrum encoder: samples of one segment to a `SpectrumStream`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.format import constants as c
+from evc.format.errors import InputError
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.spectrum import Group, SpectrumStream, channel_groups
+from evc.format.streams.spectrum_model import SpectrumModel, spectrum_model
+from evc.format.streams.spectrum_walk import Block
+from evc.models.source import LOUDEST, AudioSource
+from evc.models.spectrum import analysis
+from evc.models.spectrum.extrapolation import HISTORY, REACH, continued
+from evc.models.spectrum.quantise import Quantiser, quantise
+from evc.models.spectrum.stereo import apply_stereo, choose_stereo
+
+FULL_SCALE = np.float32(32768)
+
+
+@dataclass
+class AnalysedGroup:
+    """Spectra of one channel group, ready to be quantised: per superframe and block, float32 [channels, bins]."""
+
+    geometry: layout.Geometry
+    blocks: list[list[Block]]
+    spectra: list[list[NDArray[np.float32]]]
+
+
+def bandwidth(samplerate: int, highest: float) -> int:
+    """Number of coarse bands that it takes to reach `highest` Hz, or half the sample rate."""
+    unit = samplerate / 2 / (c.superframe_length(samplerate) >> (c.BLOCK_DEPTHS - 1))
+    below = sum(edge * unit < highest for edge in c.COARSE_EDGES)
+    return min(max(below, 1), layout.most_coarse_bands(samplerate))
+
+
+def analyse_group(
+    signal: NDArray[np.float32],
+    partitions: list[tuple[int, ...]],
+    before: int,
+    after: int,
+    geometry: layout.Geometry,
+    gain: int,
+) -> AnalysedGroup:
+    """Transform, stereo decisions and band energies of one segment.
+
+    signal: float32 [channels, samples] with one superframe of context on both sides, full scale 32768;
+    before, after: size of the neighbouring blocks outside the segment, 0 at the ends of the file; gain: planned
+    log step in 1/64 octave.
+    """
+    superframe = geometry.superframe
+    depths = np.array([depth for partition in partitions for depth in partition])
+    spectra = analysis.transform(signal, superframe, depths, superframe, before, after)
+    return analyse_spectra(spectra, spectra, partitions, geometry, gain)
+
+
+BlockSpectra = dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]]  # as `analysis.transform` returns them
+
+
+def analyse_spectra(
+    spectra: BlockSpectra,
+    heard: BlockSpectra,
+    partitions: list[tuple[int, ...]],
+    geometry: layout.Geometry,
+    gain: int,
+    leave_out: Callable[[int, int, NDArray[np.float32], NDArray[np.float32]], None] | None = None,
+) -> AnalysedGroup:
+    """Stereo decisions and band energies of blocks: `spectra` are to be coded, steps follow those `heard`.
+
+    leave_out(number, depth, coded [channels, bins], amplitudes [channels, bands]) may set to 0 the amplitudes of
+    bands of a block that are not worth coding.
+    """
+    depths = np.array([depth for partition in partitions for depth in partition])
+    stereo = len(next(iter(spectra.values()))[1]) == 2
+    modes = np.zeros((len(depths), geometry.coarse_bands), np.int64)
+    if stereo:
+        modes = choose_stereo(spectra, heard, len(depths), geometry, gain)
+    blocks: dict[int, Block] = {}
+    rms: dict[int, NDArray[np.float32]] = {}
+    coded: dict[int, NDArray[np.float32]] = {}
+    for depth, (numbers, found) in spectra.items():
+        bands = geometry.layouts[depth]
+        joint = apply_stereo(found, modes[numbers], geometry, depth) if stereo else found[..., : bands.bins]
+        amplitudes = analysis.band_rms(joint, bands)
+        for i, number in enumerate(numbers):
+            coded[number] = np.ascontiguousarray(joint[:, i])
+            rms[int(number)] = amplitudes[:, i]
+            if leave_out is not None:
+                leave_out(int(number), depth, coded[number], rms[int(number)])
+    held, shared = analysis.hold_blocks(rms, depths, modes, gain)
+    for number, depth in enumerate(depths):
+        unset = np.zeros(coded[number].shape, np.int32)
+        energies = analysis.energy_indices(shared[number])
+        blocks[number] = Block(int(depth), modes[number], energies, unset, bool(held[number]))
+    order = iter(range(len(depths)))
+    frames = [[next(order) for _ in partition] for partition in partitions]
+    return AnalysedGroup(
+        geometry,
+        [[blocks[number] for number in frame] for frame in frames],
+        [[coded[number] for number in frame] for frame in frames],
+    )
+
+
+def quantise_group(group: AnalysedGroup | None, gain: int, model: SpectrumModel) -> tuple[Group, float]:
+    """(quantised group, ideal bits); None stands for silence."""
+    if group is None:
+        return Group(0, 0), 0.0
+    port = Quantiser()
+    return quantise(group.spectra, group.blocks, group.geometry, gain, model, port), port.bits
+
+
+class SegmentAnalyser:
+    """Analyses the segments of a source for one planned gain; in any order, and in parallel."""
+
+    def __init__(self, source: AudioSource, segment_frames: int, gain: int, highest: float) -> None:
+        self.source, self.gain = source, gain
+        self._reading = Lock()  # a source has one read position, whoever reads
+        self.superframe = c.superframe_length(source.samplerate)
+        self.per_segment = segment_frames // self.superframe
+        self.superframes = -(-source.frames // self.superframe)
+        self.geometry = layout.geometry(self.superframe, bandwidth(source.samplerate, highest))
+        self.groups = channel_groups(source.channels)
+
+    def analyse(self, index: int) -> list[AnalysedGroup | None]:
+        """The analysed groups of segment `index`; None for a group that is silent throughout."""
+        size = self.superframe
+        first = index * self.per_segment
+        count = min(self.per_segment, self.superframes - first)
+        # Context: a superframe on each side whose partition is needed, and one more for its windows.
+        signal = self.read((first - 2) * size, (count + 4) * size)
+        result: list[AnalysedGroup | None] = []
+        for channels in self.groups:
+            part = signal[channels]
+            if not part[:, size:-size].any():
+                result.append(None)
+                continue
+            partitions = analysis.choose_partitions(part, part, size, count + 2, self.geometry, self.gain)
+            before = size >> partitions[0][-1] if first > 0 else 0
+            after = size >> partitions[-1][0] if first + count < self.superframes else 0
+            result.append(analyse_group(part[:, size:-size], partitions[1:-1], before, after, self.geometry, self.gain))
+        return result
+
+    def read(self, start: int, count: int) -> NDArray[np.float32]:
+        """Samples [channels, count] from frame `start` on, in 16-bit units; outside the file silence, but for what is
+        assumed behind its end."""
+        out = np.zeros((self.source.channels, count), np.float32)
+        inside = max(0, start)
+        frames = max(0, min(start + count, self.source.frames) - inside)
+        if frames:
+            with self._reading:
+                out[:, inside - start : inside - start + frames] = self.source.read(inside, frames)
+        end = self.source.frames
+        if start + count > end and self._behind.shape[1]:
+            first, last = max(start, end), min(start + count, end + self._behind.shape[1])
+            out[:, first - start : max(first, last) - start] = self._behind[:, first - end : max(first, last) - end]
+        if np.abs(out).max(initial=0) > LOUDEST:
+            raise InputError(f"a sample exceeds {LOUDEST:g} times full scale: scale the audio down first")
+        return out * FULL_SCALE
+
+    @cached_property
+    def _behind(self) -> NDArray[np.float32]:
+        """What is assumed behind the last frame, [channels, frames], up to the end of the last superframe."""
+        frames = self.source.frames
+        count = min(self.superframes * self.superframe - frames, REACH)
+        with self._reading:
+            return continued(self.source.read(max(0, frames - HISTORY), min(HISTORY, frames)), count)
+
+
+def encode_segment(analysed: list[AnalysedGroup | None], gain: int) -> tuple[SpectrumStream, float]:
+    """(stream, ideal bits) of one segment at a gain in 1/64 octave."""
+    model = spectrum_model()
+    coded = [quantise_group(group, gain, model) for group in analysed]
+    return SpectrumStream([group for group, _ in coded]), sum(bits for _, bits in coded)

@@ -1,0 +1,89 @@
+"""A whole file with the spectrum layer alone: every segment by itself, several at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from evc.format import constants as c
+from evc.format.decoding import WORKERS
+from evc.format.header import Header
+from evc.format.segment import Segment, StreamData
+from evc.format.streams import StreamContext, coded_stream
+from evc.format.streams.spectrum import SpectrumStream
+from evc.models.progress import Progress, forward
+from evc.models.spectrum.encoder import AnalysedGroup, SegmentAnalyser, encode_segment
+from evc.models.spectrum.rate import ACCEPTED, GainSearch, segment_gain
+
+SAMPLED_SEGMENTS = 6  # the gain for a bitrate is searched on this many segments, evenly spread over the file
+CORRECTIONS = 2  # and corrected up to so often, if the whole file then misses the bitrate
+
+Analysed = Mapping[int, list[AnalysedGroup | None]]
+
+
+class PlainCoder:
+    """Codes the segments of a source from a planned gain (log step in 1/64 octave), that of `analyser`.
+
+    Samples and spectra are held for a few segments at a time.
+    """
+
+    def __init__(self, analyser: SegmentAnalyser, header: Header) -> None:
+        self._analyser, self._header = analyser, header
+        self._analysed: dict[int, list[AnalysedGroup | None]] = {}
+
+    def segments(self, gain: float, progress: Progress | None = None) -> Iterator[Segment]:
+        """The segments in order, a few at a time in parallel."""
+
+        def code(index: int) -> Segment:
+            known = index in self._analysed
+            groups = self._analysed[index] if known else self._analyser.analyse(index)
+            stream, _ = encode_segment(groups, segment_gain(gain, index))
+            return Segment(index, streams=(self._coded(stream, index),))
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            for first in range(0, self._header.segments, WORKERS):
+                for segment in pool.map(code, range(first, min(first + WORKERS, self._header.segments))):
+                    yield segment
+                    forward(progress, self._header, segment.index)
+
+    def to_target(self, target: float, progress: Progress | None = None) -> list[Segment]:
+        """All segments, their words together as near to `target` bytes as the gain allows."""
+        search = GainSearch(self.sampled_gain(target), target)
+        nearest: list[Segment] = []
+        distance = float("inf")
+        whole = self._header.segments <= SAMPLED_SEGMENTS
+        for _ in range(1 if whole else 1 + CORRECTIONS):
+            segments = list(self.segments(search.gain, progress))
+            search.probed(word_bytes(segments))
+            if abs(search.error()) < distance:
+                nearest, distance = segments, abs(search.error())
+            if distance <= ACCEPTED:
+                break
+        return nearest
+
+    def sampled_gain(self, target: float) -> float:
+        """The gain at which the whole file should take `target` bytes, from a sample of its segments."""
+        count, header = self._header.segments, self._header
+        sample: Iterable[int] = range(count)
+        if count > SAMPLED_SEGMENTS:
+            sample = [int((i + 0.5) * count / SAMPLED_SEGMENTS) for i in range(SAMPLED_SEGMENTS)]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            self._analysed = dict(zip(sample, pool.map(self._analyser.analyse, sample), strict=True))
+
+            def sampled_bits(gain: float) -> float:
+                bits = pool.map(lambda i: encode_segment(self._analysed[i], segment_gain(gain, i))[1], self._analysed)
+                return sum(bits)
+
+            share = sum(header.segment_span(index)[1] for index in sample) / header.known_frames
+            return GainSearch(self._analyser.gain, 8 * target * share).run(sampled_bits)
+
+    def _coded(self, stream: SpectrumStream, index: int) -> StreamData:
+        header = self._header
+        frames = header.segment_span(index)[1]
+        context = StreamContext(header.samplerate, header.channels, frames, header.phase_bits)
+        return coded_stream(c.STREAM_SPECTRUM, stream, context)
+
+
+def word_bytes(segments: Iterable[Segment]) -> int:
+    """Bytes of all coded words."""
+    return sum(len(stream.words) for segment in segments for stream in segment.streams)

@@ -1,0 +1,161 @@
+"""Rate-distortion optimised quantisation: the walk of the spectrum stream with the encoder's choices in it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.format import constants as c
+from evc.format.coder import FrequencyTable, Integers
+from evc.format.streams.levels import GroupLevels
+from evc.format.streams.spectrum import Group
+from evc.format.streams.spectrum_layout import BandLayout, Geometry
+from evc.format.streams.spectrum_model import SpectrumModel
+from evc.format.streams.spectrum_walk import Block, Walk
+
+LAMBDA = 0.08  # squared steps per bit
+SIGN_BITS = 1.0
+PLAIN_ROUNDING = 0.38  # for training before there is a model: values below 1 - this become 0
+BITS_OF_ONE = 3.5  # a coefficient of magnitude 1, about ...
+BITS_PER_OCTAVE = 1.5  # ... and more for larger ones
+
+Spectra = NDArray[np.float32]
+Positions = NDArray[np.int64]
+
+
+class Quantiser:
+    """A port of the walk that decides each magnitude by squared error + LAMBDA * bits, under the real tables.
+
+    `spectra` [channels, bins] are those of the block to come; `bits` adds up the ideal cost of everything.
+    """
+
+    def __init__(self) -> None:
+        self.bits = 0.0
+        self.spectra: Spectra
+
+    def begin(self, block: Block, steps: Integers, levels: Integers, bands: BandLayout) -> None:
+        self.block, self.layout = block, bands
+        block.coefficients[:] = 0
+        scale = np.exp2(steps / -c.OCTAVE).astype(np.float32)
+        self.ratio = np.abs(self.spectra) * scale[:, bands.band_of_bin]
+
+    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
+        self.bits += float(table.bits[rows, values].sum())
+        return values
+
+    def escape(self, values: Integers, kind: str) -> Integers:
+        self.bits += float((2 * np.log2(values + 1) + 1).sum())
+        return values
+
+    def bands(self, channel: int, at: Positions, table: FrequencyTable, rows: Positions) -> NDArray[np.bool_]:
+        """Code a band if what its coefficients save in error is worth their bits and the flag's."""
+        worth = worth_coding(self.ratio[channel], self.layout.edges[:-1])[at]
+        flag_bits = table.bits[rows]
+        flags = (worth > LAMBDA * (flag_bits[:, 1] - flag_bits[:, 0])) & (worth > 0)
+        self.bits += float(np.where(flags, flag_bits[:, 1], flag_bits[:, 0]).sum())
+        return flags
+
+    def magnitudes(
+        self, channel: int, bins: Positions, shifts: Positions, table: FrequencyTable, rows: Positions
+    ) -> Integers:
+        ratio = self.ratio[channel, bins]
+        nearest = np.floor(ratio + np.float32(0.5)).astype(np.int32)
+        weight = np.float32(LAMBDA)
+        costs, base = table.bits.ravel(), rows * table.symbols
+        best = np.zeros(len(bins), np.int32)
+        best_bits = costs[base] + shifts.astype(np.float32)
+        best_cost = ratio * ratio + weight * best_bits
+        for candidate in (nearest, nearest - 1):
+            bits = self._bits(candidate, shifts, costs, base)
+            shrink = np.where(candidate == 1, np.float32(c.SHRINK_ONE), np.float32(c.SHRINK_LARGE))
+            error = ratio - (candidate - shrink)
+            cost = error * error + weight * bits
+            better = (candidate > 0) & (cost < best_cost)
+            best = np.where(better, candidate, best)
+            best_bits = np.where(better, bits, best_bits)
+            best_cost = np.where(better, cost, best_cost)
+        self.bits += float(best_bits.sum())
+        self.block.coefficients[channel, bins] = np.where(self.spectra[channel, bins] < 0, -best, best)
+        return np.minimum(best >> shifts, c.MAGNITUDE_SYMBOLS - 1)
+
+    @staticmethod
+    def _bits(
+        magnitudes: Integers, shifts: Positions, costs: NDArray[np.float32], base: Positions
+    ) -> NDArray[np.float32]:
+        """Bits of each magnitude above 0 with its sign, low bits and escape (the last about)."""
+        high = magnitudes >> shifts
+        symbols = np.minimum(np.maximum(high, 0), c.MAGNITUDE_SYMBOLS - 1)
+        bits: NDArray[np.float32] = costs[base + symbols] + shifts.astype(np.float32) + np.float32(SIGN_BITS)
+        escaped = np.flatnonzero(high >= c.MAGNITUDE_SYMBOLS - 1)
+        if len(escaped):
+            beyond = (high[escaped] - (c.MAGNITUDE_SYMBOLS - 1)) / (1 << c.MAGNITUDE_ESCAPE_ORDER) + 1
+            bits[escaped] += (2 * np.floor(np.log2(beyond)) + 1 + c.MAGNITUDE_ESCAPE_ORDER).astype(np.float32)
+        return bits
+
+
+class PlainQuantiser(Quantiser):
+    """Rounds with a dead zone, whatever it costs: the start of training, when there is no model yet."""
+
+    def bands(self, channel: int, at: Positions, table: FrequencyTable, rows: Positions) -> NDArray[np.bool_]:
+        self.values = np.floor(self.ratio + np.float32(PLAIN_ROUNDING)).astype(np.int32)
+        return np.maximum.reduceat(self.values[channel], self.layout.edges[:-1])[at] > 0
+
+    def magnitudes(
+        self, channel: int, bins: Positions, shifts: Positions, table: FrequencyTable, rows: Positions
+    ) -> Integers:
+        values = self.values[channel, bins]
+        self.block.coefficients[channel, bins] = np.where(self.spectra[channel, bins] < 0, -values, values)
+        return np.minimum(values >> shifts, c.MAGNITUDE_SYMBOLS - 1)
+
+
+class GroupQuantiser:
+    """Quantises the superframes of one channel group of a segment, in order.
+
+    gain: log step in 1/64 octave; graded: whether superframes have offsets to it; levels: what patterns bring. The
+    ideal bits add up in `port.bits`.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        channels: int,
+        gain: int,
+        model: SpectrumModel,
+        port: Quantiser,
+        graded: bool = False,
+        levels: GroupLevels | None = None,
+    ) -> None:
+        self.port = port
+        self._walk = Walk(geometry, channels, gain, model, graded, levels)
+
+    def superframe(self, blocks: list[Block], spectra: list[Spectra], offset: int = 0) -> None:
+        """Quantise blocks whose depths, modes and energies are set: coefficients are written into them. spectra: of
+        each block, float32 [channels, bins]; offset: quarters of an octave by which the steps are finer."""
+        self._walk.superframe(offset, [block.depth for block in blocks], self.port)
+        for block, self.port.spectra in zip(blocks, spectra):
+            self._walk.block(block, self.port)
+
+
+def quantise(
+    spectra: list[list[Spectra]],
+    blocks: list[list[Block]],
+    geometry: Geometry,
+    gain: int,
+    model: SpectrumModel,
+    port: Quantiser,
+) -> Group:
+    """Quantise the blocks of a whole segment, by superframe. The ideal bits are left in `port.bits`."""
+    quantiser = GroupQuantiser(geometry, len(blocks[0][0].energies), gain, model, port)
+    for frame, frame_spectra in zip(blocks, spectra):
+        quantiser.superframe(frame, frame_spectra)
+    return Group(gain, geometry.coarse_bands, blocks)
+
+
+def worth_coding(ratio: Spectra, starts: Positions) -> NDArray[np.float32]:
+    """By how much [..., bands], about, coding coefficients of |value| / step `ratio` [..., bins] lowers squared error +
+    LAMBDA * bits."""
+    nearest = np.floor(ratio + np.float32(0.5))
+    bits = np.where(nearest > 0, BITS_OF_ONE + BITS_PER_OCTAVE * np.log2(np.maximum(nearest, 1)), 0)
+    saved = nearest * (2 * ratio - nearest) - np.float32(LAMBDA) * bits.astype(np.float32)
+    worth: NDArray[np.float32] = np.add.reduceat(np.maximum(saved, 0), starts, axis=-1)
+    return worth
