@@ -14,7 +14,7 @@ from evc.format import constants
 from evc.format.coder import Account
 from evc.format.decoding import SegmentDecoder
 from evc.format.errors import EvcError
-from evc.pattern_stats import PatternStats, PlainBits, pattern_stats
+from evc.pattern_stats import PatternStats, SavedBits, pattern_stats
 
 if TYPE_CHECKING:
     from evc.file import EvcFile
@@ -170,16 +170,16 @@ def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], Non
     shares: dict[int, NDArray[np.float64]] = {}
     columns: dict[int, NDArray[np.float64]] = {}
     placed: dict[int, int] = {}
-    plain: dict[int, NDArray[np.float64]] = {}
-    estimate = PlainBits(file.samplerate)
+    saved: dict[int, NDArray[np.float64]] = {}
+    estimate = SavedBits(file, decoder)
     for index in range(container.segments):
         try:
             segment = container.segment(index)
             accounts: dict[int, Account] = {}
             if symbols:
-                streams, tracks = decoder.accounted(index, accounts)
+                streams = decoder.accounted(index, accounts)
                 spectrum = streams.get(constants.STREAM_SPECTRUM)
-                plain[index] = estimate.segment(spectrum, tracks)
+                saved[index] = estimate.segment(index, streams)
                 if spectrum is not None and spectrum.superframe_bits is not None:
                     shares[index] = spectrum.superframe_bits
                 latents = streams.get(constants.STREAM_LATENT)
@@ -209,7 +209,7 @@ def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], Non
         layers=layers,
         overhead=_overhead(file, sum(layer.bits for layer in layers)),
         seconds=_per_second(file, shares, columns),
-        patterns=pattern_stats(file, placed, plain, shares) if symbols else (),
+        patterns=pattern_stats(file, placed, saved) if symbols else (),
         networks=tuple(network.id for network in file.networks),
     )
 

@@ -1,4 +1,4 @@
-"""Decoding of segments that lean on others: in any order, and where something is missing."""
+"""Decoding of segments that lean on others: each by itself, in any order, and where something is missing."""
 
 from __future__ import annotations
 
@@ -91,9 +91,6 @@ def test_the_file_is_what_it_should_be() -> None:
     container = reader(chained())
     assert container.dependencies(5) == (2, 3, 4) and container.dependencies(11) == (6, 7, 8, 9, 10)
     assert len(container.closure(13)) > 2 * SPAN
-    steps = [stream[c.STREAM_SPECTRUM].groups[0].superframes[0][0].steps for stream in all_at_once().values()
-             if c.STREAM_SPECTRUM in stream]  # fmt: skip
-    assert (steps[2] > steps[1] - 150).all()  # as coarse as what is copied suits, however little is left over
 
 
 @given(st.lists(st.lists(st.integers(0, SEGMENTS - 1), max_size=3), max_size=6), st.integers(0, 3))
@@ -114,7 +111,7 @@ def test_accounts() -> None:
     decoder = SegmentDecoder(reader(chained()))
     for index in (7, 2, 8):
         accounts: dict = {}
-        assert_decoded(decoder.accounted(index, accounts)[0], all_at_once()[index])
+        assert_decoded(decoder.accounted(index, accounts), all_at_once()[index])
         assert accounts.keys() == all_at_once()[index].keys()
 
 

@@ -1,15 +1,18 @@
 """From a file's segments to their decoded streams: integers only, no audio.
 
-Independent segments decode in parallel threads; the ones used last are kept.
+Segments decode independently, in parallel threads; the ones used last are kept.
 """
 
 from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from evc.format import constants
 from evc.format.coder import Account, SymbolDecoder
@@ -19,9 +22,8 @@ from evc.format.lazy import cached_property
 from evc.format.reader import ContainerReader
 from evc.format.segment import StreamData
 from evc.format.sharing import Forkable
-from evc.format.sources import Entry, decode_entry, level_sources, needed_segments, sound_sources
-from evc.format.streams import StreamContext, stream_class
-from evc.format.streams.levels import LevelSource, SegmentLevels, Track
+from evc.format.sources import Entry, SoundSource, covered_frames, decode_entry, needed_segments, sound_sources
+from evc.format.streams import NOWHERE, StreamContext, stream_class
 from evc.format.streams.occurrences import OccurrenceStream
 
 # Decoded streams of one segment, by stream kind.
@@ -43,7 +45,6 @@ class SegmentDecoder(Forkable):
         self.lost: dict[int, str] = {index: "missing or damaged" for index in sorted(container.lost)}
         self._keep = keep
         self._kept: OrderedDict[int, DecodedStreams] = OrderedDict()
-        self._tracks: dict[int, list[Track]] = {}
         self._layered = constants.LAYERS[constants.STREAM_OCCURRENCES] in container.header.layers
         super().__init__()
 
@@ -64,7 +65,6 @@ class SegmentDecoder(Forkable):
         if "threads" in self.__dict__:
             self.threads.shutdown(cancel_futures=True)
         self._kept.clear()
-        self._tracks.clear()
 
     def decode(self, indices: Iterable[int]) -> dict[int, DecodedStreams]:
         """The streams of the segments `indices`.
@@ -82,66 +82,25 @@ class SegmentDecoder(Forkable):
             self._kept.popitem(last=False)
         return found
 
-    def accounted(self, index: int, accounts: dict[int, Account]) -> tuple[DecodedStreams, list[Track]]:
-        """The streams of one segment, decoded anew to add up in `accounts` what each kind costs, and their levels."""
-        others = self.container.dependencies(index)
-        self._decode_all([other for other in others if other not in self._tracks and other not in self.lost])
-        if broken := [other for other in others if other in self.lost]:
-            raise DamagedError(f"segment {index} leans on segment {broken[0]}, which is lost", index, SALVAGE)
-        streams, tracks = self._decode(index, accounts)
-        self._keep_tracks(index, tracks, index)
-        return streams, tracks
+    def accounted(self, index: int, accounts: dict[int, Account]) -> DecodedStreams:
+        """The streams of one segment, decoded anew to add up in `accounts` what each kind costs."""
+        return self._decode(index, accounts)
 
     def _decode_all(self, absent: list[int]) -> dict[int, DecodedStreams]:
-        """The streams of the segments `absent`; keeps the tracks of these and of all they lean on."""
+        """The streams of the segments `absent`, ascending."""
+        whole = [index for index in absent if index not in self.lost]
+        results = self.threads.map(self._attempt, whole) if len(whole) > 1 else map(self._attempt, whole)
         found: dict[int, DecodedStreams] = {}
-        for batch in self._batches(absent):
-            results = self.threads.map(self._attempt, batch) if len(batch) > 1 else map(self._attempt, batch)
-            for index, result in zip(batch, results, strict=True):
-                if isinstance(result, str):
-                    self.lost[index] = result
-                    continue
-                streams, tracks = result
-                self._keep_tracks(index, tracks, max(absent))
-                if index in absent:
-                    found[index] = streams
+        for index, result in zip(whole, results, strict=True):
+            if isinstance(result, str):
+                self.lost[index] = result
+            else:
+                found[index] = result
         return found
 
-    def _keep_tracks(self, index: int, tracks: list[Track], latest: int) -> None:
-        """Segments up to `latest` are being decoded in ascending order and look back by the span of references: what
-        lies outside is dropped, first what a seek backwards has left behind."""
-        self._tracks[index] = tracks
-        span = self.container.header.reference_span
-        while len(self._tracks) > self._keep + span:
-            first, last = min(self._tracks), max(self._tracks)
-            if last <= latest and first >= index - span:
-                break
-            del self._tracks[last if last > latest else first]
-
-    def _batches(self, absent: list[int]) -> Iterator[list[int]]:
-        """The segments to decode for `absent`, in groups that lean on nothing of their own group."""
-        waiting, needed = list(absent), set(absent)
-        while waiting:
-            for other in self.container.dependencies(waiting.pop()):
-                if other not in needed and other not in self._tracks:
-                    needed.add(other)
-                    waiting.append(other)
-        batch: list[int] = []
-        for index in sorted(needed - self.lost.keys()):
-            others = self.container.dependencies(index)
-            if batch and (set(others) & set(batch) or len(batch) == 2 * WORKERS):
-                yield batch
-                batch = []
-            if broken := [other for other in others if other in self.lost]:
-                self.lost[index] = f"leans on segment {broken[0]}, which is lost"
-            else:
-                batch.append(index)
-        if batch:
-            yield batch
-
-    def _attempt(self, index: int) -> tuple[DecodedStreams, list[Track]] | str:
-        """The decoded streams and their levels; in salvage mode the reason why there are none, unless that is a network
-        that is not installed."""
+    def _attempt(self, index: int) -> DecodedStreams | str:
+        """The decoded streams; in salvage mode the reason why there are none, unless that is a network that is not
+        installed."""
         try:
             return self._decode(index)
         except UnsupportedError:
@@ -151,32 +110,29 @@ class SegmentDecoder(Forkable):
                 raise
             return reason(error)
 
-    def _decode(self, index: int, accounts: dict[int, Account] | None = None) -> tuple[DecodedStreams, list[Track]]:
+    def _decode(self, index: int, accounts: dict[int, Account] | None = None) -> DecodedStreams:
         if not self._layered:
-            return decode_segment(self.container, index, accounts), []
+            return decode_segment(self.container, index, accounts)
         kind = constants.STREAM_OCCURRENCES
         decoded = decode_segment(self.container, index, accounts, {kind})
-        levels = self._levels(index, decoded.get(kind))
+        start = self.container.header.segment_span(index)[0]
+        sources = self.sources(index, decoded.get(kind))
+        spans = covered_frames(sources, self.entries, start) if sources else NOWHERE
         rest = set(range(constants.OPTIONAL_STREAM)) - {kind}
-        decoded.update(decode_segment(self.container, index, accounts, rest, levels))
-        if constants.STREAM_SPECTRUM not in decoded:
-            levels.skip()
-        return decoded, levels.tracks
+        decoded.update(decode_segment(self.container, index, accounts, rest, spans))
+        return decoded
 
-    def _levels(self, index: int, occurrences: OccurrenceStream | None) -> SegmentLevels:
-        """What patterns bring to a segment whose dependencies are decoded."""
+    def sources(self, index: int, occurrences: OccurrenceStream | None) -> list[SoundSource]:
+        """Where the `occurrences` of a segment take their sound from. Raises FormatError for what they must not ask."""
+        if occurrences is None or not len(occurrences.times):
+            return []
         header, context = self.container.header, stream_context(self.container, index)
         start = header.segment_span(index)[0]
-        others = self.container.dependencies(index)
-        levels: list[LevelSource] = []
-        if occurrences is not None and len(occurrences.times):
-            sources = sound_sources(occurrences, self.entries, context, start)
-            needed = needed_segments(sources, header.samplerate, header.phase_bits, start, header.segment_frames)
-            if not needed <= set(others):
-                raise FormatError(f"segment {index} reads segments that it does not depend on")
-            levels = level_sources(sources, occurrences, self.entries, context)
-        past = {other: self._tracks[other] for other in others}
-        return SegmentLevels(context, start, levels, past, header.segment_frames)
+        sources = sound_sources(occurrences, self.entries, context, start)
+        needed = needed_segments(sources, header.samplerate, header.phase_bits, start, header.segment_frames)
+        if not needed <= set(self.container.dependencies(index)):
+            raise FormatError(f"segment {index} reads segments that it does not depend on")
+        return sources
 
 
 def decode_segment(
@@ -184,18 +140,16 @@ def decode_segment(
     index: int,
     accounts: dict[int, Account] | None = None,
     kinds: Container[int] = range(constants.OPTIONAL_STREAM),
-    levels: SegmentLevels | None = None,
+    covered: NDArray[np.int64] = NOWHERE,
 ) -> DecodedStreams:
     """Read and decode the streams of one segment, or those of some `kinds`; a spectrum in a file with patterns needs
-    the `levels` of its segment.
+    to know the frames between which these sound (`StreamContext`).
 
     Raises DamagedError with `.segment` set if its symbols are wrong. `accounts`, if given, receives what
     the symbols of each stream kind cost.
     """
     segment = container.segment(index)
-    context = stream_context(container, index)
-    if levels is not None:
-        context = context.with_levels(levels)
+    context = stream_context(container, index).with_covered(covered)
     decoded: DecodedStreams = {}
     for stream in segment.streams:
         if stream.kind not in kinds:
