@@ -58,7 +58,7 @@ class Synthesiser:
         out = np.zeros((self._segments.header.channels, frames), np.float32)
         at, end = start, start + frames
         while at < end:
-            stop = end if self._latents is None else min(end, self._latents.together(at))
+            stop = min(end, self._together(at))
             self._render(out[:, at - start : stop - start], at)
             at = stop
         length = self._segments.header.segment_frames
@@ -66,6 +66,14 @@ class Synthesiser:
             if index in self._segments.lost:
                 out[:, max(0, index * length - start) : max(0, (index + 1) * length - start)] = 0
         return out
+
+    def _together(self, start: int) -> int:
+        """Up to where all layers are rendered from frame `start` on before any goes on, so that their segments are at
+        hand."""
+        if self._latents is not None:
+            return self._latents.together(start)
+        length = self._segments.header.segment_frames
+        return (start // length + superframes.WINDOW) * length
 
     def _render(self, out: NDArray[np.float32], start: int) -> None:
         """Frames from `start` on into `out`, all zeros."""

@@ -37,6 +37,7 @@ from evc.format.streams.noise_changes import plane_kinds
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import SpectrumStream
 from evc.format.writer import ContainerWriter
+from evc.models.superframes import WINDOW
 from evc.patterns import read_patterns
 from evc.playback import Player
 from evc.spec.patterned import pattern_file, tones
@@ -259,6 +260,24 @@ def test_segments_decoded_together_decode_the_dictionary_once() -> None:
             assert len(decoder.decode(range(7))) == 7
             decoder.close()
         assert counts.reads == once(data) and counts.decoded == words(data) + dictionary_words(data)
+
+
+def test_a_long_file_read_at_once_is_decoded_once() -> None:
+    """Longer than what is kept: its layers are rendered side by side, not one after the other."""
+    count, superframes = WINDOW + 8, 48
+    header = Header(
+        RATE, 1, count * superframes * N, layers=("spectrum", "noise"), segment_frames=superframes * N
+    )
+    context = StreamContext(RATE, 1, header.segment_frames)
+    spectrum = coded_stream(c.STREAM_SPECTRUM, tones(np.random.default_rng(2), 1, superframes, 24), context)
+    streams = spectrum, coded_stream(c.STREAM_NOISE, noise(context), context)
+    target = io.BytesIO()
+    with ContainerWriter(target, header) as writer:
+        for index in range(count):
+            writer.add_segment(Segment(index, (), streams))
+    with counting() as counts, closing(SegmentDecoder(ContainerReader(target), WINDOW + 2)) as decoder:
+        assert np.abs(Player(decoder).audio(0, header.known_frames)).max() > 0.01
+    assert counts.decoded == Counter({data.words: count for data in streams})
 
 
 def held() -> Counter[type]:
