@@ -202,7 +202,7 @@ class EvcFile(Forkable, FileFacts):
     @alone
     def stats(self, symbols: bool = True, progress: Callable[[float, float], None] | None = None) -> Stats:
         """Where the bits went. Without `symbols` only what the chunks tell, without decoding; `progress` is
-        called with seconds of audio done and in all."""
+        called with seconds of audio done and in all. Decodes spectra, noise and latents anew, with accounts."""
         from evc.stats import measure
 
         return measure(self._decoder, self._patterns if symbols else None, progress)

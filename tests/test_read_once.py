@@ -287,14 +287,12 @@ def held() -> Counter[type]:
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long file: neither its words, nor its small streams, nor its spectra are all held."""
-    count, keep, bound = 40, 4, 2000
+    count, keep, few = 40, 4, 9
     data = layered(count)
     with evc.open(io.BytesIO(data)) as file:
         expected = file.read()
     container = ContainerReader(io.BytesIO(data))
-    sizes = [sum(len(stream.words) for stream in container.segment(index).streams) for index in range(count)]
-    event_bytes = sum(column.nbytes for column in (np.zeros(3, np.int64), np.zeros(16, np.int64)))
-    assert 2 * max(sizes) < bound < sum(sizes) / 5 and bound < count * event_bytes / 3
+    bound = few << 11  # each takes more
     monkeypatch.setattr(decoding, "KEPT_BYTES", bound)
     before = held()
     most: Counter[type] = Counter()
@@ -308,9 +306,22 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         most |= held() - before
         assert measure(decoder, read_patterns(decoder)).frames == len(expected)
         most |= held() - before
-    assert 0 < most[Segment] <= bound / min(sizes)
-    assert 0 < most[SpectrumStream] <= keep + 1  # and that of the dictionary
-    assert 0 < most[EventStream] <= keep + bound / event_bytes < count / 2
+    assert 1 < most[Segment] < few
+    assert 1 < most[SpectrumStream] <= keep + 1  # and that of the dictionary
+    assert 1 < most[EventStream] <= keep + few
+
+
+def test_nothing_is_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments without a word take room as well."""
+    count, few = 200, 9
+    monkeypatch.setattr(decoding, "KEPT_BYTES", few << 11)
+    target, before = io.BytesIO(), held()
+    with ContainerWriter(target, Header(RATE, 1, count * N, layers=("events",), segment_frames=N)) as writer:
+        for index in range(count):
+            writer.add_segment(Segment(index))
+    decoder = SegmentDecoder(ContainerReader(target))
+    assert not list(decoder.streams(c.STREAM_EVENTS))
+    assert 0 < (held() - before)[Segment] <= few
 
 
 @given(

@@ -234,7 +234,7 @@ def read_lattice(container: ContainerReader) -> LatticeModel | None:
     decoder = SegmentDecoder(container)
     patterns = [pattern for pattern in decoder.patterns if pattern is not None]
     lattices = [pattern for pattern in patterns if isinstance(pattern, Lattice)]
-    stream = decoder.decode([0])[0].get(c.STREAM_OCCURRENCES, OccurrenceStream())
+    stream = decoder.stream(0, c.STREAM_OCCURRENCES) or OccurrenceStream()
     hops = _only({(lattice.fft_log2, lattice.hop_log2) for lattice in lattices})
     if hops is None or len(lattices) < len(patterns) or (stream.patterns < 0).any():
         return None
