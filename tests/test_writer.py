@@ -1,10 +1,13 @@
 """Whole files: writing, strict and salvage reading, rewriting, atomic output."""
 
 import io
+import itertools
 import os
 import stat
+from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -378,32 +381,43 @@ def test_random_bytes(data, salvage):
             opened(start + data, salvage)
 
 
-def shuffled(data: bytes, choose) -> bytes:
-    """A file made of whole chunks of `data`, chosen with repeats, some with changed payloads."""
+def shuffled(data: bytes, random: np.random.Generator) -> bytes:
+    """`data` with up to three changes to its chunks: a byte of a payload, a chunk less, twice or elsewhere; with right
+    CRCs."""
     reader = ChunkReader(io.BytesIO(data))
-    out = c.SIGNATURE
-    for place in choose.draw(st.lists(st.sampled_from(reader.chunks), max_size=14)):
-        payload = bytearray(reader.payload(place))
-        if choose.draw(st.booleans()) and payload:
-            payload[choose.draw(st.integers(0, len(payload) - 1))] = choose.draw(st.integers(0, 255))
-        out += chunk_bytes(place.type, bytes(payload), place.critical)
-    return out
-
-
-@given(st.data())
-def test_shuffled_chunks_with_right_crcs(data):
-    mutated = shuffled(small_file(), data)
-    for salvage in (False, True):
-        try:
-            reader = opened(mutated, salvage)
-        except EvcError:
+    chunks = [(place.type, bytearray(reader.payload(place)), place.critical) for place in reader.chunks]
+    for _ in range(random.integers(1, 4)):
+        chosen = int(random.integers(len(chunks)))
+        change = random.choice(["byte", "byte", "byte", "less", "twice", "elsewhere"])
+        if change == "byte":
+            payload = chunks[chosen][1]
+            payload[random.integers(len(payload))] = random.choice([0, 1, 2, 255, int(random.integers(256))])
             continue
+        moved = chunks[chosen] if change == "twice" else chunks.pop(chosen)
+        if change != "less":
+            chunks.insert(int(random.integers(len(chunks) + 1)), moved)
+    return c.SIGNATURE + b"".join(chunk_bytes(type, bytes(payload), critical) for type, payload, critical in chunks)
+
+
+@pytest.mark.filterwarnings("ignore::evc.format.errors.EvcWarning")
+def test_changed_and_shuffled_chunks_with_right_crcs():
+    """Strictly or not, a file is opened or refused, and so is each of its segments."""
+    came = Counter()
+    for seed, salvage in itertools.product(range(200), (False, True)):
+        try:
+            reader = opened(shuffled(small_file(), np.random.default_rng(seed)), salvage)
+        except EvcError:
+            came["refused"] += 1
+            continue
+        came["salvaged" if salvage else "opened"] += 1
         for index in range(min(reader.segments, 20)):
             try:
                 reader.segment(index)
                 reader.closure(index)
+                came["segments"] += 1
             except EvcError:
-                pass
+                came["segments refused"] += 1
+    assert all(came[kind] > 10 for kind in ("opened", "salvaged", "refused", "segments", "segments refused")), came
 
 
 def test_rewrite_keeps_everything_else():
