@@ -12,10 +12,11 @@ import torch
 
 from evc.format import constants as c
 from evc.format.header import Header, NetworkReference
-from evc.format.networks import EVENTS_NETWORK, LATENTS_NETWORK, installed_network, installed_too
+from evc.format.networks import installed_network, installed_too
 from evc.format.streams.latent import LatentStream
+from evc.models.events.vectors import EVENTS_NETWORK
 from evc.models.latents.entropy import untrained_entropy
-from evc.models.latents.network import DIMENSIONS, LatentConfig, LatentNetwork
+from evc.models.latents.network import DIMENSIONS, LATENTS_NETWORK, LatentConfig, LatentNetwork
 
 SMALL = LatentConfig(channels=24, expansion=2, encoder_blocks=1, coarse_blocks=1, fine_blocks=1)
 

@@ -10,21 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import evc
-from evc.events import PARTS, VECTOR_DIMS, CodedEvents, EventList
+from evc.events import EventList
 from evc.format.errors import InputError, UnsupportedError
 from evc.format.header import NetworkReference
-from evc.format.networks import EVENTS_NETWORK, Codebooks, check, find, installed, installed_network, reference_of
+from evc.format.networks import check, find, installed_network, reference_of
+from evc.format.streams.events import EventStream
+from evc.models.events.codebooks import Codebooks
+from evc.models.events.vectors import EVENTS_NETWORK, PARTS, VECTOR_DIMS
 
 REFERENCE = installed_network(EVENTS_NETWORK)
 BOOKS = Codebooks.of(REFERENCE)
 
 
-def some(count: int = 20, seed: int = 0) -> CodedEvents:
+def some(count: int = 20, seed: int = 0) -> EventStream:
     random = np.random.default_rng(seed)
     codes = np.stack([random.integers(0, part.codes, count) for part in PARTS], 1)
     codes[:, 0] = random.integers(2000, 5000, count)
     times = np.sort(random.integers(0, 32 * 44_100, count))
-    return CodedEvents(times, random.integers(-60, 0, count), random.integers(-3, 4, count), codes)
+    return EventStream(times, random.integers(-60, 0, count), random.integers(-3, 4, count), codes)
 
 
 def listed(count: int = 20, seed: int = 0) -> EventList:
@@ -38,7 +41,7 @@ def assert_alike(one: EventList, other: EventList) -> None:
 
 def test_what_integers_stand_for() -> None:
     codes = [[69 * 64, *[0] * 15], [57 * 64 + 32, *[0] * 15]]
-    coded = CodedEvents(np.array([32, 48]), np.array([0, -40]), np.array([-4, 2]), np.array(codes), pan_steps=4)
+    coded = EventStream(np.array([32, 48]), np.array([0, -40]), np.array([-4, 2]), np.array(codes), pan_steps=4)
     events = EventList.from_coded(coded, 44_100, 5, REFERENCE)
     np.testing.assert_allclose(events.times, [1 / 44_100, 1.5 / 44_100])
     np.testing.assert_allclose(events.phases, [1, -1], atol=1e-9)
@@ -55,7 +58,7 @@ def test_what_integers_stand_for() -> None:
 
 def test_absurd_amplitudes_stay_finite() -> None:
     levels = np.array([-4096, 0, 4096])
-    events = CodedEvents(*np.zeros((1, 3), np.int64), levels, np.zeros(3, np.int64), np.zeros((3, 16), np.int64))
+    events = EventStream(*np.zeros((1, 3), np.int64), levels, np.zeros(3, np.int64), np.zeros((3, 16), np.int64))
     events.amplitude_step = 64
     np.testing.assert_allclose(events.linear_amplitudes(), [1e-15, 1, 1e15])
 
@@ -164,7 +167,7 @@ def test_a_part_that_is_not_there() -> None:
 
 
 def test_the_installed_networks() -> None:
-    assert REFERENCE in installed() and find(REFERENCE).name == f"{EVENTS_NETWORK}.safetensors"
+    assert find(REFERENCE).name == f"{EVENTS_NETWORK}.safetensors"
     assert reference_of(find(REFERENCE)) == REFERENCE
     check([REFERENCE])
     with pytest.raises(UnsupportedError, match="networks that are not installed: drums-1, strings-2"):

@@ -20,18 +20,17 @@ from synthesis_tools import DecodedSegments
 from test_events_pipeline import planted
 
 import evc
-from evc.event_files import event_streams
 from evc.format import constants as c
 from evc.format.errors import DamagedError, FormatError, InputError, UnsupportedError
+from evc.format.events import by_segment
 from evc.format.header import Header, NetworkReference
-from evc.format.networks import LATENTS_NETWORK
 from evc.format.segment import Segment
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.writer import ContainerWriter
 from evc.models.device import one_thread
 from evc.models.latents import rendering
 from evc.models.latents.encoder import LatentEncoder, analysed, chosen_way
-from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
+from evc.models.latents.network import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
 from evc.models.latents.quantise import Quantiser
 from evc.models.latents.rendering import step_size
@@ -74,7 +73,7 @@ def few_events(monkeypatch: pytest.MonkeyPatch) -> None:
 def streams_of(header: Header) -> dict[int, dict[int, Any]]:
     """Events, noise and latents of every segment."""
     found: dict[int, dict[int, Any]] = {index: {} for index in range(header.segments)}
-    for index, stream in event_streams(planted(40, header.known_frames), header).items():
+    for index, stream in by_segment(planted(40, header.known_frames), header).items():
         found[index][c.STREAM_EVENTS] = stream
     encoder, random = NoiseEncoder(header.samplerate, header.channels), np.random.default_rng(2)
     for index, latents in random_latents(header).items():
