@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ import evc
 from evc.events import EventList
 from evc.format.errors import InputError, UnsupportedError
 from evc.format.header import NetworkReference
-from evc.format.networks import check, find, installed_network, reference_of
+from evc.format.networks import check, find, installed_network, reference_of, weights
 from evc.format.streams.events import EventStream
 from evc.models.events.codebooks import Codebooks
 from evc.models.events.vectors import EVENTS_NETWORK, PARTS, VECTOR_DIMS
@@ -174,6 +177,36 @@ def test_the_installed_networks() -> None:
         check([NetworkReference("strings-2", bytes(8)), REFERENCE, NetworkReference("drums-1", bytes(8))])
     with pytest.raises(UnsupportedError, match="the network drums-1 is not installed"):
         installed_network("drums-1")
+
+
+def test_networks_are_looked_for_in_folders_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [tmp_path / name for name in ("absent", "one", "two")]
+    for folder in folders[1:]:
+        folder.mkdir()
+        (folder / f"{EVENTS_NETWORK}.safetensors").write_bytes(folder.name.encode())
+        (folder / "drums-1.safetensors").write_bytes(folder.name.encode())
+    monkeypatch.setenv("EVC_NETWORKS", os.pathsep.join(map(str, folders)))
+    assert weights("drums-1").parent == folders[1] and weights(EVENTS_NETWORK).parent == folders[1]
+    assert find(REFERENCE).parent not in folders
+    for folder in folders[1:]:
+        path = folder / "drums-1.safetensors"
+        assert find(reference_of(path)) == path
+    with pytest.raises(UnsupportedError, match="0000000000000000 are needed, [0-9a-f]{16}, [0-9a-f]{16} are"):
+        find(NetworkReference("drums-1", bytes(8)))
+    code = "from evc.format.networks import weights; print(weights('drums-1'), end='')"
+    started = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert started.stdout == str(folders[1] / "drums-1.safetensors")
+
+
+def test_an_id_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out.safetensors").write_bytes(b"")
+    monkeypatch.setenv("EVC_NETWORKS", str(tmp_path / "in"))
+    for id in ("../out", str(tmp_path / "out"), "*", "evc-*"):
+        with pytest.raises(UnsupportedError, match="not installed"):
+            find(NetworkReference(id, bytes(8)))
 
 
 def test_other_weights_are_refused() -> None:

@@ -100,8 +100,8 @@ def test_placements_are_as_specified(data: st.DataObject, channels: tuple[int, i
     count, own = channels
     frames = data.draw(st.integers(1, 3 * N))
     spectrum = random_spectrum(-(-frames // N), own, 77)
-    explicit = Entry(Explicit(own, frames, CodedStream(b"", 0, 0)), frames, spectrum)
-    excerpt = Entry(Excerpt(data.draw(st.integers(0, SEGMENT)), 2 * N + 5), 2 * N + 5)
+    explicit = Entry(Explicit(own, frames, CodedStream(b"", 0, 0)), spectrum)
+    excerpt = Entry(Excerpt(data.draw(st.integers(0, SEGMENT)), 2 * N + 5))
     entries = [explicit, excerpt, random_lattice(data.draw(st.integers(0, 99)))]
     rows: dict[int, list[dict[str, Any]]] = {}
     for index, entry in ((1, 0), (1, 2), (2, 1), (2, 2)):

@@ -72,7 +72,7 @@ def to_audio(cells: NDArray[np.complexfloating], fft_log2: int, hop_log2: int) -
 
 
 def render_placement(pattern: Lattice, samplerate: int, shift_cells: float, rotation_turns: float) -> Audio:
-    """The samples of `pattern` placed at frame 0, [(columns - 1) * hop + 2**fft_log2], at full scale 1 (spec 7.3).
+    """The samples of `pattern` placed at frame 0, [its frames], at full scale 1 (spec 7.3).
 
     It is moved up by `shift_cells` bins, whole or not, round the end of the grid if need be, and the phase of all its
     cells turned by `rotation_turns`. It is the same at every `samplerate`. Fractions of time are not for here: whoever
