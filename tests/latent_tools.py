@@ -12,16 +12,17 @@ import numpy as np
 import torch
 from test_events_pipeline import planted
 
-from evc.event_files import event_streams
 from evc.format import constants as c
+from evc.format.events import by_segment
 from evc.format.header import Header, NetworkReference
-from evc.format.networks import EVENTS_NETWORK, LATENTS_NETWORK, installed_network, installed_too
+from evc.format.networks import installed_network, installed_too
 from evc.format.segment import Segment
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.latent import LatentStream
 from evc.format.writer import ContainerWriter
+from evc.models.events.vectors import EVENTS_NETWORK
 from evc.models.latents.entropy import untrained_entropy
-from evc.models.latents.network import DIMENSIONS, LatentConfig, LatentNetwork
+from evc.models.latents.network import DIMENSIONS, LATENTS_NETWORK, LatentConfig, LatentNetwork
 from evc.models.noise.encoder import NoiseEncoder
 
 RATE = 32_000
@@ -70,7 +71,7 @@ def random_latents(header: Header, seed: int = 0, size: float = 2.0) -> dict[int
 def streams_of(header: Header) -> dict[int, dict[int, Any]]:
     """Events, noise and latents of every segment."""
     found: dict[int, dict[int, Any]] = {index: {} for index in range(header.segments)}
-    for index, stream in event_streams(planted(40, header.known_frames), header).items():
+    for index, stream in by_segment(planted(40, header.known_frames), header).items():
         found[index][c.STREAM_EVENTS] = stream
     encoder, random = NoiseEncoder(header.samplerate, header.channels), np.random.default_rng(2)
     for index, latents in random_latents(header).items():

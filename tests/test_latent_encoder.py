@@ -31,12 +31,11 @@ import evc
 from evc.format import constants as c
 from evc.format.errors import InputError
 from evc.format.header import Header
-from evc.format.networks import LATENTS_NETWORK
 from evc.format.segment import Segment
 from evc.format.writer import ContainerWriter
 from evc.models.latents import rendering
 from evc.models.latents.encoder import LatentEncoder, analysed, chosen_way
-from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
+from evc.models.latents.network import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
 from evc.models.latents.quantise import Quantiser
 from evc.models.latents.rendering import step_size
