@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import evc
-from evc.event_files import read_events, write_events
+from evc.events import read_events, write_events
 from evc.format import constants as c
 from evc.format import decoding
 from evc.format.coder import CodedStream, SymbolDecoder, SymbolEncoder
@@ -26,7 +26,7 @@ from evc.format.container import ChunkReader
 from evc.format.decoding import SegmentDecoder
 from evc.format.header import Header
 from evc.format.kept import Kept
-from evc.format.networks import EVENTS_NETWORK, installed_network
+from evc.format.networks import installed_network
 from evc.format.reader import ContainerReader
 from evc.format.segment import Segment
 from evc.format.streams import StreamContext, coded_stream
@@ -37,6 +37,7 @@ from evc.format.streams.noise_changes import plane_kinds
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import SpectrumStream
 from evc.format.writer import ContainerWriter
+from evc.models.events.vectors import EVENTS_NETWORK
 from evc.models.superframes import WINDOW
 from evc.patterns import read_patterns
 from evc.playback import Player
