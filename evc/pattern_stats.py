@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.decoding import DecodedStreams, SegmentDecoder
-from evc.format.layers import dictionary_streams
+from evc.format.header import Header
 from evc.format.lazy import cached_property
 from evc.format.sources import SoundSource
 from evc.format.streams.dictionary import Explicit
 from evc.format.streams.gains import OFF
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.streams.spectrum import SpectrumStream
-
-if TYPE_CHECKING:
-    from evc.file import EvcFile
+from evc.patterns import PatternMap
 
 
 @dataclass(frozen=True)
@@ -51,26 +49,26 @@ class PatternStats:
 class SavedBits:
     """Estimates segment by segment, in order, what patterns save in the superframes of a file."""
 
-    def __init__(self, file: EvcFile, decoder: SegmentDecoder) -> None:
-        self._file, self._decoder = file, decoder
-        self._size = c.superframe_length(file.samplerate)
+    def __init__(self, decoder: SegmentDecoder) -> None:
+        self._decoder, self._header = decoder, decoder.container.header
+        self._size = c.superframe_length(self._header.samplerate)
         # What all that is heard in each superframe would cost, with steps no finer for being used again.
-        self._heard = np.zeros(-(-file.frames // self._size) + 2)
+        self._heard = np.zeros(-(-self._header.known_frames // self._size) + 2)
 
     @cached_property
     def _waveforms(self) -> NDArray[np.float64]:
         """Bits in a frame of each dictionary entry."""
         frames = [entry.frames if entry is not None else 1 for entry in self._decoder.entries]
-        bits: NDArray[np.float64] = entry_bits(self._file)[: len(frames)] / np.array(frames, float)
+        bits: NDArray[np.float64] = _entry_bits(self._decoder, len(frames)) / np.array(frames, float)
         return bits
 
     def segment(self, index: int, streams: DecodedStreams) -> NDArray[np.float64]:
         """Bits saved [superframes] in a segment with these streams."""
-        start, frames = self._file.header.segment_span(index)
+        start, frames = self._header.segment_span(index)
         first, superframes = start // self._size, -(-frames // self._size)
         spectrum: SpectrumStream | None = streams.get(c.STREAM_SPECTRUM)
         occurrences: OccurrenceStream | None = streams.get(c.STREAM_OCCURRENCES)
-        sources = self._decoder.sources(index, occurrences)
+        sources = self._decoder.sources(index)
         spent = np.zeros(superframes)
         if spectrum is not None and spectrum.superframe_bits is not None:
             spent = spectrum.superframe_bits - _finer_bits(spectrum, superframes)
@@ -90,7 +88,7 @@ class SavedBits:
             return 0.0
         if source.entry is not None:
             return float(covered * self._waveforms[source.entry])
-        place = max(begin - (source.delay >> self._file.header.phase_bits), 0) / self._size
+        place = max(begin - (source.delay >> self._header.phase_bits), 0) / self._size
         earlier, part = int(place), place % 1
         heard = (1 - part) * self._heard[earlier] + part * self._heard[earlier + 1]
         return float(covered / self._size * heard)
@@ -107,19 +105,20 @@ def _finer_bits(spectrum: SpectrumStream, superframes: int) -> NDArray[np.float6
 
 
 def pattern_stats(
-    file: EvcFile,
+    decoder: SegmentDecoder,
+    found: PatternMap,
     placed: Mapping[int, int],
     saved: Mapping[int, NDArray[np.float64]],
 ) -> tuple[PatternStats, ...]:
     """By segment: bits of the occurrence stream, and `SavedBits`."""
-    count = len(file.patterns)
-    some = file.occurrences["pattern"] >= 0
-    segments = file.occurrences["frame"] // file.header.segment_frames
-    of_segment = np.bincount(segments, minlength=file.container.segments)
+    container, rows, count = decoder.container, found.occurrences, len(found.patterns)
+    some = rows["pattern"] >= 0
+    segments = rows["frame"] // container.header.segment_frames
+    of_segment = np.bincount(segments, minlength=container.segments)
     shares = np.array([placed.get(index, 0) for index in range(len(of_segment))]) / np.maximum(of_segment, 1)
-    bits = np.bincount(file.occurrences["pattern"][some], shares[segments[some]], minlength=count)
-    entries = entry_bits(file)
-    by_pattern = _saved(file, saved)
+    bits = np.bincount(rows["pattern"][some], shares[segments[some]], minlength=count)
+    entries = _entry_bits(decoder, count)
+    by_pattern = _saved(container.header, found, saved)
     return tuple(
         PatternStats(
             number=number,
@@ -132,39 +131,41 @@ def pattern_stats(
             dictionary_bits=float(entries[number]),
             saved_bits=float(by_pattern[number]),
         )
-        for number, row in enumerate(file.patterns)
+        for number, row in enumerate(found.patterns)
     )
 
 
-def entry_bits(file: EvcFile) -> NDArray[np.float64]:
-    """Bits [patterns] in the dictionaries: explicit waveforms have their own; the other entries of a dictionary have
-    equal parts of the rest."""
-    bits = np.zeros(len(file.patterns))
-    sizes = {part.first: sum(8 * len(stream.words) for stream in part.streams) for part in file.container.dictionaries}
-    for first, _, stream in dictionary_streams(file.container):
-        own = [8 * len(entry.stream.words) if isinstance(entry, Explicit) else 0 for entry in stream.patterns]
-        others = np.array([not isinstance(entry, Explicit) for entry in stream.patterns])
-        rest = sizes[first] - sum(own)
+def _entry_bits(decoder: SegmentDecoder, count: int) -> NDArray[np.float64]:
+    """Bits [count] of patterns in the dictionaries: explicit waveforms have their own; the other entries of a
+    dictionary have equal parts of the rest."""
+    bits = np.zeros(count)
+    for part in decoder.container.dictionaries:
+        patterns = decoder.patterns[part.first : part.first + part.entries]
+        if None in patterns:  # lost, all of them
+            continue
+        own = [8 * len(entry.stream.words) if isinstance(entry, Explicit) else 0 for entry in patterns]
+        others = np.array([not isinstance(entry, Explicit) for entry in patterns])
+        rest = sum(8 * len(stream.words) for stream in part.streams) - sum(own)
         share = others / others.sum() if others.any() else np.full(len(others), 1 / len(others))
-        bits[first : first + len(own)] = own + rest * share
+        bits[part.first : part.first + len(own)] = own + rest * share
     return bits
 
 
-def _saved(file: EvcFile, saved: Mapping[int, NDArray[np.float64]]) -> NDArray[np.float64]:
+def _saved(header: Header, found: PatternMap, saved: Mapping[int, NDArray[np.float64]]) -> NDArray[np.float64]:
     """The bits saved [patterns], shared out to the uses by how much of a superframe each covers."""
-    size = c.superframe_length(file.samplerate)
-    bits, sounding = np.zeros((2, -(-file.frames // size)))
+    size = c.superframe_length(header.samplerate)
+    bits, sounding = np.zeros((2, -(-header.known_frames // size)))
     for index, some in saved.items():
-        first = index * file.header.segment_frames // size
+        first = index * header.segment_frames // size
         bits[first : first + len(some)] = some
-    covered = [_covered(int(use["frame"]), int(use["frames"]), size) for use in file.uses]
+    covered = [_covered(int(use["frame"]), int(use["frames"]), size) for use in found.uses]
     for first, parts in covered:
         sounding[first : first + len(parts)] += parts
     shares = bits / np.where(sounding == 0, 1, sounding)
-    found = np.zeros(len(file.patterns))
-    for number, (first, parts) in zip(file.uses["pattern"], covered, strict=True):
-        found[number] += parts @ shares[first : first + len(parts)]
-    return found
+    by_pattern = np.zeros(len(found.patterns))
+    for number, (first, parts) in zip(found.uses["pattern"], covered, strict=True):
+        by_pattern[number] += parts @ shares[first : first + len(parts)]
+    return by_pattern
 
 
 def _covered(begin: int, frames: int, size: int) -> tuple[int, NDArray[np.float64]]:

@@ -22,8 +22,8 @@ LEAST = 2 * N + 16
 CONTEXT = StreamContext(8_000, 2, 4 * N, 5, 3)
 START = 8 * N
 ENTRIES: list[Entry | None] = [
-    Entry(Excerpt(500, 900), 900),
-    Entry(Explicit(1, 700, CodedStream(b"", 0, 0)), 700),
+    Entry(Excerpt(500, 900)),
+    Entry(Explicit(1, 700, CodedStream(b"", 0, 0))),
     None,
 ]
 

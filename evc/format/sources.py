@@ -19,11 +19,14 @@ _ENDLESS = 1 << 62
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A dictionary entry, decoded: its length in frames, and of explicit ones the spectrum."""
+    """A dictionary entry, decoded: of explicit ones also the spectrum."""
 
     pattern: Pattern
-    frames: int
     spectrum: SpectrumStream | None = None
+
+    @property
+    def frames(self) -> int:
+        return self.pattern.frames
 
 
 @dataclass(frozen=True)
@@ -45,17 +48,13 @@ class SoundSource:
 
 
 def decode_entry(pattern: Pattern, context: StreamContext) -> Entry:
-    """Length and, of an explicit pattern, spectrum of an entry. Raises DamagedError or FormatError."""
-    match pattern:
-        case Excerpt():
-            return Entry(pattern, pattern.frames)
-        case Lattice():
-            return Entry(pattern, (len(pattern.levels) - 1 << pattern.hop_log2) + (1 << pattern.fft_log2))
-        case Explicit():
-            decoder = pattern.decoder()
-            spectrum = SpectrumStream.read(decoder, pattern.context(context))
-            decoder.finish()
-            return Entry(pattern, pattern.frames, spectrum)
+    """The entry of a pattern, with the spectrum of an explicit one. Raises DamagedError or FormatError."""
+    if not isinstance(pattern, Explicit):
+        return Entry(pattern)
+    decoder = pattern.decoder()
+    spectrum = SpectrumStream.read(decoder, pattern.context(context))
+    decoder.finish()
+    return Entry(pattern, spectrum)
 
 
 def sound_sources(

@@ -16,7 +16,7 @@ from evc.format.sources import covered_frames, needed_segments, sound_sources
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
-from evc.models.patterns.choose import BAND_STRIDE, Choice, Chooser, Copy
+from evc.models.patterns.choose import BAND_STRIDE, Chooser, ChosenCopies, Copy
 from evc.models.patterns.group import GroupCoder
 from evc.models.patterns.past import Past, with_noise
 from evc.models.patterns.sounding import Sounding, soundings
@@ -93,7 +93,7 @@ class SegmentCoder:
         segment = Segment(index, tuple(sorted(needed)), tuple(streams))
         return CodedSegment(segment, choice.copies, choice.plain_bits, choice.bits, noise)
 
-    def _choose(self, signal: Signal, first: int, count: int, gain: int) -> Choice:
+    def _choose(self, signal: Signal, first: int, count: int, gain: int) -> ChosenCopies:
         candidates = self.past.candidates(self.lags[first : first + count], first)
         expected = signal
         if candidates:
