@@ -22,8 +22,8 @@ from evc.patterns import PatternMap, read_patterns
 class SegmentInfo:
     """One segment: its span in frames, its chunk's place in the file in bytes, the segments it leans on.
 
-    A damaged segment (salvage mode) is not in the file, not intact, or leans on one that is not; `offset`
-    and `bytes` are 0 where nothing of it was found.
+    A damaged segment (salvage mode) is not in the file or not intact; an impaired one leans on such a one. `offset` and
+    `bytes` are 0 where nothing of it was found.
     """
 
     index: int
@@ -33,16 +33,19 @@ class SegmentInfo:
     offset: int
     dependencies: tuple[int, ...]
     damaged: bool
+    impaired: bool
 
 
 @dataclass(frozen=True)
 class DamagedSpan:
-    """Frames [start, start + frames) are lost: silence takes their place. `seconds` are the same as times."""
+    """Frames [start, start + frames) are lost: silence takes their place. Or they are `impaired`: they sound, but for
+    what they repeat of frames that are lost. `seconds` are the same as times."""
 
     start: int
     frames: int
     seconds: tuple[float, float]
     reason: str
+    impaired: bool = False
 
 
 class FileContents(FileFacts):
@@ -54,22 +57,26 @@ class FileContents(FileFacts):
     @property
     def segments(self) -> list[SegmentInfo]:
         """Every segment, in order."""
-        return [self._segment_info(index) for index in range(self.container.segments)]
+        impaired = self._decoder.impaired()
+        return [self._segment_info(index, index in impaired) for index in range(self.container.segments)]
 
     @property
     @alone
     def damage(self) -> list[DamagedSpan]:
-        """Spans known to be lost, in order (salvage mode), the end of a file that is cut short included.
+        """Spans known to be lost or impaired, in order (salvage mode), the end of a file that is cut short included.
         Damage that only decoding reveals is added as it is met; `verify` meets all of it."""
         spans: list[DamagedSpan] = []
-        for index, reason in sorted(self._decoder.lost.items()):
+        impaired = {
+            index: f"repeats sound of segment {lost}, which is lost" for index, lost in self._decoder.impaired().items()
+        }
+        for index, reason in sorted((self._decoder.lost | impaired).items()):
             start, frames = self.header.segment_span(index)
             end = min(start + frames, self.frames)  # a loop's overlap is no time of its own
             if start >= end:
                 continue
             if spans and spans[-1].start + spans[-1].frames == start and spans[-1].reason == reason:
                 start = spans.pop().start
-            spans.append(self._damaged_span(start, end, reason))
+            spans.append(self._damaged_span(start, end, reason, index in impaired))
         if (promised := self._promised_frames()) > self.header.known_frames:
             spans.append(self._damaged_span(self.header.known_frames, promised, "the file is cut short"))
         return spans
@@ -135,12 +142,12 @@ class FileContents(FileFacts):
         header = Header.read(payload)
         return 0 if header.frames is None else header.sound_frames
 
-    def _damaged_span(self, start: int, end: int, reason: str) -> DamagedSpan:
-        return DamagedSpan(start, end - start, (start / self.samplerate, end / self.samplerate), reason)
+    def _damaged_span(self, start: int, end: int, reason: str, impaired: bool = False) -> DamagedSpan:
+        return DamagedSpan(start, end - start, (start / self.samplerate, end / self.samplerate), reason, impaired)
 
-    def _segment_info(self, index: int) -> SegmentInfo:
+    def _segment_info(self, index: int, impaired: bool) -> SegmentInfo:
         start, frames = self.header.segment_span(index)
         place = self.container.place(index)
         size, offset = (place.size, place.offset) if place else (0, 0)
-        damaged = index in self._decoder.lost
-        return SegmentInfo(index, start, frames, size, offset, self.container.dependencies(index), damaged)
+        others, damaged = self.container.dependencies(index), index in self._decoder.lost
+        return SegmentInfo(index, start, frames, size, offset, others, damaged, impaired)

@@ -145,6 +145,19 @@ class SegmentDecoder(Forkable):
             self._kept.put(index, streams)
         return found
 
+    def impaired(self) -> dict[int, int]:
+        """The segments that are not lost but repeat sound of one that is, as far as that is known, or of another one
+        here: by number, the first segment that they lack."""
+        found: dict[int, int] = {}
+        if not self.lost:
+            return found
+        for index in range(self.container.segments):
+            roots = [found.get(other, other) for other in self.container.dependencies(index)
+                     if other in self.lost or other in found]  # fmt: skip
+            if roots and index not in self.lost:
+                found[index] = min(roots)
+        return found
+
     def accounted(self, index: int) -> DecodedSegment:
         """One segment with what its symbols cost. Its larger streams are decoded anew, because accounts cost time that
         playback need not spend."""
