@@ -31,7 +31,9 @@ from evc.loops import Loop, smpl_chunk
 from evc.models import pipeline, sequencer
 from evc.models.settings import EncodeSettings
 from evc.models.source import ArraySource, AudioSource, LoopSource
-from evc.spec.latents import latents
+from evc.spec import stress
+from evc.spec.containers import later
+from evc.spec.latents import large_latents, latents
 from evc.spec.patterned import coded, copies, graded, lattices, placements
 
 Audio = NDArray[np.float64]
@@ -319,4 +321,8 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
         "no sound to compare",
         lambda: latents(FOLDER),
     ),
-}
+    "large-latents": ("latents about the limits of what they are predicted from", lambda: large_latents(FOLDER)),
+    "later": (
+        "a later minor version: what a reader skips; dictionaries and a second HEAD between the segments", later,
+    ),
+} | stress.FILES

@@ -36,6 +36,7 @@ from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.noise_changes import tables as noise_tables
 from evc.format.streams.spectrum import SpectrumStream
 from evc.format.streams.spectrum_tables import tables
+from evc.spec import broken
 from evc.spec.listing import listing
 from evc.spec.noise import noise_signal
 from evc.spec.signals import FILES, FOLDER
@@ -96,11 +97,12 @@ def describe(data: bytes) -> dict[str, Any]:
     context = StreamContext(header.samplerate, header.channels, header.known_frames, header.phase_bits)
     for dictionary in container.dictionaries:
         entries = replace(context, patterns=dictionary.entries)
-        streams = [_description(data, decode_stream(data, entries)) for data in dictionary.streams]
+        known = [data for data in dictionary.streams if data.kind < c.OPTIONAL_STREAM]
+        streams = [_description(data, decode_stream(data, entries)) for data in known]
         found["dictionaries"].append({"entries": dictionary.entries, "streams": streams})
     for index, decoded in _decoded(container).items():
         segment = container.segment(index)
-        streams = [_description(data, decoded[data.kind]) for data in segment.streams]
+        streams = [_description(data, decoded[data.kind]) for data in segment.streams if data.kind in decoded]
         found["segments"].append({"dependencies": list(segment.dependencies), "streams": streams})
     return found
 
@@ -269,9 +271,12 @@ def main() -> None:
     if arguments.write:
         for name in names:
             write(name)
+        if not arguments.names:
+            broken.write(FOLDER)
         for path, text in quoted().items():
             path.write_text(text)
     wrong = [problem for name in names for problem in problems(name)]
+    wrong += [] if arguments.names else broken.problems(FOLDER)
     stale = [path.name for path, text in quoted().items() if path.read_text() != text]
     wrong += [f"{name} quotes other vectors or tables" for name in stale]
     if wrong:
