@@ -31,7 +31,7 @@ from evc.loops import Loop, smpl_chunk
 from evc.models import pipeline, sequencer
 from evc.models.settings import EncodeSettings
 from evc.models.source import ArraySource, AudioSource, LoopSource
-from evc.spec import stress
+from evc.spec import stress, stress_spectrum
 from evc.spec.containers import later
 from evc.spec.latents import large_latents, latents
 from evc.spec.patterned import coded, copies, graded, lattices, placements
@@ -325,4 +325,4 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "later": (
         "a later minor version: what a reader skips; dictionaries and a second HEAD between the segments", later,
     ),
-} | stress.FILES
+} | stress.FILES | stress_spectrum.FILES

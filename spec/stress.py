@@ -15,17 +15,14 @@ from evc.format.header import Header
 from evc.format.segment import Dictionary, Segment, StreamData
 from evc.format.sources import decode_entry, needed_segments, sound_sources
 from evc.format.streams import StreamContext
-from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.dictionary import DictionaryStream, Excerpt, Lattice, Pattern
 from evc.format.streams.events import USUAL_SIZES, EventStream
 from evc.format.streams.gains import OFF
 from evc.format.streams.noise import NoisePlane, NoiseStream, hops
 from evc.format.streams.noise_changes import PlaneKind, plane_kinds
 from evc.format.streams.occurrences import COPY, OccurrenceStream
-from evc.format.streams.spectrum import Group, SpectrumStream
-from evc.format.streams.spectrum_walk import Block
 from evc.format.writer import ContainerWriter
-from evc.spec.patterned import coded, pattern_file
+from evc.spec.patterned import coded
 
 RATE = 8000
 SUPERFRAME = 1024  # at that rate
@@ -43,9 +40,15 @@ def occurrences() -> bytes:
     )  # fmt: skip
     random = np.random.default_rng(11)
     dictionaries: dict[int, list[Pattern]] = {
-        0: [Excerpt(100, 400), Excerpt(50, 300), Excerpt(4000, 70), Excerpt(0, 1), _lattice(random, (1000, 9, 65_535))],
-        2: [Excerpt(900 + 7 * i, 100 + i) for i in range(20)] + [_lattice(random, None)],
-    }
+        0: [
+            Excerpt(100, 400),
+            Excerpt(50, 300),
+            Excerpt(4000, 70),
+            Excerpt(0, 1),
+            drawn_lattice(random, (1000, 9, 65_535)),
+        ],
+        2: [*(Excerpt(900 + 7 * i, 100 + i) for i in range(20)), drawn_lattice(random, None)],
+    }  # fmt: skip
     whole = StreamContext(header.samplerate, 2, header.known_frames, header.phase_bits)
     entries: list[Any] = []
     target = io.BytesIO()
@@ -68,36 +71,40 @@ def occurrences() -> bytes:
 def _occurrences(
     random: Random, context: StreamContext, start: int, patterns: list[Pattern], separate: int
 ) -> OccurrenceStream:
-    one, copies, waves = 1 << context.phase_bits, 66, 24
+    one, copies, placements = 1 << context.phase_bits, 66, 24
     times = np.sort(random.integers(0, context.frames << context.phase_bits, copies))
     times[1::7], times[-1] = times[:-1:7], times[-2]
     least = c.least_lag(context.samplerate) * one
     lags = random.choice(least + random.integers(0, 2**33, 24), copies)
     lags[::9], lags[3] = least + random.integers(0, 1 << random.integers(1, 56, len(lags[::9]))), c.MAX_LAG
-    lengths = random.choice([1, 2, 33, 100, 101, 102, 300], copies)
-    placed = [number for number, pattern in enumerate(patterns)
-              if isinstance(pattern, Lattice) or start - pattern.start >= c.least_lag(context.samplerate)]  # fmt: skip
-    numbers = random.choice(placed, waves)
+    numbers = random.choice([number for number, pattern in enumerate(patterns) if _decoded(pattern, start)], placements)
     wave = np.array([isinstance(patterns[number], Lattice) for number in numbers])
-    offsets = np.where(random.random(waves) < 0.5, 0, random.integers(0, 60, waves)) * (numbers != 3)
-    shifts = np.where(wave, random.choice([0, 1, -1, 2**30, -(2**30), 99_999], waves), 0)
-    both = [np.concatenate(pair) for pair in [
-        (np.sort(random.integers(0, context.frames, waves)) * one, times), (numbers, np.full(copies, COPY)),
-        (np.zeros(waves, np.int64), lags), (offsets, np.zeros(copies, np.int64)), (np.full(waves, 9), lengths),
-        random.integers(0, 2, copies + waves)[None], (shifts, np.zeros(copies, np.int64)),
-        (np.where(wave, random.integers(0, 8, waves), 0), np.zeros(copies, np.int64)),
-    ]]  # fmt: skip
+    offsets = random.integers(0, 60, placements) * (random.random(placements) < 0.5) * (numbers != 3)
+    none, nothing = np.zeros(copies, np.int64), np.zeros(placements, np.int64)
     stream = OccurrenceStream(
-        *both, band_stride=2 + separate, gain_resolution=100, mid_side=not separate, polarity=True, spans=True,
+        np.concatenate([np.sort(random.integers(0, context.frames, placements)) * one, times]),
+        np.concatenate([numbers, none + COPY]),
+        np.concatenate([nothing, lags]),
+        np.concatenate([offsets, none]),
+        np.concatenate([nothing + 9, random.choice([1, 2, 33, 100, 101, 102, 300], copies)]),
+        random.integers(0, 2, placements + copies),
+        np.concatenate([wave * random.choice([0, 1, -1, 2**30, -(2**30), 99_999], placements), none]),
+        np.concatenate([wave * random.integers(0, 8, placements), none]),
+        band_stride=2 + 2 * separate, gain_resolution=100, mid_side=not separate, polarity=True, spans=True,
         lattice=True, rotation_bits=3,
     )  # fmt: skip
-    level = random.integers(-30, 31, (len(both[0]), 2, len(stream.edges(context)) - 1))
+    level = random.integers(-30, 31, (placements + copies, 2, len(stream.edges(context)) - 1))
     level[random.random(len(level)) < 0.1] *= 68
     stream.gains = np.where(random.random(level.shape) < 0.3, OFF, level)
     return stream
 
 
-def _lattice(random: Random, carrier: tuple[int, int, int] | None) -> Lattice:
+def _decoded(pattern: Pattern, frame: int) -> bool:
+    """Whether an entry can be placed from that frame on."""
+    return not isinstance(pattern, Excerpt) or frame - pattern.start >= c.least_lag(RATE)
+
+
+def drawn_lattice(random: Random, carrier: tuple[int, int, int] | None) -> Lattice:
     """Levels that jump and hardly move, by columns."""
     levels = np.clip(128 + np.cumsum(random.integers(-9, 10, (20, 11)), axis=1), 0, 255)
     levels[5:] = np.clip(levels[4] + np.cumsum(random.integers(-1, 2, (15, 11)), axis=0), 0, 255)
@@ -118,6 +125,8 @@ def events() -> bytes:
             context = StreamContext(RATE, 2, frames, header.phase_bits)
             times = np.sort(random.integers(0, frames << header.phase_bits, count))
             times[1::5] = times[:-1:5]
+            if index == 2:  # a few cells
+                times = times >> 24 << 24
             codes = np.stack([random.integers(0, size, count) for size in sizes], axis=1)
             few = random.choice(codes[:6, 0], count) // 64 * 64 + random.integers(0, 64, count)
             codes[::2, 0] = few[::2]
@@ -137,19 +146,19 @@ def levels() -> bytes:
     random = np.random.default_rng(13)
     return _noise_file(header, {
         index: [_plane(random, context, kind, stride, 12, 255) for kind, stride in zip(plane_kinds(3), (0, 7, 1, 1))]
-        for index, context in enumerate(_contexts(header))
+        for index, context in enumerate(contexts(header))
     })  # fmt: skip
 
 
 def late_noise() -> bytes:
-    """One channel, silent but from frame 65 024 on: behind the noise's table. Colours up to half the sample rate."""
+    """One channel, silent but from frame 65 536 on: behind the noise's table. Loud and coloured in the last band."""
     header = Header(RATE, 1, 66_100, layers=("noise",), segment_frames=2 * SUPERFRAME)
     random = np.random.default_rng(14)
     last = header.segments - 1
     context = StreamContext(RATE, 1, header.segment_span(last)[1])
-    return _noise_file(header, {last: [
-        _plane(random, context, kind, stride, 2, 17) for kind, stride in zip(plane_kinds(1), (9, 15), strict=True)
-    ]})  # fmt: skip
+    level, colour = (_plane(random, context, kind, stride, 2, 17) for kind, stride in zip(plane_kinds(1), (9, 15)))
+    level.starts[:, -1] = level.ends[:, -1] = 17
+    return _noise_file(header, {last: [level, colour]})
 
 
 def noises() -> bytes:
@@ -158,11 +167,11 @@ def noises() -> bytes:
     random = np.random.default_rng(15)
     return _noise_file(header, {
         index: [_plane(random, context, kind, stride, 3, 17) for kind, stride in zip(plane_kinds(3), (9, 5, 0, 2))]
-        for index, context in enumerate(_contexts(header))
+        for index, context in enumerate(contexts(header))
     })  # fmt: skip
 
 
-def _contexts(header: Header) -> list[StreamContext]:
+def contexts(header: Header) -> list[StreamContext]:
     spans = [header.segment_span(index)[1] for index in range(header.segments)]
     return [StreamContext(header.samplerate, header.channels, frames, header.phase_bits) for frames in spans]
 
@@ -181,75 +190,12 @@ def _plane(
 def _noise_file(header: Header, planes: dict[int, list[NoisePlane]]) -> bytes:
     target = io.BytesIO()
     with ContainerWriter(target, header) as writer:
-        for index, context in enumerate(_contexts(header)):
+        for index, context in enumerate(contexts(header)):
             streams: tuple[StreamData, ...] = ()
             if index in planes:
                 streams = (coded(c.STREAM_NOISE, NoiseStream(planes[index], 20), context),)
             writer.add_segment(Segment(index, (), streams))
     return target.getvalue()
-
-
-def loud_spectrum() -> bytes:
-    """Five channels: a group that is silent in one segment and narrow in another, steps of the least and the greatest
-    gain, so that coefficients have up to 20 low bits, of all block sizes."""
-    header = Header(RATE, 5, 4500, layers=("spectrum",), segment_frames=2 * SUPERFRAME)
-    random = np.random.default_rng(16)
-    target = io.BytesIO()
-    with ContainerWriter(target, header) as writer:
-        for index, context in enumerate(_contexts(header)):
-            groups = []
-            for number, channels in enumerate((2, 2, 1)):
-                coarse = [[14, 3, 14], [0, 14, 1], [9, 0, 0]][number][index]
-                gain = [[-2048, 2047, -2048], [0, -1400, -900], [-700, 0, 0]][number][index]
-                geometry = layout.geometry(SUPERFRAME, coarse) if coarse else None
-                superframes = [[] if geometry is None else
-                               [_block(random, geometry, channels, depth) for depth in _partition(random)]
-                               for _ in range(-(-context.frames // SUPERFRAME))]  # fmt: skip
-                offsets = random.integers(0, 16, len(superframes)).tolist() if number == 0 and coarse else None
-                groups.append(Group(gain, coarse, superframes if coarse else [], offsets or []))
-            writer.add_segment(Segment(index, (), (coded(c.STREAM_SPECTRUM, SpectrumStream(groups), context),)))
-    return target.getvalue()
-
-
-def borders() -> bytes:
-    """Copies in the last block of segments whose next one begins with blocks of another length."""
-    header = Header(
-        RATE, 1, 7000, layers=("patterns", "spectrum"), segment_frames=SUPERFRAME, reference_depth=6, reference_span=6
-    )
-    random = np.random.default_rng(17)
-    geometry = layout.geometry(SUPERFRAME, 12)
-    partitions = [[0], [1, 1], [0], [4, 4, 3, 2, 1], [0], [3, 3, 2, 1], [1, 2, 2]]
-    segments: list[tuple[OccurrenceStream | None, SpectrumStream | None]] = []
-    for index, partition in enumerate(partitions):
-        blocks = [_block(random, geometry, 1, depth, quiet=True) for depth in partition]
-        copies = None
-        if index > 2:
-            one = np.zeros(1, np.int64)
-            lag = np.array([(2 * SUPERFRAME + 16 + 100 * index) * 32 + 5 * index])
-            copies = OccurrenceStream(one, one + COPY, lag, one, one + SUPERFRAME, one, one, one, one[:, None, None])
-        segments.append((copies, SpectrumStream([Group(0, geometry.coarse_bands, [blocks])])))
-    return pattern_file(header, [], segments)
-
-
-def _partition(random: Random, depth: int = 0) -> list[int]:
-    """Depths of the blocks of a superframe, cut at random."""
-    if depth == 4 or random.random() < 0.4:
-        return [depth]
-    return _partition(random, depth + 1) + _partition(random, depth + 1)
-
-
-def _block(random: Random, geometry: layout.Geometry, channels: int, depth: int, quiet: bool = False) -> Block:
-    bands = geometry.layouts[depth]
-    energies = random.choice([0, 1, 20, 46, 47], (channels, bands.bands)) - random.integers(0, 2, bands.bands)
-    sizes = 2.0 ** random.integers(-2, 23, (channels, bands.bins))
-    if quiet:
-        energies, sizes = random.integers(18, 26, energies.shape), np.ones_like(sizes)
-    energies = np.clip(energies, 0, c.ENERGY_MAX)
-    values = np.rint(random.uniform(-sizes, sizes)).astype(np.int32)
-    values[(random.random((channels, bands.bands)) < 0.7)[:, bands.band_of_bin]] = 0
-    values[(energies == 0)[:, bands.band_of_bin]] = 0
-    modes = random.integers(0, c.STEREO_MODES, geometry.coarse_bands) * (channels == 2)
-    return Block(depth, modes, energies, values)
 
 
 # As in `signals.FILES`.
@@ -262,6 +208,4 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "many-levels": ("levels of noise drawn at random, three channels", levels),
     "noise-of-three": ("noise of three channels", noises),
     "late-noise": ("noise behind frame 65 536, coloured in its last band", late_noise),
-    "huge": ("coefficients of up to 20 low bits, groups silent by segments, blocks of all sizes", loud_spectrum),
-    "borders": ("copies at ends of segments, of blocks beside others of another length", borders),
 }

@@ -76,7 +76,7 @@ class Recent:
             value = self.list.pop(unsigned(self.decoder, [self.place])[0])
         else:
             value = new()
-        self.list = ([value] + [other for other in self.list if other != value])[:16]
+        self.list = [value, *self.list][:16]
         return value
 
 

@@ -107,7 +107,7 @@ def test_a_number_of_the_spectrum(quote: str) -> None:
         "| m_s | " + " | ".join(map(str, (*c.EVENT_PARTS[:5], "9 each", *c.EVENT_PARTS[12:]))) + " |",
         f"the greatest level, at most {c.MAX_AMPLITUDE_LEVEL} |",
         f"A mixed symbol k of size {c.DISTANCE_CLASSES} is the class of the distance",
-        f"keeps the last {c.RECENT_VALUES} different values",
+        f"The list keeps {c.RECENT_VALUES} entries.",
         f"a mixed symbol h of size {SEMITONES}, under the row `note`",
         f"otherwise under {c.UNKNOWN_WEIGHT} for every symbol",
         f"a mixed symbol f of size {c.PITCHES_PER_SEMITONE}, spread",

@@ -169,7 +169,7 @@ class Recent:
             value = self._values.pop(place)
         else:
             value = new()
-        self._values = [value, *(other for other in self._values if other != value)][: c.RECENT_VALUES]
+        self._values = [value, *self._values][: c.RECENT_VALUES]
         return value
 
 
