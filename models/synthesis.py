@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
+from evc.format.decoding import SegmentDecoder, decode_segment
 from evc.format.errors import UnsupportedError
 from evc.format.header import Header
+from evc.format.reader import ContainerReader
 from evc.format.sources import Entry
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.models import overlay, superframes
@@ -49,6 +52,10 @@ class Synthesiser:
             layers = tuple(name for name in header.layers if name != LATENT)
             others = Synthesiser(self._segments, Choice(layers), self._parallel)
         return LatentRenderer(header, self._segments.decode, others.known, self._parallel)
+
+    @property
+    def header(self) -> Header:
+        return self._segments.header
 
     def render(self, start: int, frames: int) -> NDArray[np.float32]:
         """Frames [start, start + frames), which lie inside the file: float32 [channels, frames] of full scale 1.
@@ -138,3 +145,43 @@ class _Rendered:
             names = ", ".join(c.STREAM_NAMES[kind] for kind in sorted(kinds - RENDERED.keys()))
             raise UnsupportedError(f"this version cannot render: {names}")
         return decoded
+
+
+class FileSegments:
+    """A decoder as synthesis sees it."""
+
+    def __init__(self, decoder: SegmentDecoder) -> None:
+        self._decoder = decoder
+
+    @property
+    def header(self) -> Header:
+        return self._decoder.container.header
+
+    @property
+    def lost(self) -> Mapping[int, str]:
+        return self._decoder.lost
+
+    @property
+    def entries(self) -> Sequence[Entry | None]:
+        return self._decoder.entries
+
+    def decode(self, indices: Iterable[int]) -> Mapping[int, Streams]:
+        return self._decoder.decode(indices)
+
+    def occurrences(self, index: int) -> OccurrenceStream | None:
+        """Those of a segment; None where there are none, or the segment is lost (salvage mode)."""
+        kind = c.STREAM_OCCURRENCES
+        container = self._decoder.container
+        streams: Streams
+        if container.salvage:
+            streams = self._decoder.decode([index]).get(index, {})
+        else:  # the whole segment is decoded when its turn comes
+            streams = decode_segment(container, index, kinds={kind})
+        return streams.get(kind)
+
+
+@contextmanager
+def of_file(file: BinaryIO, choice: Choice | None = None) -> Iterator[Synthesiser]:
+    """A synthesiser of a whole .evc file."""
+    with closing(SegmentDecoder(ContainerReader(file))) as decoder:
+        yield Synthesiser(FileSegments(decoder), choice, decoder.threads.map)
