@@ -5,7 +5,7 @@ Bands come from coarse to fine: each is guessed from those half as far apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,14 +93,15 @@ def context(sort: Levels | int, number: int, size: Levels) -> Levels:
     return c.CHANGE_SIZES * (c.CHANGE_PASSES * sort + number) + size
 
 
-def passes(bands: int) -> Iterator[tuple[int, Levels, Levels | None, Levels]]:
+@lru_cache(maxsize=128)
+def passes(bands: int) -> list[tuple[int, Levels, Levels | None, Levels]]:
     """The number of each pass, its bands, and their known neighbours left and right (at the edge twice the left).
     Passes without bands are left out."""
     first = np.arange(0, bands, c.CHANGE_STRIDE)
-    if len(first):
-        yield 0, first, None, first
+    found: list[tuple[int, Levels, Levels | None, Levels]] = [(0, first, None, first)] if bands else []
     for number in range(1, c.CHANGE_PASSES):
         stride = c.CHANGE_STRIDE >> number
         at = np.arange(stride, bands, 2 * stride)
         if len(at):
-            yield number, at, at - stride, np.where(at + stride < bands, at + stride, at - stride)
+            found.append((number, at, at - stride, np.where(at + stride < bands, at + stride, at - stride)))
+    return found
