@@ -99,7 +99,7 @@ def _headers() -> Iterator[tuple[str, Case]]:
     yield "three-headers", (MALFORMED, "three times HEAD", file_of([*_silent(), head(_PLAIN), head(_PLAIN)]))
     named = replace(_PLAIN, layers=("events",), networks=(NetworkReference("evc-unheard-of", bytes(8)),))
     one = np.zeros(1, np.int64)
-    event = EventStream(one, one, one, np.zeros((1, len(c.EVENT_PARTS) + 1), np.int64))
+    event = EventStream(one, one, one, np.zeros((1, len(c.EVENT_PARTS) + 1), np.int64), pan_steps=0)
     streams = (coded(c.STREAM_EVENTS, event, StreamContext(RATE, 1, SUPERFRAME)),)
     yield (
         "network",
