@@ -111,7 +111,7 @@ def test_a_number_of_the_spectrum(quote: str) -> None:
         f"the greatest level, at most {c.MAX_AMPLITUDE_LEVEL} |",
         f"A mixed symbol k of size {c.DISTANCE_CLASSES} is the class of the distance",
         f"The list keeps {c.RECENT_VALUES} entries.",
-        f"a mixed symbol h of size {SEMITONES}, under the row `note`",
+        f"a mixed symbol h of size {SEMITONES}, r = 1, under the row `note`",
         f"otherwise under {c.UNKNOWN_WEIGHT} for every symbol",
         f"a mixed symbol f of size {c.PITCHES_PER_SEMITONE}, spread",
         f"Let u = clip((32 − h / 4 − min(2 · v_{c.DECAY + 1}, 3 · v_{c.LENGTH + 1} + 11)) / 3, 0, {c.FINENESSES - 1})",
