@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,7 @@ def edit(
             events = file.events
             if not len(events) and other is None:
                 raise EvcError("has no events to edit")
-            events = events[(events.times >= (start or 0)) & (events.times < (file.duration if end is None else end))]
+            events = events[(events.times >= (start or 0)) & (events.times < (math.inf if end is None else end))]
             if randomize_vectors:
                 events = events.randomized_vectors(seed)
             if randomize_times:

@@ -105,6 +105,7 @@ def coded_events(events: EventList, header: Header, like: EventStream | None = N
 def write_events(target: PathOrFile, events: EventList, like: EvcFile, overwrite: bool = True) -> None:
     """Write an .evc file with `events` in place of those of `like`, and all else that is in it: length, tags, patterns,
     spectrum, noise. Unknown optional chunks are left out, and so are events that begin outside the file.
+    Times are those of the coded timeline; an edit list stays.
 
     `target` is a path, where the file appears when it is complete, or an open binary file. Raises UnsupportedError if
     the network of the events is not installed, InputError for more events than a segment may hold.
@@ -116,7 +117,8 @@ def write_events(target: PathOrFile, events: EventList, like: EvcFile, overwrite
     streams = event_streams(coded, header)
     with seekable_output(target, overwrite) as output:
         metadata = container.tags, container.speakers, container.pictures, container.foreign
-        with ContainerWriter(output, header, *metadata) as writer:
+        edits = container.edits.stretches if container.edited else ()
+        with ContainerWriter(output, header, *metadata, edits) as writer:
             dictionaries = iter(container.dictionaries)
             for index in range(container.segments):
                 while writer.patterns < container.patterns_before(index):

@@ -43,8 +43,22 @@ class FileFacts:
 
     @property
     def frames(self) -> int:
-        """Exact length: frames per channel."""
+        """Exact length of what is played: frames per channel."""
+        return self.container.edits.frames
+
+    @property
+    def coded_frames(self) -> int:
+        """Length of the coded timeline: other than `frames` where the file has `edits`."""
         return self.header.sound_frames
+
+    @property
+    def edits(self) -> NDArray[Any]:
+        """The edit list: the stretches of the coded timeline that are played, in their order (spec 3.7), structured
+        [stretches]; empty where the file has none and plays all that is coded.
+
+        Fields: start and frames: frames [start, start + frames) of the coded timeline."""
+        stretches = self.container.edits.stretches if self.container.edited else ()
+        return np.array([tuple(stretch) for stretch in stretches], [("start", "i8"), ("frames", "i8")])
 
     @property
     def duration(self) -> float:
@@ -54,7 +68,7 @@ class FileFacts:
     @property
     def loop(self) -> bool:
         """Whether the file is a loop: its first frame follows upon its last."""
-        return self.header.loop
+        return self.container.loop
 
     @property
     def subtype(self) -> str:

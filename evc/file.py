@@ -19,10 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from evc.event_files import read_events
 from evc.events import EventList
 from evc.facts import FileFacts
-from evc.format import constants
 from evc.format.decoding import SegmentDecoder
+from evc.format.edits import Stretch
 from evc.format.errors import EvcError, InputError
-from evc.format.header import Header
 from evc.format.layers import chosen_places
 from evc.format.lazy import cached_property
 from evc.format.reader import ContainerReader
@@ -38,7 +37,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SegmentInfo:
-    """One segment: its span in frames, its chunk's place in the file in bytes, the segments it leans on.
+    """One segment: its span in frames of the coded timeline, its chunk's place in the file in bytes, the segments it
+    leans on.
 
     A damaged segment (salvage mode) is not in the file, not intact, or leans on one that is not; `offset`
     and `bytes` are 0 where nothing of it was found.
@@ -55,7 +55,8 @@ class SegmentInfo:
 
 @dataclass(frozen=True)
 class DamagedSpan:
-    """Frames [start, start + frames) are lost: silence takes their place. `seconds` are the same as times."""
+    """Frames [start, start + frames) of what is played are lost: silence takes their place. `seconds` are the same as
+    times."""
 
     start: int
     frames: int
@@ -120,25 +121,17 @@ class EvcFile(Forkable, FileFacts):
     def damage(self) -> list[DamagedSpan]:
         """Spans known to be lost, in order (salvage mode), the end of a file that is cut short included.
         Damage that only decoding reveals is added as it is met; `verify` meets all of it."""
+        lost = sorted(self._decoder.lost.items())
+        coded = [(start, start + frames) for start, frames in (self.header.segment_span(index) for index, _ in lost)]
         spans: list[DamagedSpan] = []
-        for index, reason in sorted(self._decoder.lost.items()):
-            start, frames = self.header.segment_span(index)
-            end = min(start + frames, self.frames)  # a loop's overlap is no time of its own
-            if start >= end:
-                continue
+        for start, end, number in self.container.edits.played(coded):
+            reason = lost[number][1]
             if spans and spans[-1].start + spans[-1].frames == start and spans[-1].reason == reason:
                 start = spans.pop().start
             spans.append(self._damaged_span(start, end, reason))
-        if (promised := self._promised_frames()) > self.header.known_frames:
-            spans.append(self._damaged_span(self.header.known_frames, promised, "the file is cut short"))
+        if (promised := self.container.promised_frames) > self.frames:
+            spans.append(self._damaged_span(self.frames, promised, "the file is cut short"))
         return spans
-
-    def _promised_frames(self) -> int:
-        """The length that the header chunk tells: that of a salvaged file ends with its last segment."""
-        head = next(place for place in self.container.chunks if place.type == constants.CHUNK_HEAD)
-        payload = self.container.raw(head)[constants.CHUNK_HEADER_BYTES : -constants.CHUNK_CRC_BYTES]
-        header = Header.read(payload)
-        return 0 if header.frames is None else header.sound_frames
 
     def _damaged_span(self, start: int, end: int, reason: str) -> DamagedSpan:
         return DamagedSpan(start, end - start, (start / self.samplerate, end / self.samplerate), reason)
@@ -148,7 +141,8 @@ class EvcFile(Forkable, FileFacts):
     @property
     @alone
     def events(self) -> EventList:
-        """Every event of the file. Its vectors need the file's network to be installed, all else needs none."""
+        """Every event of the file, with times on the coded timeline (spec 3.7). Its vectors need the file's network
+        to be installed, all else needs none."""
         return self._events
 
     @property
@@ -156,6 +150,7 @@ class EvcFile(Forkable, FileFacts):
     def patterns(self) -> NDArray[Any]:
         """What sounds more than once: structured [patterns], the entries of the dictionary by number, and then excerpts
         found from copies, which the file stores without naming them (`evc.patterns`); those with the most sound first.
+        Frames and times of patterns, uses and occurrences are those of the coded timeline (spec 3.7).
 
         Fields: kind ("excerpt", "explicit", "lattice"), start (s, of excerpts, otherwise NaN), duration (s), channels,
         columns and bins (of lattices, otherwise 0), frame (the first, of excerpts, otherwise -1), frames, uses (an
@@ -219,7 +214,7 @@ class EvcFile(Forkable, FileFacts):
             if synthesis and not np.isfinite(self._player.audio(start, frames)).all():
                 raise EvcError(f"segment {index} decodes to samples that are not finite")
             if progress:
-                progress((start + frames) / self.samplerate, self.duration)
+                progress((start + frames) / self.samplerate, self.coded_frames / self.samplerate)
 
     # --- Audio --------------------------------------------------------------------------------
 
@@ -234,7 +229,7 @@ class EvcFile(Forkable, FileFacts):
         frames = whole_number(frames, "a number of frames")
         left = self.frames - self._position
         count = left if frames < 0 else min(frames, left)
-        audio = converted(self._player.audio(self._position, count), dtype)
+        audio = converted(self._played(self._player, self._position, count), dtype)
         self._position += count
         return audio[0] if self.channels == 1 and not always_2d else np.ascontiguousarray(audio.T)
 
@@ -307,7 +302,7 @@ class EvcFile(Forkable, FileFacts):
             names = ("events",) if layers is None else names
             events = events if isinstance(events, EventList) else self.events[events]
         player = Player(self._decoder, names, rows, events)
-        return np.ascontiguousarray(player.audio(0, self.frames).T)
+        return np.ascontiguousarray(self._played(player, 0, self.frames).T)
 
     @alone
     def pattern_audio(self, pattern: int) -> NDArray[np.float32]:
@@ -323,13 +318,29 @@ class EvcFile(Forkable, FileFacts):
         audio = self._player.waveform(pattern) if start < 0 else self._player.audio(start, frames)
         return np.ascontiguousarray(audio.T)
 
+    def _played(self, player: Player, start: int, frames: int) -> NDArray[np.float32]:
+        """Frames [start, start + frames) of what is played: float32 [channels, frames]."""
+        pieces = list(self.container.edits.pieces(start, frames)) or [Stretch(0, 0)]
+        if len(pieces) == 1:
+            return player.audio(*pieces[0])
+        audio, at = np.empty((self.channels, frames), np.float32), 0
+        for piece in pieces:
+            audio[:, at : at + piece.frames] = player.audio(*piece)
+            at += piece.frames
+        return audio
+
+    def _prefetch(self, end: int) -> None:
+        """Render some of what is played from the current position on, which is before frame `end`, together."""
+        piece = next(self.container.edits.pieces(self._position, end - self._position))
+        self._player.prefetch(piece.start, piece.end)
+
     def _blocks(
         self, blocksize: int, overlap: int, end: int, dtype: str, always_2d: bool
     ) -> Iterator[NDArray[Any]]:
         while self._position < end:
             with self._lock:
                 count = min(blocksize, end - self._position)
-                self._player.prefetch(self._position, end)
+                self._prefetch(end)
                 block = self.read(count, dtype, always_2d)
             yield block
             if self._position < end:
@@ -344,7 +355,7 @@ class EvcFile(Forkable, FileFacts):
                 with self._lock:
                     if self._position == self.frames:
                         self._position = 0
-                    self._player.prefetch(self._position, self.frames)
+                    self._prefetch(self.frames)
                     parts.append(self.read(missing, dtype, always_2d))
                 missing -= len(parts[-1])
             yield parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -18,7 +18,7 @@ class FileInfo:
     """What the metadata of a file tells: `bytes` of the whole file, `duration` in seconds, `kbps` in kbit/s, pictures
     and foreign chunks not counted, `hints` as `encode` knows them ("" where nothing sounds), `patterns` in the
     dictionary, the rest as in `EvcFile`; `networks` are ids. Pictures (type, what it shows, mime, description, width,
-    height, bytes), loops, cues and foreign chunks (origin, id, name, bytes) are told without their data."""
+    height, bytes), edits, loops, cues and foreign chunks (origin, id, name, bytes) are told without their data."""
 
     bytes: int
     format_version: str
@@ -26,6 +26,7 @@ class FileInfo:
     channels: int
     speakers: tuple[str, ...]
     frames: int
+    coded_frames: int
     duration: float
     subtype: str
     loop: bool
@@ -37,6 +38,7 @@ class FileInfo:
     networks: tuple[str, ...]
     tags: Tags
     pictures: tuple[dict[str, Any], ...]
+    edits: tuple[dict[str, Any], ...]
     loops: tuple[dict[str, Any], ...]
     cues: tuple[dict[str, Any], ...]
     foreign: tuple[dict[str, Any], ...]
@@ -53,7 +55,8 @@ def info(file: PathOrFile, salvage: bool = False) -> FileInfo:
         container = ContainerReader(binary, salvage)
         pictures, foreign = container.pictures, container.foreign
     header = container.header
-    duration = header.sound_frames / header.samplerate
+    frames = container.edits.frames
+    duration = frames / header.samplerate
     metadata = sum(place.size for place in container.chunks if place.type in (CHUNK_PICT, CHUNK_FRGN))
     return FileInfo(
         bytes=container.file_bytes,
@@ -61,10 +64,11 @@ def info(file: PathOrFile, salvage: bool = False) -> FileInfo:
         samplerate=header.samplerate,
         channels=header.channels,
         speakers=names_of(container.speakers, header.channels),
-        frames=header.sound_frames,
+        frames=frames,
+        coded_frames=header.sound_frames,
         duration=duration,
         subtype=header.subtype,
-        loop=header.loop,
+        loop=container.loop,
         kbps=8 * (container.file_bytes - metadata) / duration / 1000 if duration else 0.0,
         layers=header.layers,
         hints=_hints(header),
@@ -73,8 +77,9 @@ def info(file: PathOrFile, salvage: bool = False) -> FileInfo:
         networks=tuple(network.id for network in header.networks),
         tags=container.tags,
         pictures=tuple(picture.as_dict() for picture in pictures),
-        loops=tuple(loop._asdict() for loop in loops_of(container.tags, foreign, header.sound_frames)),
-        cues=tuple(cue._asdict() for cue in cues_of(foreign, header.sound_frames)),
+        edits=tuple(stretch._asdict() for stretch in container.edits.stretches) if container.edited else (),
+        loops=tuple(loop._asdict() for loop in loops_of(container.tags, foreign, frames)),
+        cues=tuple(cue._asdict() for cue in cues_of(foreign, frames)),
         foreign=tuple(chunk.as_dict() for chunk in foreign),
     )
 

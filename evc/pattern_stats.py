@@ -152,7 +152,7 @@ def _saved(
 ) -> NDArray[np.float64]:
     """The bits saved [patterns], shared out to the uses by how much of a superframe each covers."""
     size = c.superframe_length(file.samplerate)
-    estimated, as_is, actual = np.zeros((3, -(-file.frames // size)))
+    estimated, as_is, actual = np.zeros((3, -(-file.header.known_frames // size)))
     for index, bits in plain.items():
         first = index * file.header.segment_frames // size
         part = slice(first, first + bits.shape[1])

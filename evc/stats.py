@@ -44,8 +44,9 @@ class LayerStats:
 @dataclass(frozen=True)
 class Stats:
     """The bits of a file. `layers` make up the payload; `overhead` maps the parts of all the rest to their
-    bits. `seconds` [seconds, rounded up]: bits of the segments, spread over their superframes or columns by what the
-    symbols of each cost (evenly where symbols were not decoded). `patterns`: all of them, by their index into
+    bits. `frames` and times are those of the coded timeline (spec 3.7). `seconds` [seconds, rounded up]: bits of the
+    segments, spread over their superframes or columns by what the symbols of each cost (evenly where symbols were not
+    decoded). `patterns`: all of them, by their index into
     `EvcFile.patterns`; none where symbols were not decoded. `networks`: ids of those that synthesis needs."""
 
     file_bytes: int
@@ -196,7 +197,7 @@ def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], Non
                 placed[index] = 8 * len(stream.words)
         if progress:
             start, frames = file.header.segment_span(index)
-            progress((start + frames) / file.samplerate, file.duration)
+            progress((start + frames) / file.samplerate, file.coded_frames / file.samplerate)
     for dictionary in container.dictionaries:
         for stream in dictionary.streams:
             tally.bits[stream.kind] += 8 * len(stream.words)
@@ -205,7 +206,7 @@ def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], Non
         file_bytes=container.file_bytes,
         samplerate=file.samplerate,
         channels=file.channels,
-        frames=file.frames,
+        frames=file.coded_frames,
         layers=layers,
         overhead=_overhead(file, sum(layer.bits for layer in layers)),
         seconds=_per_second(file, shares, columns),
@@ -219,7 +220,7 @@ def _overhead(file: EvcFile, payload_bits: int) -> dict[str, int]:
     streams."""
     parts: dict[str, int] = defaultdict(int)
     names = {constants.CHUNK_HEAD: "header", constants.CHUNK_TAGS: "tags", constants.CHUNK_INDX: "index"}
-    names[constants.CHUNK_SPKR] = "speakers"
+    names |= {constants.CHUNK_SPKR: "speakers", constants.CHUNK_EDIT: "edit list"}
     names |= {constants.CHUNK_PICT: "pictures", constants.CHUNK_FRGN: "foreign chunks"}
     carriers = (constants.CHUNK_SEGM, constants.CHUNK_DICT)
     for place in file.container.chunks:
@@ -244,5 +245,5 @@ def _per_second(
         length = lengths.get(segment.index, segment.frames)
         ends += [min(segment.start + length * (i + 1), segment.start + segment.frames) for i in range(len(weights))]
         spent += list(spent[-1] + 8 * segment.bytes * np.cumsum(weights))
-    edges = np.arange(-(-file.frames // file.samplerate) + 1) * float(file.samplerate)
+    edges = np.arange(-(-file.coded_frames // file.samplerate) + 1) * float(file.samplerate)
     return np.diff(np.interp(edges, ends, spent))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.coder import SymbolEncoder
+from evc.format.edits import Stretch
 from evc.format.header import Header, NetworkReference
 from evc.format.metadata import Foreign, Picture
 from evc.format.segment import Dictionary, Segment
@@ -26,7 +27,7 @@ from evc.format.streams.noise_changes import COLOUR, plane_kinds
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.format.streams.spectrum_walk import Block
-from evc.format.writer import ContainerWriter
+from evc.format.writer import ContainerWriter, rewrite
 from evc.loops import Loop, smpl_chunk
 from evc.models import pipeline, sequencer
 from evc.models.settings import EncodeSettings
@@ -109,6 +110,14 @@ def _loop() -> bytes:
     phase = 2 * np.pi * np.arange(2300) / 2300
     tones = np.stack([np.sin(37 * phase + 1), np.sin(91 * phase) + np.sin(5 * phase)], axis=1)
     return _encoded(0.3 * tones, 8000, quality=6.0, superframes=1, loop=True)
+
+
+def _edited() -> bytes:
+    """The loop, turned: its start follows upon its end in the middle, and it still is one."""
+    stretches = [Stretch(1500, 800), Stretch(0, 777), Stretch(777, 1), Stretch(100, 678), Stretch(778, 722)]
+    target = io.BytesIO()
+    rewrite(io.BytesIO(_loop()), target, edits=stretches)
+    return target.getvalue()
 
 
 def _wide() -> bytes:
@@ -295,6 +304,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "three": ("a pair that falls silent, and a single channel", _three),
     "surround": ("eight channels, seven of them with speakers", _surround),
     "loop": ("a loop, whose start is coded again behind its end", _loop),
+    "edited": ("the same loop with an edit list: turned, some of it twice; still a loop", _edited),
     "wide": ("192 kHz, a sweep up to half the sample rate", _wide),
     "transient": ("clicks and a burst: blocks of many sizes", _transient),
     "quiet": ("noise of half a step of 16 bits", _quiet),

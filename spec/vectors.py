@@ -93,6 +93,8 @@ def describe(data: bytes) -> dict[str, Any]:
         if parts:
             digests = [{"sha256": hashlib.sha256(part.data).hexdigest()} for part in parts]
             found[name] = [part.as_dict() | digest for part, digest in zip(parts, digests, strict=True)]
+    if container.edited:
+        found["edits"] = [list(stretch) for stretch in container.edits.stretches]
     context = StreamContext(header.samplerate, header.channels, header.known_frames, header.phase_bits)
     for dictionary in container.dictionaries:
         entries = replace(context, patterns=dictionary.entries)
@@ -160,6 +162,8 @@ def reference_samples(data: bytes) -> NDArray[np.int32] | None:
     if noise:
         audio = audio + noise_signal(container.header, noise)
     audio = without_overlap(container.header, audio)
+    if container.edited:
+        audio = np.concatenate([audio[:, a : a + n] for a, n in container.edits.stretches], axis=1)
     if np.abs(audio).max() >= 1:
         return None
     return np.rint(audio.T / PCM_STEP).astype(np.int32)

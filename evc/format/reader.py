@@ -13,6 +13,7 @@ from typing import BinaryIO
 from evc.format import constants as c
 from evc.format.binary import ByteReader
 from evc.format.container import KNOWN_TYPES, ChunkPlace, ChunkReader, DamagedBytes, check_signature
+from evc.format.edits import EditList, read_edits
 from evc.format.errors import SALVAGE, DamagedError, EvcWarning, FormatError, UnsupportedError, reason
 from evc.format.header import Header, Tags, read_speakers, read_tags
 from evc.format.index import End, IndexEntry, read_index
@@ -31,10 +32,12 @@ class ContainerReader:
                   finished, salvage mode makes it the end of the last intact segment
     tags          dict of texts and lists of texts, empty where there are none
     speakers      the mask of spec 3.4; 0 where the speakers are not known
+    edits         what is played, all of the coded timeline where `edited` is False (spec 3.7)
     pictures      the PICT chunks, in file order, read when asked for
     foreign       the FRGN chunks, likewise
     dictionaries  the DICT chunks, in file order
     chunks        places of all chunks (salvage mode: of the intact ones), in file order
+    promised_frames  length of what is played, before salvage mode shortened it; 0 where it is not known
     damage        damaged byte ranges, ascending; empty in strict mode
     segments      number of segments
     lost          numbers of the segments that are missing or lean on a missing one
@@ -55,6 +58,8 @@ class ContainerReader:
         self._dictionary_bytes = 0
         self._tags_place: ChunkPlace | None = None
         self._speakers_place: ChunkPlace | None = None
+        self._edits_place: ChunkPlace | None = None
+        self._edits: EditList | None = None
         self._picture_places: list[ChunkPlace] = []
         self._foreign_places: list[ChunkPlace] = []
         self._index_place: ChunkPlace | None = None
@@ -74,21 +79,36 @@ class ContainerReader:
                     raise
                 self.damage.append(DamagedBytes(place.offset, place.end, reason(error)))
         self.damage.sort(key=lambda span: span.start)
+        self.promised_frames = self._played().frames if self.header.frames is not None else 0
         if salvage:
             self._settle_length()
         else:
             self._check_whole()
+        self.edits = self._played()
         self.segments = self.header.segments
         self._check_dependencies()
+        name = getattr(file, "name", None)
+        where = f"{name}: " if isinstance(name, str) else ""
         if self._reader.trailing:
-            name = getattr(file, "name", None)
-            where = f"{name}: " if isinstance(name, str) else ""
             warnings.warn(f"{where}{_trailing(self._reader.trailing)}: ignored", EvcWarning, stacklevel=3)
+        if not self.edited and c.CHUNK_EDIT in self._damaged_types:
+            text = "the edit list is damaged: all that is coded is played, in the order of its coding"
+            warnings.warn(where + text, EvcWarning, stacklevel=3)
 
     @property
     def file_bytes(self) -> int:
         """Of the whole file; what follows its end marker is no part of it."""
         return self._reader.size
+
+    @property
+    def edited(self) -> bool:
+        """Whether the file has an edit list."""
+        return self._edits is not None
+
+    @property
+    def loop(self) -> bool:
+        """Whether the first frame that is played follows upon the last (spec 3.7)."""
+        return self.header.loop and self.edits.closes(self.header.sound_frames)
 
     @property
     def pictures(self) -> list[Picture]:
@@ -103,8 +123,17 @@ class ContainerReader:
     @property
     def lost_metadata(self) -> list[str]:
         """Types of the damaged chunks of tags, pictures and the like (salvage mode), one for each."""
-        types = [self._reader.bytes_at(span.start, 4) for span in self.damage]
-        return [type.decode() for type in types if type in (c.CHUNK_TAGS, c.CHUNK_SPKR, *_METADATA)]
+        metadata = (c.CHUNK_TAGS, c.CHUNK_SPKR, *_METADATA)
+        return [type.decode() for type in self._damaged_types if type in metadata]
+
+    @property
+    def _damaged_types(self) -> list[bytes]:
+        """What stands where the type of a chunk should, at the start of all damage."""
+        return [self._reader.bytes_at(span.start, 4) for span in self.damage]
+
+    def _played(self) -> EditList:
+        length = self.header.sound_frames
+        return EditList.whole(length) if self._edits is None else self._edits.within(length)
 
     def place(self, index: int) -> ChunkPlace | None:
         """Where segment `index` lies in the file; None where it is missing (salvage mode)."""
@@ -190,6 +219,10 @@ class ContainerReader:
                 _refuse(self._speakers_place is not None or bool(self._places), place)
                 self._speakers_place = place
                 self.speakers = read_speakers(self._reader.payload(place), self.header.channels)
+            case c.CHUNK_EDIT:
+                _refuse(self._edits_place is not None or bool(self._places), place)
+                self._edits_place = place
+                self._edits = read_edits(self._reader.payload(place), self.header)
             case c.CHUNK_PICT | c.CHUNK_FRGN:
                 self._read_metadata(place)
             case c.CHUNK_INDX:

@@ -10,6 +10,7 @@ from typing import BinaryIO, Self
 
 from evc.format import constants as c
 from evc.format.container import ChunkPlace, chunk_bytes
+from evc.format.edits import Stretch, write_edits
 from evc.format.errors import FormatError, InputError, UnsupportedError
 from evc.format.header import Header, write_speakers, write_tags
 from evc.format.index import END_PAYLOAD_BYTES, End, IndexEntry, write_index
@@ -18,14 +19,15 @@ from evc.format.reader import ContainerReader
 from evc.format.segment import Dictionary, Segment
 from evc.format.speakers import usual_mask
 
-_USUAL_ORDER = (c.CHUNK_HEAD, c.CHUNK_TAGS, c.CHUNK_SPKR, c.CHUNK_PICT, c.CHUNK_FRGN)
+_USUAL_ORDER = (c.CHUNK_HEAD, c.CHUNK_TAGS, c.CHUNK_SPKR, c.CHUNK_EDIT, c.CHUNK_PICT, c.CHUNK_FRGN)
 
 
 class ContainerWriter:
     """Writes a file as its parts come, from the file object's present position.
 
     `header.frames` may be None; `close(frames)` then gives the length, and the file object has to
-    be seekable. `speakers` is a mask (spec 3.4), 0 where they are not known. As a context manager
+    be seekable. `speakers` is a mask (spec 3.4), 0 where they are not known. With `edits` these stretches are
+    played (spec 3.7). As a context manager
     it closes itself, except after an exception: what was written then lacks its end marker, and no
     strict reader takes it for a whole file.
 
@@ -40,6 +42,7 @@ class ContainerWriter:
         speakers: int = 0,
         pictures: Sequence[Picture] = (),
         foreign: Sequence[Foreign] = (),
+        edits: Sequence[Stretch] = (),
     ) -> None:
         if header.frames is None and not file.seekable():
             raise InputError("the length has to be known before writing to a pipe")
@@ -57,6 +60,7 @@ class ContainerWriter:
         self._put(_tags_chunk(tags))
         if speakers not in (0, usual_mask(header.channels)):
             self._put(chunk_bytes(c.CHUNK_SPKR, write_speakers(speakers, header.channels)))
+        self._put(_edits_chunk(edits, header))
         check_amount(pictures, foreign)
         for data in _metadata_chunks(pictures, foreign):
             self._put(data)
@@ -144,15 +148,17 @@ def rewrite(
     tags: Mapping[str, str | list[str]] | None = None,
     pictures: Sequence[Picture] | None = None,
     foreign: Sequence[Foreign] | None = None,
+    edits: Sequence[Stretch] | None = None,
 ) -> None:
-    """Copies a file with other tags, pictures or foreign chunks; None keeps what is there. Every other chunk stays as
+    """Copies a file with other tags, pictures, foreign chunks or edits (none: all that is coded is played); None keeps
+    what is there. Every other chunk stays as
     it is, byte for byte and in its place, those of unknown optional types included; index and end marker follow the
     new offsets.
 
     Raises what reading `source` strictly raises, and InputError for what cannot be written.
     """
     reader = ContainerReader(source)
-    replaced = _replacements(reader, tags, pictures, foreign)
+    replaced = _replacements(reader, tags, pictures, foreign, edits)
     inserted: dict[int, bytes] = defaultdict(bytes)
     for type, data in replaced.items():
         inserted[_anchor(reader.chunks, type)] += data
@@ -183,11 +189,14 @@ def _replacements(
     tags: Mapping[str, str | list[str]] | None,
     pictures: Sequence[Picture] | None,
     foreign: Sequence[Foreign] | None,
+    edits: Sequence[Stretch] | None,
 ) -> dict[bytes, bytes]:
     """By the types of chunks that a file gets anew, all of each type."""
     replaced: dict[bytes, bytes] = {}
     if tags is not None:
         replaced[c.CHUNK_TAGS] = _tags_chunk(tags)
+    if edits is not None:
+        replaced[c.CHUNK_EDIT] = _edits_chunk(edits, reader.header)
     if pictures is not None or foreign is not None:
         pictures = reader.pictures if pictures is None else pictures
         foreign = reader.foreign if foreign is None else foreign
@@ -221,6 +230,10 @@ def _metadata_chunks(pictures: Sequence[Picture], foreign: Sequence[Foreign]) ->
 
 def _tags_chunk(tags: Mapping[str, str | list[str]] | None) -> bytes:
     return chunk_bytes(c.CHUNK_TAGS, write_tags(tags)) if tags else b""
+
+
+def _edits_chunk(edits: Sequence[Stretch], header: Header) -> bytes:
+    return chunk_bytes(c.CHUNK_EDIT, write_edits(edits, header)) if edits else b""
 
 
 def _index_chunk(entries: list[IndexEntry]) -> bytes:
