@@ -9,12 +9,10 @@ import numpy as np
 
 from evc.events import CodedEvents, EventList, joined
 from evc.format import constants as c
-from evc.format.decoding import stream_context
+from evc.format.decoding import SegmentDecoder, stream_context
 from evc.format.errors import InputError
 from evc.format.header import Header, NetworkReference
-from evc.format.layers import streams_by_segment
 from evc.format.networks import EVENTS_NETWORK, Codebooks, installed_network
-from evc.format.reader import ContainerReader
 from evc.format.segment import Segment
 from evc.format.streams import coded_stream
 from evc.format.streams.events import USUAL_SIZES, EventStream
@@ -33,12 +31,12 @@ def events_network(header: Header) -> NetworkReference | None:
     return header.networks[0] if _LAYER in header.layers and header.networks else None
 
 
-def read_events(container: ContainerReader) -> EventList:
+def read_events(decoder: SegmentDecoder) -> EventList:
     """All events of a file. In salvage mode those of damaged segments are missing."""
-    header, network = container.header, events_network(container.header)
+    header, network = decoder.container.header, events_network(decoder.container.header)
     parts = [
         EventList.from_coded(in_file(stream, header, index), header.samplerate, header.phase_bits, network)
-        for index, stream in _streams(container).items()
+        for index, stream in _streams(decoder).items()
     ]
     if not parts:
         none = np.zeros((0, len(USUAL_SIZES)), np.int64)
@@ -46,9 +44,9 @@ def read_events(container: ContainerReader) -> EventList:
     return joined(parts)
 
 
-def _streams(container: ContainerReader) -> dict[int, EventStream]:
+def _streams(decoder: SegmentDecoder) -> dict[int, EventStream]:
     """The event streams of a file by segment; in salvage mode without damaged ones."""
-    return {index: stream for index, stream in streams_by_segment(container, _KIND) if len(stream.times)}
+    return {index: stream for index, stream in decoder.streams(_KIND) if len(stream.times)}
 
 
 def in_file(stream: EventStream, header: Header, index: int) -> CodedEvents:
@@ -111,7 +109,8 @@ def write_events(target: PathOrFile, events: EventList, like: EvcFile, overwrite
     the network of the events is not installed, InputError for more events than a segment may hold.
     """
     container = like.container
-    found = _streams(container)
+    decoder = SegmentDecoder(container)
+    found = _streams(decoder)
     header = _with_events(container.header, events)
     coded = coded_events(events, header, next(iter(found.values()), None))
     streams = event_streams(coded, header)
@@ -123,7 +122,7 @@ def write_events(target: PathOrFile, events: EventList, like: EvcFile, overwrite
             for index in range(container.segments):
                 while writer.patterns < container.patterns_before(index):
                     writer.add_dictionary(next(dictionaries))
-                segment = container.segment(index)
+                segment = decoder.segment(index)
                 kept = [data for data in segment.streams if data.kind != _KIND]
                 if index in streams:
                     kept.append(coded_stream(_KIND, streams[index], stream_context(container, index)))

@@ -188,11 +188,11 @@ class EvcFile(Forkable, FileFacts):
 
     @cached_property
     def _events(self) -> EventList:
-        return read_events(self.container)
+        return read_events(self._decoder)
 
     @cached_property
     def _patterns(self) -> PatternMap:
-        return read_patterns(self.container)
+        return read_patterns(self._decoder)
 
     @alone
     def stats(self, symbols: bool = True, progress: Callable[[float, float], None] | None = None) -> Stats:
@@ -200,7 +200,7 @@ class EvcFile(Forkable, FileFacts):
         called with seconds of audio done and in all."""
         from evc.stats import measure
 
-        return measure(self, symbols, progress)
+        return measure(self._decoder, self._patterns if symbols else None, progress)
 
     @alone
     def verify(self, synthesis: bool = False, progress: Callable[[float, float], None] | None = None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants
-from evc.format.decoding import WORKERS, DecodedStreams, SegmentDecoder, decode_segment
+from evc.format.decoding import WORKERS, DecodedStreams, SegmentDecoder
 from evc.format.header import Header
 from evc.format.lazy import cached_property
 from evc.format.networks import check
@@ -120,11 +120,8 @@ class FileSegments:
 
     def occurrences(self, index: int) -> OccurrenceStream | None:
         """Those of a segment; None where there are none, or the segment is lost (salvage mode)."""
-        kind = constants.STREAM_OCCURRENCES
-        container = self._decoder.container
-        streams: DecodedStreams
-        if container.salvage:
-            streams = self._decoder.decode([index]).get(index, {})
-        else:  # the whole segment is decoded when its turn comes
-            streams = decode_segment(container, index, kinds={kind})
-        return streams.get(kind)
+        if self._decoder.container.salvage and index not in self._decoder.decode([index]):
+            return None
+        # In strict mode the whole segment is decoded when its turn comes.
+        stream: OccurrenceStream | None = self._decoder.stream(index, constants.STREAM_OCCURRENCES)
+        return stream
