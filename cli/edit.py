@@ -94,5 +94,5 @@ def _events_of(source: str) -> EventList:
 def _report(target: str) -> None:
     with naming(target), evc.open(target) as file:
         count = len(file.events)
-        size = size_text(file.container.file_bytes)
+        size = size_text(file.file_bytes)
     click.echo(f"{target}: {count} event{'' if count == 1 else 's'}, {size}")

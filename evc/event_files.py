@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from evc.format.decoding import SegmentDecoder, stream_context
 from evc.format.errors import InputError
 from evc.format.header import Header, NetworkReference
 from evc.format.networks import EVENTS_NETWORK, Codebooks, installed_network
+from evc.format.reader import ContainerReader
 from evc.format.segment import Segment
 from evc.format.streams import coded_stream
 from evc.format.streams.events import USUAL_SIZES, EventStream
@@ -108,26 +109,31 @@ def write_events(target: PathOrFile, events: EventList, like: EvcFile, overwrite
     `target` is a path, where the file appears when it is complete, or an open binary file. Raises UnsupportedError if
     the network of the events is not installed, InputError for more events than a segment may hold.
     """
-    container = like.container
+    with seekable_output(target, overwrite) as output:
+        for container, start in zip(like.chain.links, like.chain.starts, strict=True):
+            _write_link(output, events.shifted(-start / like.samplerate), container)
+
+
+def _write_link(output: BinaryIO, events: EventList, container: ContainerReader) -> None:
+    """A link with other events, whose times count from its start."""
     decoder = SegmentDecoder(container)
     found = _streams(decoder)
     header = _with_events(container.header, events)
     coded = coded_events(events, header, next(iter(found.values()), None))
     streams = event_streams(coded, header)
-    with seekable_output(target, overwrite) as output:
-        metadata = container.tags, container.speakers, container.pictures, container.foreign
-        edits = container.edits.stretches if container.edited else ()
-        with ContainerWriter(output, header, *metadata, edits) as writer:
-            dictionaries = iter(container.dictionaries)
-            for index in range(container.segments):
-                while writer.patterns < container.patterns_before(index):
-                    writer.add_dictionary(next(dictionaries))
-                segment = decoder.segment(index)
-                kept = [data for data in segment.streams if data.kind != _KIND]
-                if index in streams:
-                    kept.append(coded_stream(_KIND, streams[index], stream_context(container, index)))
-                kept.sort(key=lambda data: data.kind)
-                writer.add_segment(Segment(index, segment.dependencies, tuple(kept)))
+    metadata = container.tags, container.speakers, container.pictures, container.foreign
+    edits = () if container.edits is None else container.edits.stretches
+    with ContainerWriter(output, header, *metadata, edits) as writer:
+        dictionaries = iter(container.dictionaries)
+        for index in range(container.segments):
+            while writer.patterns < container.patterns_before(index):
+                writer.add_dictionary(next(dictionaries))
+            segment = decoder.segment(index)
+            kept = [data for data in segment.streams if data.kind != _KIND]
+            if index in streams:
+                kept.append(coded_stream(_KIND, streams[index], stream_context(container, index)))
+            kept.sort(key=lambda data: data.kind)
+            writer.add_segment(Segment(index, segment.dependencies, tuple(kept)))
 
 
 def _with_events(header: Header, events: EventList) -> Header:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import SEEK_CUR, SEEK_END, SEEK_SET
@@ -17,17 +18,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evc.event_files import read_events
-from evc.events import EventList
+from evc.events import EventList, joined
 from evc.facts import FileFacts
-from evc.format.decoding import SegmentDecoder
+from evc.format.chain import Chain
 from evc.format.edits import Stretch
 from evc.format.errors import EvcError, InputError
 from evc.format.layers import chosen_places
 from evc.format.lazy import cached_property
-from evc.format.reader import ContainerReader
 from evc.format.sharing import Forkable, alone
-from evc.patterns import PatternMap, read_patterns
-from evc.playback import Player
+from evc.links import Coded, Link, Links
+from evc.patterns import PatternMap, joined_maps, read_patterns
 from evc.samples import converted, whole_number
 from evc.streaming import open_binary
 
@@ -86,50 +86,46 @@ class EvcFile(Forkable, FileFacts):
             self._path = os.path.abspath(file)
             file = self._owned = open_binary(file)
         try:
-            self.container = ContainerReader(file, salvage)
+            self.chain = Chain(file, salvage)
         except BaseException:
             self._close_owned()
             raise
         self._position = 0
         self._lock = threading.RLock()
-        self._decoder = SegmentDecoder(self.container)
-        self._player = Player(self._decoder)
+        self._links = Links(self.chain)
         super().__init__()
 
     def after_fork(self) -> None:
         """The child has a lock that nobody holds, and none of what another thread may just have been changing."""
-        known = self._decoder.lost
         self._lock = threading.RLock()
-        self._decoder = SegmentDecoder(self.container)
-        self._decoder.lost.update(known)
-        self._player = Player(self._decoder)
+        self._links.renew()
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._path is None:
             raise TypeError("a reader of an open file cannot be pickled: open it by path")
-        return _reopened, (self._path, self.container.salvage, self._position)
+        return _reopened, (self._path, self.chain.salvage, self._position)
 
     # --- What the file is: see FileFacts ---------------------------------------------------------
 
     @property
+    @alone
     def segments(self) -> list[SegmentInfo]:
         """Every segment, in order."""
-        return [self._segment_info(index) for index in range(self.container.segments)]
+        return [_segment_info(link, index) for link in self._links for index in range(link.container.segments)]
 
     @property
     @alone
     def damage(self) -> list[DamagedSpan]:
         """Spans known to be lost, in order (salvage mode), the end of a file that is cut short included.
         Damage that only decoding reveals is added as it is met; `verify` meets all of it."""
-        lost = sorted(self._decoder.lost.items())
-        coded = [(start, start + frames) for start, frames in (self.header.segment_span(index) for index, _ in lost)]
+        lost = self._links.lost
         spans: list[DamagedSpan] = []
-        for start, end, number in self.container.edits.played(coded):
-            reason = lost[number][1]
+        for start, end, number in self.chain.edits.played([(begin, end) for begin, end, _ in lost]):
+            reason = lost[number][2]
             if spans and spans[-1].start + spans[-1].frames == start and spans[-1].reason == reason:
                 start = spans.pop().start
             spans.append(self._damaged_span(start, end, reason))
-        if (promised := self.container.promised_frames) > self.frames:
+        if (promised := self.chain.promised_frames) > self.frames:
             spans.append(self._damaged_span(self.frames, promised, "the file is cut short"))
         return spans
 
@@ -188,33 +184,44 @@ class EvcFile(Forkable, FileFacts):
 
     @cached_property
     def _events(self) -> EventList:
-        return read_events(self._decoder)
+        found = [read_events(link.decoder).shifted(link.seconds) for link in self._links]
+        return joined([events for events in found if len(events)] or found[:1])
 
     @cached_property
     def _patterns(self) -> PatternMap:
-        return read_patterns(self._decoder)
+        found = [read_patterns(link.decoder) for link in self._links]
+        return joined_maps(found, self.chain.starts, [link.first for link in self._links], self.samplerate)
 
     @alone
     def stats(self, symbols: bool = True, progress: Callable[[float, float], None] | None = None) -> Stats:
         """Where the bits went. Without `symbols` only what the chunks tell, without decoding; `progress` is
         called with seconds of audio done and in all."""
-        from evc.stats import measure
+        from evc.stats import joined_stats, measure
 
-        return measure(self._decoder, self._patterns if symbols else None, progress)
+        found = []
+        for link in self._links:
+            told = _later(progress, link.seconds, self.coded_frames / self.samplerate)
+            patterns = None
+            if symbols:
+                patterns = self._patterns if len(self._links) == 1 else read_patterns(link.decoder)
+            found.append(measure(link.decoder, patterns, told))
+        return found[0] if len(found) == 1 else joined_stats(found)
 
     @alone
     def verify(self, synthesis: bool = False, progress: Callable[[float, float], None] | None = None) -> None:
         """Check every CRC, the structure, and every symbol against its checksum; with `synthesis` also that
         audio comes out. Raises the first error met; in salvage mode collects into `damage`."""
-        if not self.container.salvage:
-            self.container.verify()
-        for index in range(self.container.segments):
-            self._decoder.decode([index])
-            start, frames = self.header.segment_span(index)
-            if synthesis and not np.isfinite(self._player.audio(start, frames)).all():
-                raise EvcError(f"segment {index} decodes to samples that are not finite")
-            if progress:
-                progress((start + frames) / self.samplerate, self.coded_frames / self.samplerate)
+        for link in self._links:
+            if not self.chain.salvage:
+                link.container.verify()
+            for index in range(link.container.segments):
+                link.decoder.decode([index])
+                start, frames = link.container.header.segment_span(index)
+                if synthesis and not np.isfinite(link.player.audio(start, frames)).all():
+                    raise EvcError(f"segment {link.first + index} decodes to samples that are not finite")
+                if progress:
+                    done = (link.start + start + frames) / self.samplerate
+                    progress(done, self.coded_frames / self.samplerate)
 
     # --- Audio --------------------------------------------------------------------------------
 
@@ -229,7 +236,7 @@ class EvcFile(Forkable, FileFacts):
         frames = whole_number(frames, "a number of frames")
         left = self.frames - self._position
         count = left if frames < 0 else min(frames, left)
-        audio = converted(self._played(self._player, self._position, count), dtype)
+        audio = converted(self._played(self._links.audio, self._position, count), dtype)
         self._position += count
         return audio[0] if self.channels == 1 and not always_2d else np.ascontiguousarray(audio.T)
 
@@ -301,8 +308,7 @@ class EvcFile(Forkable, FileFacts):
         if events is not None:
             names = ("events",) if layers is None else names
             events = events if isinstance(events, EventList) else self.events[events]
-        player = Player(self._decoder, names, rows, events)
-        return np.ascontiguousarray(self._played(player, 0, self.frames).T)
+        return np.ascontiguousarray(self._played(self._links.chosen(names, rows, events), 0, self.frames).T)
 
     @alone
     def pattern_audio(self, pattern: int) -> NDArray[np.float32]:
@@ -315,24 +321,28 @@ class EvcFile(Forkable, FileFacts):
         if row["kind"] == "lost":
             raise InputError(f"pattern {pattern} is lost")
         start, frames = int(row["frame"]), int(row["frames"])
-        audio = self._player.waveform(pattern) if start < 0 else self._player.audio(start, frames)
-        return np.ascontiguousarray(audio.T)
+        if start >= 0:
+            return np.ascontiguousarray(self._links.audio(start, frames).T)
+        link = bisect_right(self._patterns.firsts, pattern) - 1
+        entry = pattern - self._patterns.firsts[link]
+        return np.ascontiguousarray(self._links[link].player.waveform(entry).T)
 
-    def _played(self, player: Player, start: int, frames: int) -> NDArray[np.float32]:
-        """Frames [start, start + frames) of what is played: float32 [channels, frames]."""
-        pieces = list(self.container.edits.pieces(start, frames)) or [Stretch(0, 0)]
+    def _played(self, coded: Coded, start: int, frames: int) -> NDArray[np.float32]:
+        """Frames [start, start + frames) of what is played, float32 [channels, frames], from what `coded` gives of the
+        coded timeline."""
+        pieces = list(self.chain.edits.pieces(start, frames)) or [Stretch(0, 0)]
         if len(pieces) == 1:
-            return player.audio(*pieces[0])
+            return coded(*pieces[0])
         audio, at = np.empty((self.channels, frames), np.float32), 0
         for piece in pieces:
-            audio[:, at : at + piece.frames] = player.audio(*piece)
+            audio[:, at : at + piece.frames] = coded(*piece)
             at += piece.frames
         return audio
 
     def _prefetch(self, end: int) -> None:
         """Render some of what is played from the current position on, which is before frame `end`, together."""
-        piece = next(self.container.edits.pieces(self._position, end - self._position))
-        self._player.prefetch(piece.start, piece.end)
+        piece = next(self.chain.edits.pieces(self._position, end - self._position))
+        self._links.prefetch(piece.start, piece.end)
 
     def _blocks(
         self, blocksize: int, overlap: int, end: int, dtype: str, always_2d: bool
@@ -365,7 +375,7 @@ class EvcFile(Forkable, FileFacts):
     @alone
     def close(self) -> None:
         """Release the file, if this object opened it, and the decoded segments."""
-        self._player.close()
+        self._links.close()
         self._close_owned()
 
     def __enter__(self) -> EvcFile:
@@ -383,16 +393,25 @@ class EvcFile(Forkable, FileFacts):
             f"layers {', '.join(self.layers) or 'none'})"
         )
 
-    def _segment_info(self, index: int) -> SegmentInfo:
-        start, frames = self.header.segment_span(index)
-        place = self.container.place(index)
-        size, offset = (place.size, place.offset) if place else (0, 0)
-        damaged = index in self._decoder.lost
-        return SegmentInfo(index, start, frames, size, offset, self.container.dependencies(index), damaged)
-
     def _close_owned(self) -> None:
         if self._owned is not None:
             self._owned.close()
+
+
+def _segment_info(link: Link, index: int) -> SegmentInfo:
+    start, frames = link.container.header.segment_span(index)
+    place = link.container.place(index)
+    size, offset = (place.size, link.container.start + place.offset) if place else (0, 0)
+    dependencies = tuple(link.first + other for other in link.container.dependencies(index))
+    damaged = index in link.decoder.lost
+    return SegmentInfo(link.first + index, link.start + start, frames, size, offset, dependencies, damaged)
+
+
+def _later(
+    progress: Callable[[float, float], None] | None, start: float, total: float
+) -> Callable[[float, float], None] | None:
+    """`progress` for something that begins at `start` and is part of what lasts `total` seconds."""
+    return None if progress is None else lambda done, _: progress(start + done, total)
 
 
 def _reopened(path: str, salvage: bool, position: int) -> EvcFile:

@@ -27,7 +27,7 @@ from evc.format.streams.noise_changes import COLOUR, plane_kinds
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.format.streams.spectrum_walk import Block
-from evc.format.writer import ContainerWriter, rewrite
+from evc.format.writer import ContainerWriter, join, rewrite
 from evc.loops import Loop, smpl_chunk
 from evc.models import pipeline, sequencer
 from evc.models.settings import EncodeSettings
@@ -117,6 +117,13 @@ def _edited() -> bytes:
     stretches = [Stretch(1500, 800), Stretch(0, 777), Stretch(777, 1), Stretch(100, 678), Stretch(778, 722)]
     target = io.BytesIO()
     rewrite(io.BytesIO(_loop()), target, edits=stretches)
+    return target.getvalue()
+
+
+def _joined(*files: Callable[[], bytes], edits: Sequence[Stretch] | None = None) -> bytes:
+    chain, target = io.BytesIO(), io.BytesIO()
+    join([io.BytesIO(make()) for make in files], chain)
+    rewrite(chain, target, edits=edits)
     return target.getvalue()
 
 
@@ -297,6 +304,16 @@ def _noise(context: StreamContext, loudest: int = 40, seed: int = 4, colour: int
     return NoiseStream(planes, 23)
 
 
+def _chain() -> bytes:
+    return _joined(lattices, graded, lattices)
+
+
+def _rejoined() -> bytes:
+    """Frames 15 000 to 17 300 are the loop."""
+    edits = [Stretch(14_000, 2000), Stretch(17_000, 9000), Stretch(16_990, 300), Stretch(15_000, 2300)]
+    return _joined(_hiss, _loop, copies, edits=edits)
+
+
 # By name: what the file is for, and the function that makes it.
 FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "mono": ("one channel, one superframe; explained byte by byte in section 13 of the specification", _mono),
@@ -324,6 +341,8 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "lattices": ("lattices, shifted and turned, beside copies and without", lattices),
     "hiss": ("noise of levels, balances, angles and colours that change; a segment without", _hiss),
     "layers": ("dictionary, occurrences, events, noise, dependent segments; no sound to compare", _layers),
+    "chain": ("three files joined: a dictionary, dependencies and noise that begin again", _chain),
+    "rejoined": ("noise, a loop and copies joined, with an edit list of stretches that lie across them", _rejoined),
     "latents": (
         "latents small and huge, a segment without; their probabilities are in `evc-latents-test.safetensors`; "
         "no sound to compare",

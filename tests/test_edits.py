@@ -65,7 +65,7 @@ def with_chunk(payload: bytes, data: bytes | None = None, times: int = 1) -> byt
 def test_literal_bytes():
     # 100 frames from frame 200 on; 199 back from their end: frame 101 on, 2; one back: frame 102 on, 1.
     payload = bytes.fromhex("03 9003 64  8d03 02  01 01")
-    assert write_edits([Stretch(200, 100), Stretch(101, 2), Stretch(102, 1)], HEADER) == payload
+    assert write_edits([Stretch(200, 100), Stretch(101, 2), Stretch(102, 1)], 300, 1024) == payload
     assert read_edits(payload, HEADER).stretches == ((200, 100), (101, 2), (102, 1))
     data = edited(vector("mono"), [(200, 100), (101, 2), (102, 1)])
     chunk = b"EDIT\1" + bytes.fromhex("09000000 03 9003 64 8d03 02 01 01 8bdf8378")
@@ -80,7 +80,7 @@ stretches_of_300 = st.lists(
 @given(stretches_of_300)
 def test_what_is_written_is_read(stretches):
     found = [Stretch(*one) for one in stretches]
-    assert list(read_edits(write_edits(found, HEADER), HEADER).stretches) == found
+    assert list(read_edits(write_edits(found, 300, 1024), HEADER).stretches) == found
 
 
 @given(st.binary(max_size=40))
@@ -90,7 +90,7 @@ def test_whatever_is_read_can_be_written_again(payload):
     except FormatError as error:
         assert "\n" not in str(error)
         return
-    assert write_edits(found.stretches, HEADER) == payload
+    assert write_edits(found.stretches, 300, 1024) == payload
 
 
 MOST = b"\xff" * 9 + b"\1"  # 2^64 - 1
@@ -123,7 +123,7 @@ def test_malformed_lists_are_refused_and_passed_over_in_salvage(name):
 
 
 def test_a_second_list_and_one_behind_a_segment_are_out_of_place():
-    payload = write_edits([Stretch(1, 5)], Header(8000, 1, 1000))
+    payload = write_edits([Stretch(1, 5)], 1000, 1024)
     assert opened(with_chunk(payload)).frames == 5
     with pytest.raises(FormatError, match="EDIT chunk at byte .* out of place"):
         opened(with_chunk(payload, times=2))
@@ -136,15 +136,15 @@ def test_a_second_list_and_one_behind_a_segment_are_out_of_place():
 
 def test_the_length_is_limited_as_that_of_any_file():
     longest = Header(8000, 1, 1 << 28, layers=("spectrum",), segment_frames=1024)
-    whole = Stretch(0, 1 << 28)
-    assert read_edits(write_edits([whole], longest), longest).frames == 1 << 28  # 262 144 segments
+    whole, limits = Stretch(0, 1 << 28), (1 << 28, 1024)
+    assert read_edits(write_edits([whole], *limits), longest).frames == 1 << 28  # 262 144 segments
     with pytest.raises(InputError, match="plays more than 268435456 frames"):
-        write_edits([whole, Stretch(0, 1)], longest)
+        write_edits([whole, Stretch(0, 1)], *limits)
     with pytest.raises(FormatError, match="plays more than 268435456 frames"):
         read_edits(bytes.fromhex("02 00 8080808001 ffffffff01 01"), longest)
     with pytest.raises(InputError, match="65537 stretches"):
-        write_edits([Stretch(0, 1)] * 65537, longest)
-    assert len(read_edits(write_edits([Stretch(0, 1)] * 65536, longest), longest).stretches) == 65536
+        write_edits([Stretch(0, 1)] * 65537, *limits)
+    assert len(read_edits(write_edits([Stretch(0, 1)] * 65536, *limits), longest).stretches) == 65536
 
 
 def test_a_writer_that_does_not_know_the_length_yet_refuses():

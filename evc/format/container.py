@@ -10,7 +10,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from evc.format import constants as c
@@ -89,15 +89,17 @@ class ChunkReader:
     marker, raises FormatError or DamagedError at the first thing wrong; payloads and their CRCs are left to
     `payload`, and `trailing` counts the bytes behind the end marker, which do not belong to the file. Salvage: reads
     everything once, keeps the chunks whose CRC is right in `chunks` and puts what lies between them into `damage`;
-    raises nothing.
+    raises nothing. A file that begins at `start`, behind another, counts its bytes from there;
+    `end` is where its end marker ends, or the next file begins.
 
     Threads may call `payload` and `raw` at the same time, and so may both processes after a fork.
     """
 
-    def __init__(self, file: BinaryIO, salvage: bool = False) -> None:
-        self._file = PositionedFile(file)
-        self._read = self._file.read
-        self.size = self._file.size
+    def __init__(self, file: BinaryIO | PositionedFile, salvage: bool = False, start: int = 0) -> None:
+        self._file = file if isinstance(file, PositionedFile) else PositionedFile(file)
+        self._start = start
+        self.size = self._file.size - start
+        self.end = self.size
         self.trailing = 0
         self.signature = self._read(0, len(c.SIGNATURE))
         self.chunks: list[ChunkPlace] = []
@@ -126,6 +128,9 @@ class ChunkReader:
         """Up to `count` bytes of the file, whatever they are; fewer only at its end."""
         return self._read(offset, count)
 
+    def _read(self, offset: int, count: int) -> bytes:
+        return self._file.read(self._start + offset, count)
+
     def _walk(self) -> None:
         check_signature(self.signature)
         position = len(c.SIGNATURE)
@@ -137,7 +142,7 @@ class ChunkReader:
                 break
             if len(self.chunks) >= c.MAX_CHUNKS:
                 raise FormatError(f"more than {c.MAX_CHUNKS} chunks")
-        self.size, self.trailing = position, self.size - position
+        self.size, self.end, self.trailing = position, position, self.size - position
 
     def _strict_place(self, offset: int) -> ChunkPlace:
         if self.size - offset < c.CHUNK_OVERHEAD_BYTES:
@@ -167,12 +172,25 @@ class ChunkReader:
                 start, position = position, self._resume(position)
                 self.damage.append(DamagedBytes(start, position, "no intact chunk"))
                 continue
+            if place.type == c.CHUNK_HEAD and self._starts_another(position):
+                return
             self.chunks.append(place)
             position = place.end
             if place.type == c.CHUNK_END:
+                self.end = position
                 break
         if position < self.size:
             self.damage.append(DamagedBytes(position, self.size, "bytes after the end"))
+
+    def _starts_another(self, head: int) -> bool:
+        """Whether the header chunk at `head` is that of the next file, whose signature is then where this one ends."""
+        border = head - len(c.SIGNATURE)
+        if border < len(c.SIGNATURE) or self._read(border, len(c.SIGNATURE)) != c.SIGNATURE:
+            return False
+        self.end = border
+        if self.damage and self.damage[-1].end == head:
+            self.damage[-1] = replace(self.damage[-1], end=border)
+        return True
 
     def _intact_place(self, offset: int) -> ChunkPlace | None:
         """The chunk at `offset` if it is whole and its CRC right."""

@@ -36,6 +36,12 @@ class EditList:
         """All of a coded timeline of `frames`."""
         return cls([Stretch(0, frames)] if frames else [])
 
+    def check(self, frames: int) -> None:
+        """Raise FormatError unless all stretches lie within a coded timeline of `frames`."""
+        for stretch in self.stretches:
+            if stretch.end > frames:
+                raise FormatError(_outside(stretch, frames))
+
     @property
     def frames(self) -> int:
         """Length of what is played."""
@@ -72,15 +78,14 @@ class EditList:
         return bool(self.stretches) and self.stretches[-1].end % frames == self.stretches[0].start
 
 
-def write_edits(stretches: Sequence[Stretch], header: Header) -> bytes:
-    """Payload of EDIT. Raises InputError for stretches that break a limit or lie outside the coded timeline."""
-    if header.frames is None:
-        raise InputError("the length has to be known before an edit list can be written")
+def write_edits(stretches: Sequence[Stretch], coded: int, segment_frames: int) -> bytes:
+    """Payload of EDIT, for a coded timeline of `coded` frames. Raises InputError for stretches that break a limit or
+    lie outside."""
     _check_count(len(stretches))
     out = varint(len(stretches))
     at = played = 0
     for stretch in stretches:
-        played = _checked(stretch, played, header)
+        played = _checked(stretch, played, coded, segment_frames)
         distance = stretch.start - at
         out += varint(2 * distance if distance >= 0 else -2 * distance - 1) + varint(stretch.frames)
         at = stretch.end
@@ -88,9 +93,10 @@ def write_edits(stretches: Sequence[Stretch], header: Header) -> bytes:
 
 
 def read_edits(payload: bytes, header: Header) -> EditList:
-    """Raises FormatError for anything malformed."""
+    """Raises FormatError for anything malformed. How long a chain is only its links tell (`EditList.check`)."""
     reader = ByteReader(payload, "edit list")
     stretches: list[Stretch] = []
+    coded = c.MAX_FRAMES if header.frames is None or header.chained else header.sound_frames
     at = played = 0
     try:
         count = reader.varint()
@@ -99,7 +105,7 @@ def read_edits(payload: bytes, header: Header) -> EditList:
             distance = reader.varint()
             start = at + (-(distance + 1 >> 1) if distance & 1 else distance >> 1)
             stretch = Stretch(start, reader.varint())
-            played = _checked(stretch, played, header)
+            played = _checked(stretch, played, coded, header.segment_frames)
             stretches.append(stretch)
             at = stretch.end
     except InputError as error:
@@ -113,14 +119,17 @@ def _check_count(count: int) -> None:
         raise InputError(f"an edit list has {count} stretches, outside 1 to {c.MAX_STRETCHES}")
 
 
-def _checked(stretch: Stretch, played: int, header: Header) -> int:
+def _checked(stretch: Stretch, played: int, coded: int, segment_frames: int) -> int:
     """The length of what is played with `stretch`, behind `played` frames."""
-    coded = c.MAX_FRAMES if header.frames is None else header.sound_frames
     if stretch.frames < 1:
         raise InputError("an edit list has a stretch without frames")
     if not 0 <= stretch.start <= stretch.end <= coded:
-        raise InputError(f"an edit list plays frames {stretch.start} to {stretch.end} of {coded}")
-    longest = min(c.MAX_FRAMES, c.MAX_SEGMENTS * header.segment_frames)
+        raise InputError(_outside(stretch, coded))
+    longest = min(c.MAX_FRAMES, c.MAX_SEGMENTS * segment_frames)
     if played + stretch.frames > longest:
         raise InputError(f"an edit list plays more than {longest} frames")
     return played + stretch.frames
+
+
+def _outside(stretch: Stretch, frames: int) -> str:
+    return f"an edit list plays frames {stretch.start} to {stretch.end} of {frames}"
