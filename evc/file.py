@@ -1,7 +1,7 @@
 """`EvcFile`: an .evc file as seen from outside, in the manner of python-soundfile.
 
 Opening reads the header and where the chunks lie; segments are read and decoded when something in them is
-asked for. Only synthesis imports `evc.models`.
+asked for, and only synthesis imports what makes sound.
 """
 
 from __future__ import annotations
@@ -10,24 +10,21 @@ import os
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evc.event_files import read_events
-from evc.events import EventList, joined
-from evc.facts import FileFacts
+from evc.contents import FileContents
+from evc.events import EventList
 from evc.format.chain import Chain
 from evc.format.edits import Stretch
 from evc.format.errors import EvcError, InputError
 from evc.format.layers import chosen_places
-from evc.format.lazy import cached_property
 from evc.format.sharing import Forkable, alone
-from evc.links import Coded, Link, Links
-from evc.patterns import PatternMap, joined_maps, read_patterns
+from evc.links import Coded, Links
+from evc.patterns import read_patterns
 from evc.samples import converted, whole_number
 from evc.streaming import open_binary
 
@@ -35,36 +32,7 @@ if TYPE_CHECKING:
     from evc.stats import Stats
 
 
-@dataclass(frozen=True)
-class SegmentInfo:
-    """One segment: its span in frames of the coded timeline, its chunk's place in the file in bytes, the segments it
-    leans on.
-
-    A damaged segment (salvage mode) is not in the file, not intact, or leans on one that is not; `offset`
-    and `bytes` are 0 where nothing of it was found.
-    """
-
-    index: int
-    start: int
-    frames: int
-    bytes: int
-    offset: int
-    dependencies: tuple[int, ...]
-    damaged: bool
-
-
-@dataclass(frozen=True)
-class DamagedSpan:
-    """Frames [start, start + frames) of what is played are lost: silence takes their place. `seconds` are the same as
-    times."""
-
-    start: int
-    frames: int
-    seconds: tuple[float, float]
-    reason: str
-
-
-class EvcFile(Forkable, FileFacts):
+class EvcFile(Forkable, FileContents):
     """An open .evc file. A context manager.
 
     `file` is a path or a seekable binary file, which stays open when this object is closed. With `salvage`,
@@ -105,97 +73,10 @@ class EvcFile(Forkable, FileFacts):
             raise TypeError("a reader of an open file cannot be pickled: open it by path")
         return _reopened, (self._path, self.chain.salvage, self._position)
 
-    # --- What the file is: see FileFacts ---------------------------------------------------------
-
-    @property
-    @alone
-    def segments(self) -> list[SegmentInfo]:
-        """Every segment, in order."""
-        return [_segment_info(link, index) for link in self._links for index in range(link.container.segments)]
-
-    @property
-    @alone
-    def damage(self) -> list[DamagedSpan]:
-        """Spans known to be lost, in order (salvage mode), the end of a file that is cut short included.
-        Damage that only decoding reveals is added as it is met; `verify` meets all of it."""
-        lost = self._links.lost
-        spans: list[DamagedSpan] = []
-        for start, end, number in self.chain.edits.played([(begin, end) for begin, end, _ in lost]):
-            reason = lost[number][2]
-            if spans and spans[-1].start + spans[-1].frames == start and spans[-1].reason == reason:
-                start = spans.pop().start
-            spans.append(self._damaged_span(start, end, reason))
-        if (promised := self.chain.promised_frames) > self.frames:
-            spans.append(self._damaged_span(self.frames, promised, "the file is cut short"))
-        return spans
-
-    def _damaged_span(self, start: int, end: int, reason: str) -> DamagedSpan:
-        return DamagedSpan(start, end - start, (start / self.samplerate, end / self.samplerate), reason)
-
-    # --- What is in it ------------------------------------------------------------------------
-
-    @property
-    @alone
-    def events(self) -> EventList:
-        """Every event of the file, with times on the coded timeline (spec 3.7). Its vectors need the file's network
-        to be installed, all else needs none."""
-        return self._events
-
-    @property
-    @alone
-    def patterns(self) -> NDArray[Any]:
-        """What sounds more than once: structured [patterns], the entries of the dictionary by number, and then excerpts
-        found from copies, which the file stores without naming them (`evc.patterns`); those with the most sound first.
-        Frames and times of patterns, uses and occurrences are those of the coded timeline (spec 3.7).
-
-        Fields: kind ("excerpt", "explicit", "lattice"), start (s, of excerpts, otherwise NaN), duration (s), channels,
-        columns and bins (of lattices, otherwise 0), frame (the first, of excerpts, otherwise -1), frames, uses (an
-        excerpt sounds one more time: where it comes from), seconds (of all uses together). In salvage mode entries
-        that are lost are of kind "lost".
-        """
-        return self._patterns.patterns
-
-    @property
-    @alone
-    def uses(self) -> NDArray[Any]:
-        """When patterns sound, or parts of them: structured [uses], in order of time.
-
-        Fields: pattern (index into `patterns`), time (s), duration (s), frame, frames, offset (the frame of the pattern
-        at which it begins). A use consists of one occurrence or of many that follow each other: see their field use.
-        """
-        return self._patterns.uses
-
-    @property
-    @alone
-    def occurrences(self) -> NDArray[Any]:
-        """What the file says of when patterns sound: structured [occurrences], in order of time.
-
-        Fields: time (s), frame, phase (of the fraction of a frame, unit complex), pattern (index into `patterns`), lag
-        (s, of copies, otherwise 0), offset (the frame of the pattern at which it begins), length (frames; 0: to the
-        pattern's end), gains (linear, negative where inverted) [planes, bands], shift (cells, of lattices), rotation
-        (unit complex, of lattices), use (index into `uses`), mid_side (whether the two planes are mid and side), stride
-        (of the bands, whose edges in Hz are `evc.format.streams.bands.band_edges`). Planes are otherwise one for all
-        channels or one per channel. Where a file's segments differ in planes or bands, NaN fills up what is not used.
-
-        Copies that sound nowhere, being off in all bands or of what lies before the file's start, have pattern and use
-        -1.
-        """
-        return self._patterns.occurrences
-
-    @cached_property
-    def _events(self) -> EventList:
-        found = [read_events(link.decoder).shifted(link.seconds) for link in self._links]
-        return joined([events for events in found if len(events)] or found[:1])
-
-    @cached_property
-    def _patterns(self) -> PatternMap:
-        found = [read_patterns(link.decoder) for link in self._links]
-        return joined_maps(found, self.chain.starts, [link.first for link in self._links], self.samplerate)
-
     @alone
     def stats(self, symbols: bool = True, progress: Callable[[float, float], None] | None = None) -> Stats:
         """Where the bits went. Without `symbols` only what the chunks tell, without decoding; `progress` is
-        called with seconds of audio done and in all."""
+        called with seconds of audio done and in all. Decodes spectra, noise and latents anew, with accounts."""
         from evc.stats import joined_stats, measure
 
         found = []
@@ -396,15 +277,6 @@ class EvcFile(Forkable, FileFacts):
     def _close_owned(self) -> None:
         if self._owned is not None:
             self._owned.close()
-
-
-def _segment_info(link: Link, index: int) -> SegmentInfo:
-    start, frames = link.container.header.segment_span(index)
-    place = link.container.place(index)
-    size, offset = (place.size, link.container.start + place.offset) if place else (0, 0)
-    dependencies = tuple(link.first + other for other in link.container.dependencies(index))
-    damaged = index in link.decoder.lost
-    return SegmentInfo(link.first + index, link.start + start, frames, size, offset, dependencies, damaged)
 
 
 def _later(

@@ -17,7 +17,7 @@ from evc.streaming import PathOrFile, seekable_input
 class FileInfo:
     """What the metadata of a file tells: `bytes` of the whole file, `duration` in seconds, `kbps` in kbit/s, pictures
     and foreign chunks not counted, `hints` as `encode` knows them ("" where nothing sounds), `patterns` in the
-    dictionary, `links` of the chain that it is (spec 4.6), the rest as in `EvcFile`; `networks` are ids. Pictures (type,
+    dictionary, `links` of a chain (spec 4.6), the rest as in `EvcFile`; `networks` are ids. Pictures (type,
     what it shows, mime, description, width, height, bytes), edits, loops, cues and foreign chunks (origin, id, name,
     bytes) are told without their data."""
 

@@ -26,7 +26,7 @@ from evc.format import constants as c
 from evc.format.decoding import SegmentDecoder
 from evc.format.header import Header
 from evc.format.layers import Place, joined, occurrence_array, pattern_array
-from evc.format.streams.dictionary import Excerpt, Explicit, Lattice, Pattern
+from evc.format.streams.dictionary import Excerpt, Pattern
 from evc.format.streams.occurrences import COPY
 from evc.uses import Line, Use, find_lines, find_uses
 
@@ -101,16 +101,6 @@ def joined_maps(
     return PatternMap(np.concatenate(patterns), np.concatenate(uses), joined(occurrences), places, firsts[:-1])
 
 
-def _pattern_frames(pattern: Pattern | None) -> int:
-    """Length of a dictionary entry in frames; 0 for one that is lost."""
-    match pattern:
-        case Excerpt() | Explicit():
-            return pattern.frames
-        case Lattice():
-            return (len(pattern.levels) - 1 << pattern.hop_log2) + (1 << pattern.fft_log2)
-    return 0
-
-
 def _spans(
     header: Header, found: NDArray[Any], places: list[Place], entries: list[Pattern | None]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -120,7 +110,7 @@ def _spans(
     segment_ends = np.array([sum(header.segment_span(index)) for index, _ in places], np.int64)
     begins = found["frame"].astype(np.int64)
     lengths, offsets = found["length"].astype(np.int64), found["offset"].astype(np.int64)
-    frames = np.array([0, *map(_pattern_frames, entries)], np.int64)[found["pattern"] + 1]
+    frames = np.array([0, *(0 if entry is None else entry.frames for entry in entries)], np.int64)[found["pattern"] + 1]
     lengths = np.where(lengths > 0, lengths, np.maximum(frames - offsets, 1))
     lags = np.rint(found["lag"] * header.samplerate).astype(np.int64)
     delays = np.where(found["pattern"] == COPY, lags, begins - offsets)
@@ -189,7 +179,7 @@ def _pattern_array(
         array[name][: len(dictionary)] = dictionary[name]
     array["frame"] = -1
     for number, pattern in enumerate(entries):
-        array["frames"][number] = _pattern_frames(pattern)
+        array["frames"][number] = 0 if pattern is None else pattern.frames
         if isinstance(pattern, Excerpt):
             array["frame"][number] = pattern.start
     derived = array[len(dictionary) :]

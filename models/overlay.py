@@ -11,18 +11,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evc.event_files import events_network, in_file
-from evc.events import EventList
 from evc.format import constants as c
 from evc.format.errors import UnsupportedError
+from evc.format.events import events_network, in_file
 from evc.format.header import Header, NetworkReference
 from evc.format.lazy import cached_property
-from evc.format.networks import EVENTS_NETWORK, Codebooks, find, installed_network
+from evc.format.networks import find, installed_network
+from evc.models.events.columns import EventColumns, Heard
+from evc.models.events.vectors import EVENTS_NETWORK
 from evc.models.units import Audio, Units
 
 if TYPE_CHECKING:
@@ -40,31 +40,6 @@ Source = Callable[[int, int], Audio]  # first frame and number of frames to samp
 Parallel = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 
-class Sounding(NamedTuple):
-    """Events as the renderer takes them: times in seconds, linear amplitudes, pans, vectors [n, 32], keys of noise."""
-
-    times: NDArray[Any]
-    amplitudes: NDArray[Any]
-    pans: NDArray[Any]
-    vectors: NDArray[Any]
-    keys: NDArray[Any]
-
-    @classmethod
-    def of(cls, events: EventList, reference: NetworkReference) -> Sounding:
-        """Vectors that no file has had yet get the keys of the codes next to them."""
-        from evc.models.events.noise_source import event_keys
-
-        codes = events.codes
-        if codes is None:
-            codes = Codebooks.of(reference).vectors_to_codes(events.vectors)
-        return cls(events.times, events.amplitudes, events.pans, events.vectors, event_keys(codes))
-
-    def within(self, begin: float, end: float) -> Sounding:
-        """Those that start from `begin` on and before `end`, in seconds."""
-        rows = slice(*np.searchsorted(self.times, [begin, end]))
-        return Sounding(*(column[rows] for column in self))
-
-
 class Overlay:
     """Renders spans of the `layers` among events and noise, with `parallel`, a function like map. `events` sound in
     place of the file's own. Holds UNITS_AHEAD units of samples, and the streams of the segments that these need.
@@ -77,7 +52,7 @@ class Overlay:
         header: Header,
         decode: Decode,
         layers: Collection[str],
-        events: EventList | None = None,
+        events: Heard | None = None,
         parallel: Parallel = map,
     ) -> None:
         self._header, self._decode, self._parallel, self._events = header, decode, parallel, events
@@ -86,7 +61,7 @@ class Overlay:
         self._units = Units(unit, header.known_frames, UNITS_AHEAD, self._render_all)
         self._behind = int(LONGEST_EVENT * header.samplerate) + 1 if "events" in self.layers else 0
         self._around = c.superframe_length(header.samplerate)  # more than noise reaches over the edges of a unit
-        self._streams: OrderedDict[int, tuple[Sounding | None, Any]] = OrderedDict()
+        self._streams: OrderedDict[int, tuple[EventColumns | None, Any]] = OrderedDict()
         reach = self._behind + 2 * self._around + UNITS_AHEAD * unit
         self._kept = reach // header.segment_frames + 2
 
@@ -137,22 +112,21 @@ class Overlay:
         needed = sorted({index for number in numbers for index in self._segments(number)})
         absent = [index for index in needed if index not in self._streams]
         for index, streams in (self._decode(absent) if absent else {}).items():
-            self._streams[index] = self._sounding(index, streams), streams.get(c.STREAM_NOISE)
+            self._streams[index] = self._columns(index, streams), streams.get(c.STREAM_NOISE)
         for index in needed:
             if index in self._streams:
                 self._streams.move_to_end(index)
         while len(self._streams) > max(self._kept, len(needed)):
             self._streams.popitem(last=False)
 
-    def _sounding(self, index: int, streams: Mapping[int, Any]) -> Sounding | None:
+    def _columns(self, index: int, streams: Mapping[int, Any]) -> EventColumns | None:
         """The events of a segment; None where there are none, or others take their place."""
         stream: EventStream | None = streams.get(c.STREAM_EVENTS)
-        if stream is None or not len(stream.times) or "events" not in self.layers or self._events is not None:
+        if stream is None or not len(stream) or "events" not in self.layers or self._events is not None:
             return None
         header = self._header
-        coded = in_file(stream, header, index)
-        events = EventList.from_coded(coded, header.samplerate, header.phase_bits, self._network)
-        return Sounding.of(events, self._network)
+        events = in_file(stream, header, index)
+        return EventColumns.of(events, header.samplerate, header.phase_bits, self._network)
 
     def _sources(self, number: int) -> list[Source | None]:
         """The events and the noise that sound in a unit, if any do."""
@@ -164,8 +138,7 @@ class Overlay:
         parts = [events.within(start - LONGEST_EVENT, end) for events in found]
         sources: list[Source | None] = [None, None]
         if any(len(part.times) for part in parts):
-            together = Sounding(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-            sources[0] = partial(self._renderer.render, *together)
+            sources[0] = partial(self._renderer.render, *EventColumns.joined(parts))
         noise = {index: stream for index, (_, stream) in near.items() if stream is not None}
         if noise and "noise" in self.layers:
             sources[1] = partial(self._noise.render, noise)
@@ -178,9 +151,9 @@ class Overlay:
         return np.concatenate([silence if source is None else source(start, end - start) for source in sources])
 
     @cached_property
-    def _replacement(self) -> Sounding | None:
+    def _replacement(self) -> EventColumns | None:
         """What takes the place of the file's own events."""
-        return None if self._events is None else Sounding.of(self._events, self._network)
+        return None if self._events is None else self._events.columns(self._network)
 
     @cached_property
     def _network(self) -> NetworkReference:

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.events import EventList
 from evc.format import constants as c
 from evc.format.decoding import WORKERS
 from evc.format.header import Header
@@ -21,6 +20,7 @@ from evc.format.streams import StreamContext
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.streams.spectrum import SpectrumStream, channel_groups
 from evc.format.streams.spectrum_walk import Block
+from evc.models.events.columns import Heard
 from evc.models.overlay import Parallel
 from evc.models.patterns.sounding import Prediction, Sounding, Waveforms, predict, soundings
 from evc.models.patterns.timeline import Timeline
@@ -55,7 +55,7 @@ class Choice:
 
     layers: Collection[str] = c.LAYERS
     occurrences: Collection[tuple[int, int]] | None = None
-    events: EventList | None = None
+    events: Heard | None = None
 
 
 @dataclass

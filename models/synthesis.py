@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
+from evc.format.decoding import SegmentDecoder
 from evc.format.errors import UnsupportedError
 from evc.format.header import Header
+from evc.format.reader import ContainerReader
 from evc.format.sources import Entry
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.models import overlay, superframes
@@ -50,6 +53,10 @@ class Synthesiser:
             others = Synthesiser(self._segments, Choice(layers), self._parallel)
         return LatentRenderer(header, self._segments.decode, others.known, self._parallel)
 
+    @property
+    def header(self) -> Header:
+        return self._segments.header
+
     def render(self, start: int, frames: int) -> NDArray[np.float32]:
         """Frames [start, start + frames), which lie inside the file: float32 [channels, frames] of full scale 1.
 
@@ -58,7 +65,7 @@ class Synthesiser:
         out = np.zeros((self._segments.header.channels, frames), np.float32)
         at, end = start, start + frames
         while at < end:
-            stop = end if self._latents is None else min(end, self._latents.together(at))
+            stop = min(end, self._together(at))
             self._render(out[:, at - start : stop - start], at)
             at = stop
         length = self._segments.header.segment_frames
@@ -66,6 +73,14 @@ class Synthesiser:
             if index in self._segments.lost:
                 out[:, max(0, index * length - start) : max(0, (index + 1) * length - start)] = 0
         return out
+
+    def _together(self, start: int) -> int:
+        """Up to where all layers are rendered from frame `start` on before any goes on, so that their segments are at
+        hand."""
+        if self._latents is not None:
+            return self._latents.together(start)
+        length = self._segments.header.segment_frames
+        return (start // length + superframes.WINDOW) * length
 
     def _render(self, out: NDArray[np.float32], start: int) -> None:
         """Frames from `start` on into `out`, all zeros."""
@@ -138,3 +153,40 @@ class _Rendered:
             names = ", ".join(c.STREAM_NAMES[kind] for kind in sorted(kinds - RENDERED.keys()))
             raise UnsupportedError(f"this version cannot render: {names}")
         return decoded
+
+
+class FileSegments:
+    """A decoder as synthesis sees it."""
+
+    def __init__(self, decoder: SegmentDecoder) -> None:
+        self._decoder = decoder
+
+    @property
+    def header(self) -> Header:
+        return self._decoder.container.header
+
+    @property
+    def lost(self) -> Mapping[int, str]:
+        return self._decoder.lost
+
+    @property
+    def entries(self) -> Sequence[Entry | None]:
+        return self._decoder.entries
+
+    def decode(self, indices: Iterable[int]) -> Mapping[int, Streams]:
+        return self._decoder.decode(indices)
+
+    def occurrences(self, index: int) -> OccurrenceStream | None:
+        """Those of a segment; None where there are none, or the segment is lost (salvage mode)."""
+        if self._decoder.container.salvage and index not in self._decoder.decode([index]):
+            return None
+        # In strict mode the whole segment is decoded when its turn comes.
+        stream: OccurrenceStream | None = self._decoder.stream(index, c.STREAM_OCCURRENCES)
+        return stream
+
+
+@contextmanager
+def of_file(file: BinaryIO, choice: Choice | None = None) -> Iterator[Synthesiser]:
+    """A synthesiser of a whole .evc file."""
+    with closing(SegmentDecoder(ContainerReader(file))) as decoder:
+        yield Synthesiser(FileSegments(decoder), choice, decoder.threads.map)

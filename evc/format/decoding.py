@@ -35,7 +35,8 @@ from evc.format.streams.occurrences import OccurrenceStream
 DecodedStreams = dict[int, Any]
 
 WORKERS = min(8, os.cpu_count() or 1)  # each has segments in memory
-KEPT_BYTES = 1 << 23  # of coded words, and as many of small streams: those of a track of some minutes
+KEPT_BYTES = 1 << 23  # of segments as coded, and as many of small streams: those of a track of some minutes
+_OBJECT_BYTES = 1 << 11  # what a segment or a stream takes at least, however little is in it
 SMALL = (constants.STREAM_EVENTS, constants.STREAM_OCCURRENCES)  # what is asked for of all segments alike
 
 
@@ -286,8 +287,8 @@ def stream_context(container: ContainerReader, index: int) -> StreamContext:
 
 
 def _coded_bytes(segment: Segment) -> int:
-    return sum(len(data.words) for data in segment.streams)
+    return _OBJECT_BYTES + sum(len(data.words) for data in segment.streams)
 
 
 def _array_bytes(decoded: tuple[Any, Account]) -> int:
-    return sum(value.nbytes for value in vars(decoded[0]).values() if isinstance(value, np.ndarray))
+    return _OBJECT_BYTES + sum(value.nbytes for value in vars(decoded[0]).values() if isinstance(value, np.ndarray))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.events import PART_INDEX, PARTS
 from evc.models.events.atoms import Atoms, Times
+from evc.models.events.vectors import PART_INDEX, PARTS
 from evc.models.events.weighting import Weighting
 
 Floats = NDArray[np.float64]

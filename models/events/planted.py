@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.models.events.codebooks import ATTACK_TIMES, DECAY_TIMES, LENGTHS
 from evc.models.events.features import SAMPLERATE
+from evc.models.events.initial import ATTACK_TIMES, DECAY_TIMES, LENGTHS
 from evc.models.training.augmentation import decibels
 
 Signal = NDArray[np.float64]
