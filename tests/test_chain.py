@@ -319,6 +319,17 @@ def test_salvage_of_a_cut_chain_plays_what_is_whole():
     assert [(span.start + span.frames, span.reason) for span in file.damage] == [(24_000, "the file is cut short")]
 
 
+def test_the_search_for_chunks_is_bounded_for_all_links_together():
+    """Bytes that were spent on false chunks of the second link cannot be spent on the third."""
+    first, second = chain_of("mono", "mono"), chain_of("mono", "mono")
+    false = b"junk\0" + (150).to_bytes(4, "little")
+    start = link_starts(second)[1]
+    data = first[: link_starts(first)[1]] + second[:start][:-33] + 30 * false + second[start:]
+    links = Chain(io.BytesIO(data), salvage=True).links
+    left = [link.search_budget for link in links]
+    assert len(links) == 3 and left[0] == 8 * len(data) + c.MAX_CHUNK_BYTES > left[1] == left[2]
+
+
 def test_a_link_whose_headers_are_lost_ends_the_chain():
     data = chain_of("mono", "mono", "mono")
     starts = link_starts(data)

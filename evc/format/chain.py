@@ -71,25 +71,21 @@ class Chain:
             start, number = stop, number + 1
 
     def _read_links(self, file: PositionedFile) -> Iterator[ContainerReader]:
-        first = link = ContainerReader(file, self.salvage)
-        yield first
-        start, count = link.file_bytes, 1
+        link = ContainerReader(file, self.salvage)
+        count = 1
+        yield link
         while link.header.chained:
             if count == c.MAX_LINKS:
                 raise FormatError(f"more than {c.MAX_LINKS} links")
             try:
-                if start >= file.size:
-                    raise DamagedError("the file is cut short: another link should follow", helps=SALVAGE)
-                link = ContainerReader(file, self.salvage, start)
+                link = _next_link(file, link)
             except (DamagedError, FormatError):
                 if not self.salvage:
                     raise
                 self._warn(f"all that follows link {count} of the file is lost")
                 return
-            if (link.header.samplerate, link.header.channels) != (first.header.samplerate, first.header.channels):
-                raise FormatError("the links of the file differ in sample rate or channels")
+            count += 1
             yield link
-            start, count = start + link.file_bytes, count + 1
 
     def _played(self) -> tuple[bool, EditList, int]:
         """Whether there is an edit list, what is played, and how much of it there should be."""
@@ -110,3 +106,13 @@ class Chain:
 
     def _warn(self, text: str) -> None:
         warnings.warn(self._where + text, EvcWarning, stacklevel=5)
+
+
+def _next_link(file: PositionedFile, before: ContainerReader) -> ContainerReader:
+    """The link behind another. Raises DamagedError if there is none."""
+    if before.start + before.file_bytes >= file.size:
+        raise DamagedError("the file is cut short: another link should follow", helps=SALVAGE)
+    link = ContainerReader(file, before.salvage, before)
+    if (link.header.samplerate, link.header.channels) != (before.header.samplerate, before.header.channels):
+        raise FormatError("the links of the file differ in sample rate or channels")
+    return link

@@ -89,13 +89,17 @@ class ChunkReader:
     marker, raises FormatError or DamagedError at the first thing wrong; payloads and their CRCs are left to
     `payload`, and `trailing` counts the bytes behind the end marker, which do not belong to the file. Salvage: reads
     everything once, keeps the chunks whose CRC is right in `chunks` and puts what lies between them into `damage`;
-    raises nothing. A file that begins at `start`, behind another, counts its bytes from there;
-    `end` is where its end marker ends, or the next file begins.
+    raises nothing, and leaves a `budget` of bytes for searching another file behind.
+
+    A file that begins at `start`, behind another, counts its bytes from there; `end` is where its end marker ends, or
+    the next file begins.
 
     Threads may call `payload` and `raw` at the same time, and so may both processes after a fork.
     """
 
-    def __init__(self, file: BinaryIO | PositionedFile, salvage: bool = False, start: int = 0) -> None:
+    def __init__(
+        self, file: BinaryIO | PositionedFile, salvage: bool = False, start: int = 0, budget: int | None = None
+    ) -> None:
         self._file = file if isinstance(file, PositionedFile) else PositionedFile(file)
         self._start = start
         self.size = self._file.size - start
@@ -104,10 +108,10 @@ class ChunkReader:
         self.signature = self._read(0, len(c.SIGNATURE))
         self.chunks: list[ChunkPlace] = []
         self.damage: list[DamagedBytes] = []
+        # Bytes that may be spent on checking what turns out not to be a chunk, so that a file made of false chunk
+        # headers cannot cost the square of its size.
+        self.budget = 8 * self.size + c.MAX_CHUNK_BYTES if budget is None else budget
         if salvage:
-            # Bytes that may be spent on checking what turns out not to be a chunk, so that a file
-            # made of false chunk headers cannot cost the square of its size.
-            self._budget = 8 * self.size + c.MAX_CHUNK_BYTES
             self._salvage()
         else:
             self._walk()
@@ -198,10 +202,10 @@ class ChunkReader:
             place = self._strict_place(offset)
         except (FormatError, DamagedError):
             return None
-        if place.length > self._budget:
+        if place.length > self.budget:
             return None
         if not self._crc_right(place, place.length):
-            self._budget -= place.size
+            self.budget -= place.size
             return None
         return place
 

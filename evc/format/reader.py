@@ -28,8 +28,8 @@ _LARGEST = {c.CHUNK_PICT: c.MAX_PICTURE_BYTES, c.CHUNK_FRGN: c.MAX_FOREIGN_BYTES
 
 
 class ContainerReader:
-    """Reads a seekable binary file, or one link of a chain (`evc.format.chain`), that which begins at byte `start`; the
-    caller closes it.
+    """Reads a seekable binary file, or one link of a chain (`evc.format.chain`): the one behind the link `before`,
+    which begins at byte `start`. The caller closes the file.
 
     header        the HEAD chunk; its `frames` is always known: of a file that was cut or never
                   finished, salvage mode makes it the end of the last intact segment
@@ -50,10 +50,13 @@ class ContainerReader:
     `segment` at the same time.
     """
 
-    def __init__(self, file: BinaryIO | PositionedFile, salvage: bool = False, start: int = 0) -> None:
+    def __init__(
+        self, file: BinaryIO | PositionedFile, salvage: bool = False, before: ContainerReader | None = None
+    ) -> None:
         self.salvage = salvage
-        self.start = start
-        self._reader = ChunkReader(file, salvage, start)
+        self.start: int = 0 if before is None else before.start + before.file_bytes
+        budget = None if before is None else before.search_budget
+        self._reader = ChunkReader(file, salvage, self.start, budget)
         self.chunks = self._reader.chunks
         self.damage: list[DamagedBytes] = []
         self.tags: Tags = {}
@@ -100,6 +103,11 @@ class ContainerReader:
     def file_bytes(self) -> int:
         """Of the whole file, or link; what follows its end marker is no part of it."""
         return self._reader.end if self.header.chained else self._reader.size
+
+    @property
+    def search_budget(self) -> int:
+        """Bytes that may still be spent on finding chunks behind this link (salvage mode)."""
+        return self._reader.budget
 
     @property
     def edits_damaged(self) -> bool:
