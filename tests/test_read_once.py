@@ -343,6 +343,8 @@ def test_kept(calls: list[tuple[bool, int, int]], most: int) -> None:
             assert kept.get(key) == expected.get(key)
             if key in expected:
                 expected.move_to_end(key)
-        assert kept.total == sum(expected.values()) <= most and len(kept) == len(expected)
+        assert len(kept) == len(expected)
+    assert {key: kept.get(key) for key in range(6) if kept.get(key) is not None} == expected
     kept.clear()
-    assert kept.total == len(kept) == 0 and kept.get(0) is None
+    kept.put(7, most)  # nothing takes room any more
+    assert len(kept) == 1 and kept.get(7) == most

@@ -22,11 +22,6 @@ class Kept(Generic[Key, Value]):
     def __len__(self) -> int:
         return len(self._values)
 
-    @property
-    def total(self) -> int:
-        """The sizes of all, together."""
-        return self._total
-
     def get(self, key: Key) -> Value | None:
         """None where it is not, or no longer, there."""
         if key in self._values:
