@@ -71,7 +71,7 @@ def later() -> bytes:
     header = Header(RATE, 1, 4000, layers=("patterns", "events"), segment_frames=SUPERFRAME, minor=7, extra=b"more")
     mask = len(b"\1\7" + bytes(4 + 1 + 8 + 1))
     payload = header.write()
-    payload = patched(payload, mask, bytes([payload[mask] | 0x60]))
+    payload = patched(payload, mask, bytes([payload[mask] | 0x20]))
     unknown = tuple(StreamData(kind, bytes(range(8)), 3, 4) for kind in (128, 200, 255))
     context = StreamContext(RATE, 1, 4000, header.phase_bits, 1)
     excerpts = [

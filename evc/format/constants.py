@@ -11,6 +11,7 @@ VERSION_MINOR = 0
 CHUNK_HEAD = b"HEAD"
 CHUNK_TAGS = b"TAGS"
 CHUNK_SPKR = b"SPKR"
+CHUNK_EDIT = b"EDIT"
 CHUNK_PICT = b"PICT"
 CHUNK_FRGN = b"FRGN"
 CHUNK_DICT = b"DICT"
@@ -34,6 +35,8 @@ MAX_FOREIGN_BYTES = (1 << 24) - 1  # content of a FRGN chunk
 MAX_PICTURES = 64
 MAX_FOREIGN = 256
 MAX_METADATA_BYTES = 64 << 20  # payloads of all PICT and FRGN chunks together
+MAX_LINKS = 1 << 12
+MAX_STRETCHES = 1 << 16  # of an edit list
 MAX_NETWORKS = 16
 MAX_STREAMS_PER_SEGMENT = 16
 MAX_DEPENDENCIES = 255
@@ -68,6 +71,7 @@ SPEAKERS = (
 # Layer names; the place of a name is its bit in the header's layer mask.
 LAYERS = ("patterns", "events", "spectrum", "noise", "latent")
 
+CHAIN_BIT = 6  # of the layer mask: another link of the file follows behind the end marker
 LOOP_BIT = 7  # of the layer mask: the first frame follows upon the last
 LOOP_OVERLAPS_PER_SUPERFRAME = 8  # a loop's start is coded again behind its end, for an eighth of a superframe
 
