@@ -23,6 +23,7 @@ from evc.format.reader import ContainerReader
 from evc.format.streams import StreamContext
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.dictionary import Excerpt, Lattice
+from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.gains import OFF
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
@@ -33,6 +34,7 @@ from evc.spec.synthesis import synthesise
 from evc.spec.vectors import FOLDER
 
 FRAMES = 2048
+EVENT_TABLES = {name: array.tolist() for name, array in event_tables().items()}
 
 
 def music(channels: int) -> np.ndarray:
@@ -138,7 +140,7 @@ def reference_entry(pattern: Any, samplerate: int) -> Entry:
     return Entry(None, pattern.frames)
 
 
-@pytest.mark.parametrize("name", ["copies", "placements", "lattices"])
+@pytest.mark.parametrize("name", ["copies", "placements", "lattices", "borders", "left-over"])
 def test_a_file_with_patterns(name: str) -> None:
     compare_file((FOLDER / f"{name}.evc").read_bytes())
 
@@ -208,7 +210,9 @@ def compare_file(data: bytes) -> None:
         streams = {stream.kind: stream for stream in segment.streams}
         found: dict[str, Any] = {}
         if 0 in streams:
-            found = occurrences(ReferenceDecoder(streams[0].words), context, lambda s: gain_bands(header.samplerate, s))
+            found = occurrences(
+                ReferenceDecoder(streams[0].words), context, lambda s: gain_bands(header.samplerate, s), EVENT_TABLES
+            )
             assert expected[index][0].times.tolist() == found["times"]
         here = sources(found, entries, start, bits, superframe) if found else []
         assert allowed(here, superframe, bits)
