@@ -323,6 +323,8 @@ def test_a_network_that_is_not_installed_is_named() -> None:
         ("b0", np.zeros((6, 8), np.int64)),
         ("b0", np.zeros(8, np.int64)),
         ("w0", np.zeros((8, 3), np.int64)),
+        ("w0", np.eye(8, 12, dtype=np.int64) << 15),
+        ("w0", np.eye(8, 12, dtype=np.int64) * -(1 << 15)),
         ("w1", np.full((5, 8), 1 << 20)),
         ("w2", np.zeros((3, 5), np.int64)),
         ("b2", np.zeros((7, 2), np.int64)),
