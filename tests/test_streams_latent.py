@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from evc.format import constants as c
 from evc.format.coder import SymbolDecoder, SymbolEncoder
-from evc.format.errors import FormatError, InputError, UnsupportedError
+from evc.format.errors import InputError, UnsupportedError
 from evc.format.header import NetworkReference
 from evc.format.networks import find, installed_too, reference_of, tensors
 from evc.format.streams import StreamContext
@@ -276,15 +276,6 @@ def test_silence_is_cheap() -> None:
 def test_what_breaks_a_limit_is_not_written(stream: LatentStream) -> None:
     with pytest.raises(InputError):
         coded(stream, context_of("seven", 6000))
-
-
-def test_latents_are_for_one_or_two_channels() -> None:
-    stream = LatentStream(np.zeros((3, 7), np.int64), 0)
-    with pytest.raises(InputError, match="one or two channels"):
-        coded(stream, context_of("seven", 6000, channels=3))
-    coding = coded(stream, context_of("seven", 6000))
-    with pytest.raises(FormatError, match="3 channels"):
-        read(LatentStream, coding, context_of("seven", 6000, channels=3))
 
 
 def test_a_network_that_is_not_installed_is_named() -> None:

@@ -68,6 +68,7 @@ SPEAKERS = (
 # Layer names; the place of a name is its bit in the header's layer mask.
 LAYERS = ("patterns", "events", "spectrum", "noise", "latent")
 
+NETWORK_LAYERS = {"events", "latent"}
 LOOP_BIT = 7  # of the layer mask: the first frame follows upon the last
 LOOP_OVERLAPS_PER_SUPERFRAME = 8  # a loop's start is coded again behind its end, for an eighth of a superframe
 
