@@ -32,6 +32,7 @@ from evc.models import pipeline, sequencer
 from evc.models.settings import EncodeSettings
 from evc.models.source import ArraySource, AudioSource, LoopSource
 from evc.spec.latents import latents
+from evc.spec.learned import described, events, roar
 from evc.spec.patterned import coded, copies, graded, lattices, placements
 
 Audio = NDArray[np.float64]
@@ -313,6 +314,16 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "placements": ("explicit waveforms and an excerpt, placed; a plane of gains per channel", placements),
     "lattices": ("lattices, shifted and turned, beside copies and without", lattices),
     "hiss": ("noise of levels, balances, angles and colours that change; a segment without", _hiss),
+    "roar": ("noise of three channels, at the start and behind 65 536 frames; colours up to the last bands", roar),
+    "events": (
+        "events of all parts, one as long as events can be, one cut by the end; with `evc-events-test.safetensors`",
+        lambda: events(FOLDER),
+    ),
+    "described": (
+        "events and noise, and latents that restore something from them; with `evc-events-test.safetensors`, and the "
+        "weights of latents that the package has",
+        lambda: described(FOLDER),
+    ),
     "layers": ("dictionary, occurrences, events, noise, dependent segments; no sound to compare", _layers),
     "latents": (
         "latents small and huge, a segment without; their probabilities are in `evc-latents-test.safetensors`; "
@@ -320,3 +331,4 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
         lambda: latents(FOLDER),
     ),
 }
+UNHEARD = {"empty", "syntax", "layers", "latents"}  # too loud, without frames or networks: they have no samples
