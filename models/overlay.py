@@ -21,6 +21,7 @@ from evc.format.events import events_network, in_file
 from evc.format.header import Header, NetworkReference
 from evc.format.lazy import cached_property
 from evc.format.networks import find, installed_network
+from evc.format.streams.events import USUAL_SIZES
 from evc.models.events.columns import EventColumns, Heard
 from evc.models.events.vectors import EVENTS_NETWORK
 from evc.models.units import Audio, Units
@@ -124,6 +125,8 @@ class Overlay:
         stream: EventStream | None = streams.get(c.STREAM_EVENTS)
         if stream is None or not len(stream) or "events" not in self.layers or self._events is not None:
             return None
+        if stream.sizes != USUAL_SIZES:
+            raise UnsupportedError("this version makes no sound of events whose parts are not the usual ones")
         header = self._header
         events = in_file(stream, header, index)
         return EventColumns.of(events, header.samplerate, header.phase_bits, self._network)
