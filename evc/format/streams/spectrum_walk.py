@@ -129,15 +129,13 @@ class Walk:
         predicted = self._predicted(block, port)
         self._hold(block, port)
         self.static = (block.depth, self.before)
+        if predicted and not block.held:
+            self._left_over(block, bands, port)
+        elif not block.held:
+            if self.channels == 2:
+                self._stereo(block, port)
+            self._energies(block, port)
         levels = layout.energy_log(block.energies)
-        if not block.held:
-            if predicted:
-                self._left_over(block, bands, port)
-            else:
-                if self.channels == 2:
-                    self._stereo(block, port)
-                self._energies(block, port)
-            levels = layout.energy_log(block.energies)
         # Steps have to suit all that is heard: where patterns sound, they go on from what they were.
         if predicted:
             for memory in self.memories:
