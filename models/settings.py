@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from dataclasses import dataclass, field, fields, replace
+from typing import NamedTuple, Self, TypedDict, TypeVar
 
 from evc.format.errors import InputError
 
 DEFAULT_QUALITY = 6.0
-HIGHEST_QUALITY = 10.0
-DEVICES = ("auto", "cpu", "cuda")
-PATTERNS = ("auto", "off")
-PRESETS = ("auto", "events")
-HINTS = ("auto", "noise", "latent", "spectrum")
-DEFAULT_EFFORT = 5
-HIGHEST_EFFORT = 9
 
 
 class Bitrates(NamedTuple):
@@ -31,66 +24,68 @@ BITRATES = {
     "latent": Bitrates(1.2, 16.0, 6.0),
     "spectrum": Bitrates(6.0, math.inf, None),
 }
+LEAST_BITRATE = min(rates.least for rates in BITRATES.values())
 LATENT_CHANNELS = (1, 2)
 LATENT_RATES = (32_000, 48_000)  # Hz
 # Bitrates from which, and below which, latents measure best, by channels (docs/benchmarks.md).
 LATENT_BEST = {1: (1.5, 12.0), 2: (1.5, 14.0)}
 
+Value = TypeVar("Value")
 
-@dataclass(frozen=True)
+
+def _option(
+    default: Value, help: str, choices: tuple[str, ...] | None = None, most: float | None = None, name: str = ""
+) -> Value:
+    """A field that tells what it is for, and the values it may have: `choices`, or 0 to `most`. `name` stands for the
+    value in a command's help."""
+    declared: Value = field(default=default, metadata={"help": help, "choices": choices, "most": most, "name": name})
+    return declared
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncodeSettings:
-    """What to encode a file with.
+    """What to encode a file with. Raises InputError for anything else."""
 
-    bitrate   target in kbit/s
-    quality   constant, from 0 to 10, at a bitrate that varies: the default where no bitrate is given
-    device    that networks run on: "auto", "cpu" or "cuda"
-    patterns  "auto" where they save bits, or "off"
-    effort    0 (fast) to 9 (thorough), spent on finding patterns and events
-    preset    "auto", or "events" for events and noise alone: hints "noise"
-    hints     what tells of the sound: "noise", events and noise, at 0.4 to 6 kbit/s (default 1); "latent", a network's
-              hints beside these, at 1.2 to 16 kbit/s (default 6); "spectrum", a waveform, from 6 kbit/s on; "auto",
-              what measures best at the bitrate
-    loop      the source is a loop; only a spectrum holds one
-
-    Raises InputError for anything else.
-    """
-
-    bitrate: float | None = None
-    quality: float | None = None
-    device: str = "auto"
-    patterns: str = "auto"
-    effort: int = DEFAULT_EFFORT
-    preset: str = "auto"
-    hints: str = "auto"
-    loop: bool = False
+    bitrate: float | None = _option(None, f"Target in kbit/s, from {LEAST_BITRATE:g}.", name="KBPS")
+    quality: float | None = _option(
+        None, f"Constant quality, 0 to 10, at a bitrate that varies; default {DEFAULT_QUALITY:g}.", most=10, name="Q"
+    )
+    hints: str = _option(
+        "auto",
+        "What tells of the sound. noise: a list of events, and noise, 0.4 to 6 kbit/s, default 1. latent: what a "
+        "network needs to restore it from these, 1.2 to 16 kbit/s, default 6. spectrum: a waveform, from 6 kbit/s, or "
+        "at a quality. auto: what measures best at the bitrate.",
+        choices=("auto", *BITRATES),
+    )
+    patterns: str = _option(
+        "auto", "auto: code what repeats once, where that saves bits; off: never.", choices=("auto", "off")
+    )
+    effort: int = _option(
+        5, "How thoroughly to look for patterns and events, 0 (fast) to 9; default 5.", most=9, name="E"
+    )
+    loop: bool = _option(
+        False, "The sound is a loop: code it without a seam from its end to its start. Only a spectrum holds one."
+    )
+    device: str = _option("auto", "Where networks run.", choices=("auto", "cpu", "cuda"))
 
     def __post_init__(self) -> None:
-        for name, number in (("bitrate", self.bitrate), ("quality", self.quality), ("effort", self.effort)):
-            if number is not None and not hasattr(number, "__float__"):
-                raise InputError(f"{name} {number!r} is no number")
+        for option in fields(self):
+            value, choices, most = getattr(self, option.name), option.metadata["choices"], option.metadata["most"]
+            if choices is not None:
+                if value not in choices:
+                    raise InputError(f"{option.name} {value!r} is not one of {', '.join(choices)}")
+            elif value is not None and not hasattr(value, "__float__"):
+                raise InputError(f"{option.name} {value!r} is no number")
+            elif value is not None and most is not None and not 0 <= value <= most:
+                raise InputError(f"{option.name} {value:g} is not within 0 to {most:g}")
         if self.bitrate is not None and self.quality is not None:
             raise InputError("a bitrate and a quality exclude each other: give one of them")
-        if self.quality is not None and not 0 <= self.quality <= HIGHEST_QUALITY:
-            raise InputError(f"quality {self.quality:g} is not within 0 to {HIGHEST_QUALITY:g}")
-        for name, value, choices in (
-            ("device", self.device, DEVICES), ("patterns", self.patterns, PATTERNS), ("preset", self.preset, PRESETS),
-            ("hints", self.hints, HINTS),
-        ):  # fmt: skip
-            if value not in choices:
-                raise InputError(f"{name} {value!r} is not one of {', '.join(choices)}")
-        if not 0 <= self.effort <= HIGHEST_EFFORT:
-            raise InputError(f"effort {self.effort} is not within 0 to {HIGHEST_EFFORT}")
         self._settle()
 
     def _settle(self) -> None:
         """Check the bitrate, and choose what was left open and needs no look at the source."""
-        least = min(rates.least for rates in BITRATES.values())
-        if self.bitrate is not None and not least <= self.bitrate < math.inf:
-            raise InputError(f"bitrate {self.bitrate:g} kbit/s: at least {least:g} kbit/s are needed")
-        if self.preset == "events":
-            if self.hints not in ("auto", "noise"):
-                raise InputError(f"the preset events excludes the hints {self.hints}: leave one of them out")
-            object.__setattr__(self, "hints", "noise")
+        if self.bitrate is not None and not LEAST_BITRATE <= self.bitrate < math.inf:
+            raise InputError(f"bitrate {self.bitrate:g} kbit/s: at least {LEAST_BITRATE:g} kbit/s are needed")
         if self.loop and self.hints not in ("auto", "spectrum"):
             raise InputError(f"the hints {self.hints} hold no loop: leave one of them out")
         if self.hints == "auto" and (self.bitrate is None or self.loop):
@@ -105,10 +100,9 @@ class EncodeSettings:
     def _check_bitrate(self) -> None:
         """Whether the hints that were asked for are to be had at the bitrate."""
         least, most, usual = BITRATES[self.hints]
-        asked = "the preset events" if self.preset == "events" else f"the hints {self.hints}"
+        asked = f"the hints {self.hints}"
         if self.quality is not None and usual is not None:
-            has = "has" if self.preset == "events" else "have"
-            raise InputError(f"{asked} {has} no quality: give a bitrate, or neither")
+            raise InputError(f"{asked} have no quality: give a bitrate, or neither")
         if self.bitrate is not None and self.bitrate < least:
             raise InputError(f"bitrate {self.bitrate:g} kbit/s: at least {least:g} kbit/s for {asked}")
         if self.bitrate is not None and self.bitrate > most:
@@ -143,3 +137,20 @@ class EncodeSettings:
         if self.hints == "latent":
             return f"latent {self.bitrate:g}"
         return f"quality {self.quality:g}" if self.bitrate is None else f"{self.bitrate:g} kbit/s"
+
+
+EncodeSettings.__doc__ = f"{EncodeSettings.__doc__}\n\n" + "\n".join(
+    f"    {option.name}: {option.metadata['help']}" for option in fields(EncodeSettings)
+)
+
+
+class EncodeOptions(TypedDict, total=False):
+    """The fields of `EncodeSettings`, as keywords."""
+
+    bitrate: float | None
+    quality: float | None
+    hints: str
+    patterns: str
+    effort: int
+    loop: bool
+    device: str

@@ -395,8 +395,7 @@ def test_samples_are_a_few_seconds_from_all_over(frames: int) -> None:
         ({"bitrate": 12, "hints": "latent"}, "latent", 12, None),
         ({"hints": "latent"}, "latent", 6, None),
         ({"hints": "noise"}, "noise", 1, None),
-        ({"preset": "events"}, "noise", 1, None),
-        ({"preset": "events", "hints": "noise", "bitrate": 6}, "noise", 6, None),
+        ({"hints": "noise", "bitrate": 6}, "noise", 6, None),
         ({"hints": "spectrum"}, "spectrum", None, 6),
     ],
 )
@@ -421,7 +420,7 @@ def test_what_is_chosen_where_latents_cannot_be(source: tuple[int, int]) -> None
         ({"hints": "latent", "quality": 3}, "no quality"),
         ({"hints": "noise", "bitrate": 7}, "at most 6 kbit/s"),
         ({"hints": "spectrum", "bitrate": 5}, "at least 6 kbit/s"),
-        ({"hints": "latent", "preset": "events"}, "excludes"),
+        ({"hints": "latent", "loop": True}, "hold no loop"),
         ({"hints": "loud"}, "auto, noise, latent, spectrum"),
     ],
 )
