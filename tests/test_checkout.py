@@ -1,0 +1,20 @@
+"""From the root of a checkout everything can be imported, whether or not the installation is an editable one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = "evc.format.header", "evc.models.pipeline", "evc.cli.main", "evc.spec.vectors"
+
+
+def test_a_checkout_is_complete_without_an_installation():
+    # Without `site` nothing of an installation is known but the libraries in its folder.
+    libraries = [path for path in sys.path if "site-packages" in path]
+    code = f"import {', '.join(MODULES)}; print(*(m.__file__ for m in ({', '.join(MODULES)},)), sep='\\n')"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(libraries)}
+    command = [sys.executable, "-S", "-c", code]
+    found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert all(Path(path).is_relative_to(ROOT) for path in found.stdout.split()), found.stdout
