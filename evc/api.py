@@ -15,7 +15,7 @@ from evc.format.constants import CHUNK_OVERHEAD_BYTES
 from evc.format.errors import EvcWarning, InputError
 from evc.format.header import Header, folded, values_of
 from evc.format.metadata import Foreign, Metadata, Picture
-from evc.format.writer import ContainerWriter, rewrite
+from evc.format.writer import ContainerWriter, rewrite, text_chunks
 from evc.loops import Loop, loop_tags, part_of
 from evc.models.settings import EncodeOptions, EncodeSettings
 from evc.streaming import PathOrFile, check_readable, seekable_input, seekable_output
@@ -221,12 +221,12 @@ def _encode(
     coded: AudioSource = LoopSource(source) if settings.loop else source
     shape = source.samplerate, source.channels, coded.frames, source.subtype
     header = Header(*shape, layers=("spectrum",), loop=settings.loop)
-    before_sound = _start_bytes(header, tags, source.speakers)
+    tag_bytes = len(text_chunks(header, tags, source.speakers))
     if settings.bitrate is not None and source.frames:
         wanted = settings.bitrate * 125 * source.frames / source.samplerate
-        least = _start_bytes(header, {"encoder": own}, source.speakers)
-        before_sound = min(before_sound, least + int(wanted * _TAGS_SHARE))
-    found = pipeline.encode(coded, header, settings, before_sound, _in_frames(progress, source.samplerate))
+        least = len(text_chunks(header, {"encoder": own}, source.speakers))
+        tag_bytes = min(tag_bytes, least + int(wanted * _TAGS_SHARE))
+    found = pipeline.encode(coded, header, settings, tag_bytes, _in_frames(progress, source.samplerate))
     metadata = source.pictures, source.foreign
     with ContainerWriter(target, found.header, tags, source.speakers, *metadata) as writer:
         for segment in found.segments:
@@ -243,13 +243,6 @@ def _warn_of_bitrate(asked: float, size: int, duration: float) -> None:
         why = "this is as near as it comes" if off > 0 else "this sound needs no more"
         text = f"the file has {8 * size / duration / 1000:.2f} kbit/s, not the {asked:g} asked for: {why}"
         warnings.warn(text, EvcWarning, stacklevel=4)
-
-
-def _start_bytes(header: Header, tags: Mapping[str, str | list[str]], speakers: int) -> int:
-    """Of a file, up to its speakers: what counts as part of a bitrate beside the coded sound."""
-    start = io.BytesIO()
-    ContainerWriter(start, header, tags, speakers)
-    return len(start.getvalue())
 
 
 def _in_frames(progress: Progress | None, samplerate: int) -> Callable[[int, int], None] | None:

@@ -24,13 +24,12 @@ from evc.format.networks import EVENTS_NETWORK, installed_network
 from evc.format.segment import Segment, StreamData
 from evc.format.streams import Stream, StreamContext, coded_stream
 from evc.models.device import one_thread
+from evc.models.encoded import Encoded, target_bytes
 from evc.models.noise.encoder import NoiseEncoder, NoiseTargets
 from evc.models.overlay import Sounding, event_renderer
-from evc.models.patterns.file import Encoded
 from evc.models.progress import Progress, forward, part, stage
-from evc.models.room import FileRoom, file_bytes
 from evc.models.settings import EncodeSettings
-from evc.models.source import LOUDEST, AudioSource
+from evc.models.source import AudioSource, padded
 
 MOST_CHANNELS = 2
 SEGMENT_SUPERFRAMES = 176  # 16 s at 44.1 kHz: a segment costs some 40 bytes, whatever is in it
@@ -55,7 +54,7 @@ def described(
     source: AudioSource,
     header: Header,
     settings: EncodeSettings,
-    header_bytes: int,
+    tag_bytes: int,
     progress: Progress | None = None,
 ) -> Encoded:
     """The segments of a whole source as events and noise, and the header for them; the arguments are those of
@@ -63,12 +62,11 @@ def described(
     if source.channels > MOST_CHANNELS:
         only = f"events describe 1 or {MOST_CHANNELS} channels, not {source.channels}"
         raise InputError(f"{only}: ask for 6 kbit/s or more, without hints of noise")
-    room = FileRoom.of(header, settings, header_bytes)
     header = description_header(header)
     if not header.known_frames:
         return Encoded(replace(header, layers=(), networks=()), [])
     found = Describer.of(source, header, settings, settings.known_bitrate, part(progress, 0, DECOMPOSING))
-    return found.to_target(room.target(header), part(progress, DECOMPOSING, 1.0))
+    return found.to_target(target_bytes(header, settings.known_bitrate, tag_bytes), part(progress, DECOMPOSING, 1.0))
 
 
 def description_header(header: Header) -> Header:
@@ -216,24 +214,13 @@ class Describer:
         margin = self._noise.margin
         start, frames = self._header.segment_span(index)
         span = start - margin, frames + 2 * margin
-        return self._noise.prepare(self._read(*span), self._renderer.render(*sounding, *span))
-
-    def _read(self, start: int, count: int) -> NDArray[np.float32]:
-        """Samples [channels, count] from frame `start` on, silence outside the file."""
-        out = np.zeros((self._source.channels, count), np.float32)
-        inside = max(0, start)
-        frames = max(0, min(start + count, self._source.frames) - inside)
-        if frames:
-            out[:, inside - start : inside - start + frames] = self._source.read(inside, frames)
-        if np.abs(out).max(initial=0) > LOUDEST:
-            raise InputError(f"a sample exceeds {LOUDEST:g} times full scale: scale the audio down first")
-        return out
+        original = padded(self._source.read, self._source.channels, self._source.frames, *span)
+        return self._noise.prepare(original, self._renderer.render(*sounding, *span))
 
     # --- Files --------------------------------------------------------------------------------
 
     def _size(self, events: Streams, noise: Streams) -> int:
-        found = self._encoded(events, noise)
-        return file_bytes(found.header, found.segments)
+        return self._encoded(events, noise).bytes()
 
     def _encoded(self, events: Streams, noise: Streams) -> Encoded:
         """Segments of what there is, under a header that names no more than that."""
@@ -259,8 +246,7 @@ def _permitted(events: CodedEvents, gains: NDArray[np.float64], header: Header) 
 
 
 def _coded(stream: Stream, kind: int, header: Header, index: int) -> StreamData:
-    frames = header.segment_span(index)[1]
-    return coded_stream(kind, stream, StreamContext(header.samplerate, header.channels, frames, header.phase_bits))
+    return coded_stream(kind, stream, StreamContext.of_segment(header, index))
 
 
 def _words(streams: Streams) -> int:

@@ -23,6 +23,7 @@ from evc.format.errors import UnsupportedError
 from evc.format.header import Header, NetworkReference
 from evc.format.lazy import cached_property
 from evc.format.networks import EVENTS_NETWORK, Codebooks, find, installed_network
+from evc.models.source import Read
 from evc.models.units import Audio, Units
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ UNITS_AHEAD = 12  # rendered together, at most; what latents ask for at once is 
 LONGEST_EVENT = 6.05  # seconds until an event has died away (spec 7.1)
 
 Decode = Callable[[Iterable[int]], Mapping[int, Mapping[int, Any]]]
-Source = Callable[[int, int], Audio]  # first frame and number of frames to samples [channels, frames]
 Parallel = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 
@@ -154,7 +154,7 @@ class Overlay:
         events = EventList.from_coded(coded, header.samplerate, header.phase_bits, self._network)
         return Sounding.of(events, self._network)
 
-    def _sources(self, number: int) -> list[Source | None]:
+    def _sources(self, number: int) -> list[Read | None]:
         """The events and the noise that sound in a unit, if any do."""
         start, end = (frame / self._header.samplerate for frame in self._units.span(number))
         near = {index: self._streams[index] for index in self._segments(number) if index in self._streams}
@@ -162,7 +162,7 @@ class Overlay:
         if "events" in self.layers and self._replacement is not None:
             found = [self._replacement]
         parts = [events.within(start - LONGEST_EVENT, end) for events in found]
-        sources: list[Source | None] = [None, None]
+        sources: list[Read | None] = [None, None]
         if any(len(part.times) for part in parts):
             together = Sounding(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
             sources[0] = partial(self._renderer.render, *together)
@@ -171,7 +171,7 @@ class Overlay:
             sources[1] = partial(self._noise.render, noise)
         return sources
 
-    def _render(self, number: int, sources: Iterable[Source | None]) -> Audio:
+    def _render(self, number: int, sources: Iterable[Read | None]) -> Audio:
         """What sounds in a unit: the channels of events, then those of noise."""
         start, end = self._units.span(number)
         silence = np.zeros((self._header.channels, end - start), np.float32)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from evc.events import EventList
 from evc.format import constants as c
-from evc.format.decoding import WORKERS
+from evc.format.cores import WORKERS
 from evc.format.header import Header
 from evc.format.lazy import cached_property
 from evc.format.sources import Entry, sound_sources
@@ -177,9 +177,10 @@ class Superframes:
         stream = self._segments.occurrences(index) if "patterns" in header.layers else None
         if stream is None or not len(stream.times):
             return [[] for _ in self._groups]
-        start, frames = span = header.segment_span(index)
-        context = StreamContext(header.samplerate, header.channels, frames, header.phase_bits)
-        sources = sound_sources(stream, list(self._segments.entries), context, start)
+        span = header.segment_span(index)
+        sources = sound_sources(
+            stream, list(self._segments.entries), StreamContext.of_segment(header, index), span[0]
+        )
         rate, bits = header.samplerate, header.phase_bits
         return [soundings(stream, sources, rate, bits, span, group.channels) for group in self._groups]
 

@@ -5,7 +5,6 @@ Independent segments decode in parallel threads; the ones used last are kept.
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +12,8 @@ from typing import Any
 
 from evc.format import constants
 from evc.format.coder import Account, SymbolDecoder
+from evc.format.cores import WORKERS
 from evc.format.errors import SALVAGE, DamagedError, EvcError, FormatError, UnsupportedError, reason
-from evc.format.header import Header
 from evc.format.lazy import cached_property
 from evc.format.reader import ContainerReader
 from evc.format.segment import StreamData
@@ -26,8 +25,6 @@ from evc.format.streams.occurrences import OccurrenceStream
 
 # Decoded streams of one segment, by stream kind.
 DecodedStreams = dict[int, Any]
-
-WORKERS = min(8, os.cpu_count() or 1)  # each has segments in memory
 
 
 class SegmentDecoder(Forkable):
@@ -214,9 +211,7 @@ def decode_entries(container: ContainerReader) -> list[Entry | None]:
     entries: list[Entry | None] = []
     for dictionary in container.dictionaries:
         entries += [None] * (dictionary.first + dictionary.entries - len(entries))
-        context = StreamContext(
-            header.samplerate, header.channels, header.known_frames, header.phase_bits, dictionary.entries
-        )
+        context = StreamContext.of_dictionary(header, dictionary.entries)
         try:
             data = dictionary.stream()
             patterns = [] if data is None else _decode_stream(data, context, None).patterns
@@ -239,12 +234,4 @@ def _decode_stream(stream: StreamData, context: StreamContext, accounts: dict[in
 
 def stream_context(container: ContainerReader, index: int) -> StreamContext:
     """What the streams of segment `index` need to know of the file."""
-    header: Header = container.header
-    return StreamContext(
-        samplerate=header.samplerate,
-        channels=header.channels,
-        frames=header.segment_span(index)[1],
-        phase_bits=header.phase_bits,
-        patterns=container.patterns_before(index),
-        networks=header.networks,
-    )
+    return StreamContext.of_segment(container.header, index, container.patterns_before(index))

@@ -100,8 +100,7 @@ def _empty(container: ContainerReader, kind: int) -> NDArray[Any]:
 
 
 def _dictionary_context(container: ContainerReader, entries: int) -> StreamContext:
-    header = container.header
-    return StreamContext(header.samplerate, header.channels, header.known_frames, header.phase_bits, entries)
+    return StreamContext.of_dictionary(container.header, entries)
 
 
 def joined(parts: list[NDArray[Any]]) -> NDArray[Any]:

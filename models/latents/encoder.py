@@ -17,23 +17,22 @@ import torch
 from numpy.typing import NDArray
 
 from evc.file import EvcFile
-from evc.format.decoding import WORKERS, SegmentDecoder
-from evc.format.errors import InputError
+from evc.format.cores import WORKERS
+from evc.format.decoding import SegmentDecoder
 from evc.format.header import Header
 from evc.format.networks import LATENTS_NETWORK, installed_network
 from evc.format.reader import ContainerReader
 from evc.models.description import DECOMPOSING, Describer, description_header
 from evc.models.device import one_thread, torch_device
+from evc.models.encoded import Encoded, empty_bytes, target_bytes
 from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import to_planes
 from evc.models.latents.quantise import Quantiser
 from evc.models.latents.rendering import Stretch, columns_of, latent_network
 from evc.models.latents.ways import EVENTS_WORTH, TONAL_ENOUGH, Score, Way, heard_as, possible_ways, sampled
-from evc.models.patterns.file import Encoded
 from evc.models.progress import Progress, counted, part, stage
-from evc.models.room import FileRoom, as_file, empty_bytes
 from evc.models.settings import EncodeSettings
-from evc.models.source import LOUDEST, AudioSource
+from evc.models.source import AudioSource
 from evc.models.synthesis import Synthesiser
 from evc.models.units import Audio
 from evc.playback import FileSegments
@@ -47,16 +46,16 @@ Latents = NDArray[np.float16]  # [columns, DIMENSIONS], in units of the finest s
 
 
 def with_latents(
-    source: AudioSource, header: Header, settings: EncodeSettings, header_bytes: int, progress: Progress | None = None
+    source: AudioSource, header: Header, settings: EncodeSettings, tag_bytes: int, progress: Progress | None = None
 ) -> Encoded:
     """The segments of a whole source of one or two channels, and the header for them; the arguments are those of
     `pipeline.encode`. Raises UnsupportedError if a network is missing."""
-    room = FileRoom.of(header, settings, header_bytes)
     if not header.known_frames:
         return Encoded(replace(header, layers=(), networks=()), [])
     encoder = LatentEncoder(source, header, settings)
     way = chosen_way(source, settings, part(progress, 0, CHOSEN))
-    return encoder.encode(way, room.target(encoder.header), part(progress, CHOSEN, 1.0))
+    target = target_bytes(encoder.header, settings.known_bitrate, tag_bytes)
+    return encoder.encode(way, target, part(progress, CHOSEN, 1.0))
 
 
 class LatentEncoder:
@@ -112,7 +111,7 @@ def chosen_way(source: AudioSource, settings: EncodeSettings, progress: Progress
 def _tried(encoder: LatentEncoder, source: AudioSource, way: Way, target: float, progress: Progress | None) -> Score:
     """How a source comes out."""
     coded = encoder.encode(way, target, progress)
-    with EvcFile(as_file(coded.header, coded.segments)) as file:
+    with EvcFile(coded.as_file()) as file:
         return heard_as(file.read(always_2d=True).T, source.read(0, source.frames), source.samplerate)
 
 
@@ -145,12 +144,10 @@ def analysed(
 def _stretches(source: AudioSource, described: Encoded, margin: int) -> Iterator[tuple[Stretch, Audio, Audio, Audio]]:
     """All units with their margins: the source, what the description renders, and the noise of that."""
     channels, frames = source.channels, described.header.known_frames
-    with closing(SegmentDecoder(ContainerReader(as_file(described.header, described.segments)))) as decoder:
+    with closing(SegmentDecoder(ContainerReader(described.as_file()))) as decoder:
         known = Synthesiser(FileSegments(decoder), parallel=decoder.threads.map).known
         for stretch in Stretch.all(columns_of(described.header), margin):
             x = stretch.read(source.read, channels, frames)
-            if np.abs(x).max(initial=0) > LOUDEST:
-                raise InputError(f"a sample exceeds {LOUDEST:g} times full scale: scale the audio down first")
             y, noise = np.split(stretch.read(known, 2 * channels, frames), 2)
             yield stretch, x, y, noise
 

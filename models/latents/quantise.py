@@ -19,11 +19,10 @@ from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.latent import LatentStream
 from evc.format.streams.latent_model import LatentModel
 from evc.models.device import one_thread
+from evc.models.encoded import Encoded
 from evc.models.latents.network import SAMPLES_PER_COLUMN
 from evc.models.latents.rendering import step_size
-from evc.models.patterns.file import Encoded
 from evc.models.progress import Progress
-from evc.models.room import file_bytes
 
 ROUNDING = 0.4  # of a step, added to magnitudes before they are cut off: a first guess at what is worth its bits
 WORTH, MOST_WORTH = 0.05, 0.2  # of a bit, in squared steps; measured: by the error alone it would be more
@@ -49,7 +48,7 @@ class Quantiser:
         file without tags."""
         self._header, self._segments, self._latents = described.header, list(described.segments), latents
         self._model = LatentModel.of(self._header.networks)
-        self._room = max(target - file_bytes(self._header, self._segments), 1.0)
+        self._room = max(target - Encoded(self._header, self._segments).bytes(), 1.0)
         self._nearest, self._distance = (0, WORTH), math.inf
         self._known: dict[tuple[int, float], float] = {}
         self._probes, self._progress = 0, progress
@@ -125,8 +124,7 @@ class Quantiser:
         whole, header = self._whole(segment, index, worth), self._header
         if not whole.any():
             return segment
-        frames = header.segment_span(segment.index)[1]
-        context = StreamContext(header.samplerate, header.channels, frames, networks=header.networks)
+        context = StreamContext.of_segment(header, segment.index)
         coded = coded_stream(c.STREAM_LATENT, LatentStream(whole, index), context)
         return replace(segment, streams=(*segment.streams, coded))
 

@@ -7,7 +7,7 @@ in the coarsest steps; where all other layers are silent, so is this one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
@@ -23,6 +23,7 @@ from evc.models.device import one_thread
 from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
 from evc.models.overlay import Decode, Parallel
+from evc.models.source import Read, padded
 from evc.models.units import Audio, Units
 
 UNIT_COLUMNS = (1 << 18) // SAMPLES_PER_COLUMN
@@ -30,7 +31,6 @@ UNITS_AHEAD = 4  # rendered together, at most
 COARSEST = 2.0 ** (((1 << c.LATENT_STEP_BITS) - 1) / c.LATENT_STEPS_PER_OCTAVE)  # where there are no latents (spec 8.2)
 
 Latents = tuple[NDArray[np.float32], NDArray[np.float32]]  # integers [columns, DIMENSIONS] and step sizes [columns]
-Span = Callable[[int, int], Audio]  # first frame and number of frames to samples [channels, frames]
 
 
 class Stretch(NamedTuple):
@@ -61,14 +61,11 @@ class Stretch(NamedTuple):
         """Where a file of so many columns begins and ends, counted from the first column of the stretch."""
         return -self.first, columns - self.first
 
-    def read(self, read: Span, channels: int, frames: int) -> Audio:
+    def read(self, read: Read, channels: int, frames: int) -> Audio:
         """The samples [channels, ...] of the stretch, silence outside the file of so many frames; `read` is asked only
         inside."""
-        begin, end = (max(0, min(at * SAMPLES_PER_COLUMN, frames)) for at in (self.first, self.last))
-        out = np.zeros((channels, (self.last - self.first) * SAMPLES_PER_COLUMN), np.float32)
-        at = begin - self.first * SAMPLES_PER_COLUMN
-        out[:, at : at + end - begin] = read(begin, end - begin)
-        return out
+        start, count = self.first * SAMPLES_PER_COLUMN, (self.last - self.first) * SAMPLES_PER_COLUMN
+        return padded(read, channels, frames, start, count)
 
 
 class LatentRenderer:
@@ -76,7 +73,7 @@ class LatentRenderer:
     alone (`Synthesiser.known`). Units are rendered in `parallel`, a function like map. Raises UnsupportedError if the
     network is not installed, FormatError if the file cannot have latents."""
 
-    def __init__(self, header: Header, decode: Decode, known: Span, parallel: Parallel = map) -> None:
+    def __init__(self, header: Header, decode: Decode, known: Read, parallel: Parallel = map) -> None:
         if header.channels > c.MAX_LATENT_CHANNELS or header.segment_frames % SAMPLES_PER_COLUMN:
             raise FormatError("the file cannot have latents: their columns do not fit its channels or its segments")
         self._header, self._decode, self._known, self._parallel = header, decode, known, parallel

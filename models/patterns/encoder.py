@@ -74,7 +74,7 @@ class SegmentCoder:
         signal = self.analyser.read((first - 2) * self.size, (count + 4) * self.size)
         choice = self._choose(signal, first, count, gain)
         partitions = self._partitions(signal, choice.predicted, first, count, gain)
-        stream, context = self._occurrences(choice.copies), self._context(index)
+        stream, context = self._occurrences(choice.copies), StreamContext.of_segment(self.header, index)
         sources = sound_sources(stream, [], context, first * self.size)
         rates = self.header.samplerate, self.header.phase_bits
         needed = needed_segments(sources, *rates, first * self.size, self.header.segment_frames)
@@ -146,10 +146,6 @@ class SegmentCoder:
         group = coder.code(whole, signal)
         self.last_sizes[number] = self.size >> (partitions[count - 1][-1] if group.superframes else 0)
         return group
-
-    def _context(self, index: int) -> StreamContext:
-        frames = self.header.segment_span(index)[1]
-        return StreamContext(self.header.samplerate, self.header.channels, frames, self.header.phase_bits)
 
     def _partitions(
         self, signal: Signal, predicted: Signal | None, first: int, count: int, gain: int

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.header import Header
-from evc.format.segment import Segment
+from evc.models.encoded import Encoded, word_bytes
 from evc.models.patterns.encoder import CodedSegment, SegmentCoder
 from evc.models.patterns.reuse import Inheritance, importance, mean_noise, step_offsets
 from evc.models.patterns.search import LagSearch
 from evc.models.progress import Progress, forward, stage
 from evc.models.spectrum.encoder import SegmentAnalyser
-from evc.models.spectrum.file import word_bytes
 from evc.models.spectrum.rate import ACCEPTED, GainSearch, segment_gain
 
 SPAN_SEGMENTS = 64  # how far back copies reach: bounds the memory of encoder and decoder
@@ -27,14 +25,6 @@ LEAST_GAIN = 0.03  # of that, by logarithm, since the noise is measured roughly
 CORRECTIONS = 5  # passes for a bitrate after the second, at most
 RISE = 0.35  # of the gain's rise at which the mean noise would stay: where nothing repeats, the ear hears all of it
 LAYERS = (1, 1, 2, 2, 3, 3, 3, 3, 4, 4)  # copies that sound at once, by effort
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """The segments of a file, with the header that they need."""
-
-    header: Header
-    segments: Iterable[Segment]
 
 
 class PatternEncoder:

@@ -26,7 +26,7 @@ from evc.models.patterns.correlation import (
 from evc.models.patterns.delay import Refined, Refiner
 from evc.models.patterns.matching import Candidate, Matcher
 from evc.models.patterns.timeline import delayed
-from evc.models.source import AudioSource
+from evc.models.source import AudioSource, padded
 
 Signal = NDArray[np.float32]
 Votes = dict[int, float]  # bits that lags promise
@@ -187,14 +187,9 @@ class LagSearch:
         """Have frames up to `end` in the history, silence behind the last one."""
         while self._audio.end < end:
             at = self._audio.end
-            count = min(end - at, self.tile)
-            out = np.zeros((self._planes, count), np.float32)
-            inside = max(0, min(count, self.source.frames - at))
-            if inside:
-                block = self.source.read(at, inside) * FULL_SCALE
-                for plane in range(self._planes):
-                    out[plane, :inside] = block[plane :: self._planes].sum(axis=0)
-            self._audio.append(out)
+            block = padded(self.source.read, self.source.channels, self.source.frames, at, min(end - at, self.tile))
+            block *= FULL_SCALE
+            self._audio.append(np.stack([block[plane :: self._planes].sum(axis=0) for plane in range(self._planes)]))
 
 
 def _with_runs(frames: list[list[Candidate]]) -> list[list[Candidate]]:

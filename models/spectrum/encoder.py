@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.errors import InputError
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.spectrum import Group, SpectrumStream, channel_groups
 from evc.format.streams.spectrum_model import SpectrumModel, spectrum_model
 from evc.format.streams.spectrum_walk import Block
-from evc.models.source import LOUDEST, AudioSource
+from evc.models.source import AudioSource, padded
 from evc.models.spectrum import analysis
 from evc.models.spectrum.extrapolation import HISTORY, REACH, continued
 from evc.models.spectrum.quantise import Quantiser, quantise
@@ -150,18 +149,12 @@ class SegmentAnalyser:
     def read(self, start: int, count: int) -> NDArray[np.float32]:
         """Samples [channels, count] from frame `start` on, in 16-bit units; outside the file silence, but for what is
         assumed behind its end."""
-        out = np.zeros((self.source.channels, count), np.float32)
-        inside = max(0, start)
-        frames = max(0, min(start + count, self.source.frames) - inside)
-        if frames:
-            with self._reading:
-                out[:, inside - start : inside - start + frames] = self.source.read(inside, frames)
         end = self.source.frames
+        with self._reading:
+            out = padded(self.source.read, self.source.channels, end, start, count)
         if start + count > end and self._behind.shape[1]:
             first, last = max(start, end), min(start + count, end + self._behind.shape[1])
             out[:, first - start : max(first, last) - start] = self._behind[:, first - end : max(first, last) - end]
-        if np.abs(out).max(initial=0) > LOUDEST:
-            raise InputError(f"a sample exceeds {LOUDEST:g} times full scale: scale the audio down first")
         return out * FULL_SCALE
 
     @cached_property

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from evc.format import constants as c
-from evc.format.decoding import WORKERS
+from evc.format.cores import WORKERS
 from evc.format.header import Header
-from evc.format.segment import Segment, StreamData
+from evc.format.segment import Segment
 from evc.format.streams import StreamContext, coded_stream
-from evc.format.streams.spectrum import SpectrumStream
+from evc.models.encoded import word_bytes
 from evc.models.progress import Progress, forward
 from evc.models.spectrum.encoder import AnalysedGroup, SegmentAnalyser, encode_segment
 from evc.models.spectrum.rate import ACCEPTED, GainSearch, segment_gain
@@ -38,7 +38,8 @@ class PlainCoder:
             known = index in self._analysed
             groups = self._analysed[index] if known else self._analyser.analyse(index)
             stream, _ = encode_segment(groups, segment_gain(gain, index))
-            return Segment(index, streams=(self._coded(stream, index),))
+            context = StreamContext.of_segment(self._header, index)
+            return Segment(index, streams=(coded_stream(c.STREAM_SPECTRUM, stream, context),))
 
         with ThreadPoolExecutor(WORKERS) as pool:
             for first in range(0, self._header.segments, WORKERS):
@@ -76,14 +77,3 @@ class PlainCoder:
 
             share = sum(header.segment_span(index)[1] for index in sample) / header.known_frames
             return GainSearch(self._analyser.gain, 8 * target * share).run(sampled_bits)
-
-    def _coded(self, stream: SpectrumStream, index: int) -> StreamData:
-        header = self._header
-        frames = header.segment_span(index)[1]
-        context = StreamContext(header.samplerate, header.channels, frames, header.phase_bits)
-        return coded_stream(c.STREAM_SPECTRUM, stream, context)
-
-
-def word_bytes(segments: Iterable[Segment]) -> int:
-    """Bytes of all coded words."""
-    return sum(len(stream.words) for segment in segments for stream in segment.streams)

@@ -47,12 +47,13 @@ def coded_bandwidth(settings: EncodeSettings, gain: int) -> float:
     return min((hertz for lowest, hertz in NARROWER if gain >= lowest * c.OCTAVE), default=BANDWIDTH_HZ)
 
 
-def payload_target(settings: EncodeSettings, header: Header, header_bytes: int) -> float | None:
+def payload_target(settings: EncodeSettings, header: Header, tag_bytes: int) -> float | None:
     """Bytes of coded words that a file of the wanted bitrate can hold; None for a quality."""
     if settings.bitrate is None or not header.sound_frames:
         return None
     duration = header.sound_frames / header.samplerate
-    overhead = header_bytes + FILE_OVERHEAD + SEGMENT_OVERHEAD * header.segments
+    start = len(c.SIGNATURE) + len(header.write()) + c.CHUNK_OVERHEAD_BYTES
+    overhead = start + tag_bytes + FILE_OVERHEAD + SEGMENT_OVERHEAD * header.segments
     return max(settings.bitrate * 125 * duration - overhead, 1.0)
 
 

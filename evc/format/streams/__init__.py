@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from evc.format import constants as c
 from evc.format.coder import SymbolDecoder, SymbolEncoder
 from evc.format.errors import UnsupportedError
-from evc.format.header import NetworkReference
+from evc.format.header import Header, NetworkReference
 from evc.format.segment import StreamData
 
 if TYPE_CHECKING:
@@ -33,6 +33,17 @@ class StreamContext:
     patterns: int = 0
     levels: SegmentLevels | None = field(default=None, compare=False)
     networks: tuple[NetworkReference, ...] = ()
+
+    @classmethod
+    def of_segment(cls, header: Header, index: int, patterns: int = 0) -> Self:
+        """That of segment `index`, whose occurrences may name the first `patterns` entries."""
+        frames = header.segment_span(index)[1]
+        return cls(header.samplerate, header.channels, frames, header.phase_bits, patterns, networks=header.networks)
+
+    @classmethod
+    def of_dictionary(cls, header: Header, entries: int) -> Self:
+        """That of a chunk with so many entries."""
+        return cls(header.samplerate, header.channels, header.known_frames, header.phase_bits, entries)
 
     def with_levels(self, levels: SegmentLevels) -> StreamContext:
         return replace(self, levels=levels)
