@@ -28,6 +28,7 @@ from evc.models.encoded import Encoded, target_bytes
 from evc.models.noise.encoder import NoiseEncoder, NoiseTargets
 from evc.models.overlay import Sounding, event_renderer
 from evc.models.progress import Progress, forward, part, stage
+from evc.models.search import Secant
 from evc.models.settings import EncodeSettings
 from evc.models.source import AudioSource, padded
 
@@ -38,7 +39,8 @@ EVENT_BYTES = 5.0  # as a first guess
 CANDIDATES = 1.3  # times the events that fit are looked for
 DETAIL = 60.0  # of the noise, in squared dB per bit, unless it then takes more than MOST_NOISE,
 DETAILS = (4.0, 16000.0)  # or there is room for more
-DETAIL_SLOPE = -0.75  # d log(bytes) / d log(detail), before two probes tell it
+DETAIL_SLOPE = -0.75  # d log(bytes) / d log(detail), before two probes tell it,
+DETAIL_SLOPES = (-2.0, -0.2)  # and those that are believed
 ROUGHLY = 0.1  # of log(bytes) of the noise: the events make up for it
 PROBES = 8
 ACCEPTED = 0.003  # of the file's bytes
@@ -189,20 +191,18 @@ class Describer:
 
     def _sampled_noise(self, targets: Mapping[int, NoiseTargets], least: float, most: float) -> dict[int, StreamData]:
         """The noise of some segments in about `least` to `most` bytes; moves the detail so that it is."""
-        slope = DETAIL_SLOPE
-        before: tuple[float, float] | None = None  # logarithms of the detail and of its bytes
+        limits = math.log(DETAILS[0]), math.log(DETAILS[1])
+        search = Secant(math.log(self._detail), DETAIL_SLOPE, DETAIL_SLOPES, limits)
         for _ in range(PROBES):
             coded: dict[int, StreamData] = {}
             for index, found in targets.items():
                 coded.update(self._fitted(index, found))
-            words = max(_words(coded), 1)
-            point, off = (math.log(self._detail), math.log(words)), math.log(words / min(max(words, least), most))
-            if before is not None and point[0] != before[0]:
-                slope = min(max((point[1] - before[1]) / (point[0] - before[0]), -2.0), -0.2)
-            moved = min(max(self._detail * math.exp(-off / slope), DETAILS[0]), DETAILS[1])
-            if abs(off) < ROUGHLY or moved == self._detail:
+            words, before = max(_words(coded), 1), search.at
+            off = math.log(words / min(max(words, least), most))
+            search.probed(off)
+            if abs(off) < ROUGHLY or search.at == before:
                 break
-            before, self._detail = point, moved
+            self._detail = math.exp(search.at)
         return coded
 
     def _fitted(self, index: int, targets: NoiseTargets) -> Streams:

@@ -23,6 +23,7 @@ from evc.models.encoded import Encoded
 from evc.models.latents.network import SAMPLES_PER_COLUMN
 from evc.models.latents.rendering import step_size
 from evc.models.progress import Progress
+from evc.models.search import Secant
 
 ROUNDING = 0.4  # of a step, added to magnitudes before they are cut off: a first guess at what is worth its bits
 WORTH, MOST_WORTH = 0.05, 0.2  # of a bit, in squared steps; measured: by the error alone it would be more
@@ -84,14 +85,12 @@ class Quantiser:
     def _thin_out(self, index: int) -> None:
         """Let bits weigh more until latents take no more of them than wanted; less where even the finest step takes
         too few."""
-        worth, excess, slope = WORTH, self._excess(index, WORTH), WORTH_SLOPE
-        for _ in range(PROBES):
-            moved = min(max(worth - excess / slope, 0.0), MOST_WORTH)
-            if self._distance <= ACCEPTED or moved == worth:
+        search = Secant(WORTH, WORTH_SLOPE, (-math.inf, WORTH_SLOPE / 4), (0.0, MOST_WORTH))
+        for _ in range(1 + PROBES):
+            worth = search.at
+            search.probed(self._excess(index, worth))
+            if self._distance <= ACCEPTED or search.at == worth:
                 break
-            found = self._excess(index, moved)
-            slope = min((found - excess) / (moved - worth), WORTH_SLOPE / 4)
-            worth, excess = moved, found
 
     def _excess(self, index: int, worth: float) -> float:
         """log2 of the bytes that latents take, over those that there are."""

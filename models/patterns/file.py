@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from evc.models.patterns.encoder import CodedSegment, SegmentCoder
 from evc.models.patterns.reuse import Inheritance, importance, mean_noise, step_offsets
 from evc.models.patterns.search import LagSearch
 from evc.models.progress import Progress, forward, stage
+from evc.models.search import nearest
 from evc.models.spectrum.encoder import SegmentAnalyser
 from evc.models.spectrum.rate import ACCEPTED, GainSearch, segment_gain
 
@@ -66,18 +68,16 @@ class PatternEncoder:
         search = GainSearch(self.analyser.gain, target)
         search.probed(word_bytes(one.segment for one in segments))
         search = GainSearch(search.gain + rise, target)
-        nearest: list[CodedSegment] = []
-        distance = float("inf")
-        for number in range(1 + CORRECTIONS):
-            coded = self._pass(search.gain, offsets, stage(progress, 2 + number, passes))
-            search.probed(word_bytes(one.segment for one in coded))
-            if abs(search.error()) < distance:
-                nearest, distance = coded, abs(search.error())
-            if distance <= ACCEPTED:
-                break
-        if share < SURE_SHARE and _burden(nearest) > _burden(self._plain(None)) - LEAST_GAIN:
+        number = count(2)
+        coded = nearest(
+            lambda: self._pass(search.gain, offsets, stage(progress, next(number), passes)),
+            lambda coded: search.probed(word_bytes(one.segment for one in coded)),
+            1 + CORRECTIONS,
+            ACCEPTED,
+        )
+        if share < SURE_SHARE and _burden(coded) > _burden(self._plain(None)) - LEAST_GAIN:
             return None
-        return self._encoded(nearest)
+        return self._encoded(coded)
 
     def _first_pass(
         self, gain: float, progress: Progress | None, passes: int

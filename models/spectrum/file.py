@@ -12,6 +12,7 @@ from evc.format.segment import Segment
 from evc.format.streams import StreamContext, coded_stream
 from evc.models.encoded import word_bytes
 from evc.models.progress import Progress, forward
+from evc.models.search import nearest
 from evc.models.spectrum.encoder import AnalysedGroup, SegmentAnalyser, encode_segment
 from evc.models.spectrum.rate import ACCEPTED, GainSearch, segment_gain
 
@@ -50,17 +51,13 @@ class PlainCoder:
     def to_target(self, target: float, progress: Progress | None = None) -> list[Segment]:
         """All segments, their words together as near to `target` bytes as the gain allows."""
         search = GainSearch(self.sampled_gain(target), target)
-        nearest: list[Segment] = []
-        distance = float("inf")
         whole = self._header.segments <= SAMPLED_SEGMENTS
-        for _ in range(1 if whole else 1 + CORRECTIONS):
-            segments = list(self.segments(search.gain, progress))
-            search.probed(word_bytes(segments))
-            if abs(search.error()) < distance:
-                nearest, distance = segments, abs(search.error())
-            if distance <= ACCEPTED:
-                break
-        return nearest
+        return nearest(
+            lambda: list(self.segments(search.gain, progress)),
+            lambda segments: search.probed(word_bytes(segments)),
+            1 if whole else 1 + CORRECTIONS,
+            ACCEPTED,
+        )
 
     def sampled_gain(self, target: float) -> float:
         """The gain at which the whole file should take `target` bytes, from a sample of its segments."""
