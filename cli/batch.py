@@ -15,7 +15,6 @@ import click
 from evc.cli.common import (
     PATH,
     STANDARD,
-    Progress,
     gathered_warnings,
     naming,
     print_json,
@@ -27,6 +26,7 @@ from evc.cli.common import (
 )
 from evc.format.cores import available_cores
 from evc.format.errors import EvcError
+from evc.models.progress import Progress
 
 Summary = dict[str, Any]  # of a file, ready for JSON: at least source, target, bytes, source_bytes, duration, seconds
 _Done = tuple[Summary, list[str]]  # with warnings

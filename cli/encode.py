@@ -17,7 +17,6 @@ from evc.cli.common import (
     BITRATE,
     PATH,
     STANDARD,
-    Progress,
     examples,
     input_file,
     output_file,
@@ -26,6 +25,7 @@ from evc.cli.common import (
     time_text,
 )
 from evc.format.errors import EvcError
+from evc.models.progress import Progress
 from evc.models.settings import LEAST_BITRATE, EncodeSettings
 
 HIGHEST_BITRATE = 2000.0  # kbit/s beyond which one is asked whether it was meant: a CD has 1411

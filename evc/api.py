@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO, Unpack
 
@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from evc.file import DamagedSpan, EvcFile
+    from evc.models.progress import Progress
     from evc.models.source import ArraySource, AudioSource
     from evc.sound.source import FileSource
-
-Progress = Callable[[float, float], None]  # seconds of audio done, and in all
 
 _BLOCK_FRAMES = 1 << 16
 # A bitrate is missed where a file is larger or smaller by this share of its bytes, and by more than anyone will miss.
@@ -245,7 +244,7 @@ def _warn_of_bitrate(asked: float, size: int, duration: float) -> None:
         warnings.warn(text, EvcWarning, stacklevel=4)
 
 
-def _in_frames(progress: Progress | None, samplerate: int) -> Callable[[int, int], None] | None:
+def _in_frames(progress: Progress | None, samplerate: int) -> Progress | None:
     """`progress` for a caller that counts frames."""
     if progress is None:
         return None

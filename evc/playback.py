@@ -43,12 +43,12 @@ class Player:
 
     @cached_property
     def _synthesiser(self) -> Synthesiser:
-        from evc.models.synthesis import Choice, Synthesiser
+        from evc.models.synthesis import Selection, Synthesiser
 
         segments, choice = FileSegments(self._decoder), None
         if self._layers is not None or self._occurrences is not None or self._events is not None:
             layers = segments.header.layers if self._layers is None else self._layers
-            choice = Choice(layers, self._occurrences, self._events)
+            choice = Selection(layers, self._occurrences, self._events)
         return Synthesiser(segments, choice, self._map)
 
     def audio(self, start: int, frames: int) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ from evc.format.streams import Stream, StreamContext, coded_stream
 from evc.models.device import one_thread
 from evc.models.encoded import Encoded, target_bytes
 from evc.models.noise.encoder import NoiseEncoder, NoiseTargets
-from evc.models.overlay import Sounding, event_renderer
+from evc.models.overlay import SoundingEvents, event_renderer
 from evc.models.progress import Progress, forward, part, stage
 from evc.models.search import Secant
 from evc.models.settings import EncodeSettings
@@ -169,10 +169,10 @@ class Describer:
             self._coded[count] = {i: _coded(stream, c.STREAM_EVENTS, self._header, i) for i, stream in found.items()}
         return self._coded[count]
 
-    def _sounding(self, count: int) -> Sounding:
+    def _sounding(self, count: int) -> SoundingEvents:
         header, network = self._header, self._header.networks[0]
         events = EventList.from_coded(self._kept(count), header.samplerate, header.phase_bits, network)
-        return Sounding.of(events, network)
+        return SoundingEvents.of(events, network)
 
     # --- Noise --------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ class Describer:
         stream = self._noise.fit(targets, self._detail)
         return {} if stream is None else {index: _coded(stream, c.STREAM_NOISE, self._header, index)}
 
-    def _targets(self, index: int, sounding: Sounding) -> NoiseTargets:
+    def _targets(self, index: int, sounding: SoundingEvents) -> NoiseTargets:
         margin = self._noise.margin
         start, frames = self._header.segment_span(index)
         span = start - margin, frames + 2 * margin

@@ -40,7 +40,7 @@ Decode = Callable[[Iterable[int]], Mapping[int, Mapping[int, Any]]]
 Parallel = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 
-class Sounding(NamedTuple):
+class SoundingEvents(NamedTuple):
     """Events as the renderer takes them: times in seconds, linear amplitudes, pans, vectors [n, 32], keys of noise."""
 
     times: NDArray[Any]
@@ -50,7 +50,7 @@ class Sounding(NamedTuple):
     keys: NDArray[Any]
 
     @classmethod
-    def of(cls, events: EventList, reference: NetworkReference) -> Sounding:
+    def of(cls, events: EventList, reference: NetworkReference) -> SoundingEvents:
         """Vectors that no file has had yet get the keys of the codes next to them."""
         from evc.models.events.noise_source import event_keys
 
@@ -59,10 +59,10 @@ class Sounding(NamedTuple):
             codes = Codebooks.of(reference).vectors_to_codes(events.vectors)
         return cls(events.times, events.amplitudes, events.pans, events.vectors, event_keys(codes))
 
-    def within(self, begin: float, end: float) -> Sounding:
+    def within(self, begin: float, end: float) -> SoundingEvents:
         """Those that start from `begin` on and before `end`, in seconds."""
         rows = slice(*np.searchsorted(self.times, [begin, end]))
-        return Sounding(*(column[rows] for column in self))
+        return SoundingEvents(*(column[rows] for column in self))
 
 
 class Overlay:
@@ -86,7 +86,7 @@ class Overlay:
         self._units = Units(unit, header.known_frames, UNITS_AHEAD, self._render_all)
         self._behind = int(LONGEST_EVENT * header.samplerate) + 1 if "events" in self.layers else 0
         self._around = c.superframe_length(header.samplerate)  # more than noise reaches over the edges of a unit
-        self._streams: OrderedDict[int, tuple[Sounding | None, Any]] = OrderedDict()
+        self._streams: OrderedDict[int, tuple[SoundingEvents | None, Any]] = OrderedDict()
         reach = self._behind + 2 * self._around + UNITS_AHEAD * unit
         self._kept = reach // header.segment_frames + 2
 
@@ -144,7 +144,7 @@ class Overlay:
         while len(self._streams) > max(self._kept, len(needed)):
             self._streams.popitem(last=False)
 
-    def _sounding(self, index: int, streams: Mapping[int, Any]) -> Sounding | None:
+    def _sounding(self, index: int, streams: Mapping[int, Any]) -> SoundingEvents | None:
         """The events of a segment; None where there are none, or others take their place."""
         stream: EventStream | None = streams.get(c.STREAM_EVENTS)
         if stream is None or not len(stream.times) or "events" not in self.layers or self._events is not None:
@@ -152,7 +152,7 @@ class Overlay:
         header = self._header
         coded = in_file(stream, header, index)
         events = EventList.from_coded(coded, header.samplerate, header.phase_bits, self._network)
-        return Sounding.of(events, self._network)
+        return SoundingEvents.of(events, self._network)
 
     def _sources(self, number: int) -> list[Read | None]:
         """The events and the noise that sound in a unit, if any do."""
@@ -164,7 +164,7 @@ class Overlay:
         parts = [events.within(start - LONGEST_EVENT, end) for events in found]
         sources: list[Read | None] = [None, None]
         if any(len(part.times) for part in parts):
-            together = Sounding(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+            together = SoundingEvents(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
             sources[0] = partial(self._renderer.render, *together)
         noise = {index: stream for index, (_, stream) in near.items() if stream is not None}
         if noise and "noise" in self.layers:
@@ -178,9 +178,9 @@ class Overlay:
         return np.concatenate([silence if source is None else source(start, end - start) for source in sources])
 
     @cached_property
-    def _replacement(self) -> Sounding | None:
+    def _replacement(self) -> SoundingEvents | None:
         """What takes the place of the file's own events."""
-        return None if self._events is None else Sounding.of(self._events, self._network)
+        return None if self._events is None else SoundingEvents.of(self._events, self._network)
 
     @cached_property
     def _network(self) -> NetworkReference:

@@ -16,7 +16,7 @@ from evc.format.sources import Entry
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.models import overlay, superframes
 from evc.models.overlay import Overlay, Parallel
-from evc.models.superframes import Choice, Segments, Streams, Superframes
+from evc.models.superframes import Segments, Selection, Streams, Superframes
 
 if TYPE_CHECKING:
     from evc.models.latents.rendering import LatentRenderer
@@ -26,16 +26,16 @@ RENDERED = {**superframes.LAYERS, **overlay.LAYERS, c.STREAM_LATENT: LATENT}
 
 
 class Synthesiser:
-    """Renders any span of a file, or of what a `choice` leaves of it, with `parallel`, a function like map. What it
+    """Renders any span of a file, or of what a `selection` leaves of it, with `parallel`, a function like map. What it
     holds does not grow with the file."""
 
-    def __init__(self, segments: Segments, choice: Choice | None = None, parallel: Parallel = map) -> None:
-        self._choice, self._parallel = choice, parallel
+    def __init__(self, segments: Segments, selection: Selection | None = None, parallel: Parallel = map) -> None:
+        self._selection, self._parallel = selection, parallel
         self._segments = _Rendered(segments)
         header = segments.header
-        layers, events = (header.layers, None) if choice is None else (choice.layers, choice.events)
+        layers, events = (header.layers, None) if selection is None else (selection.layers, selection.events)
         present = (set(header.layers) | ({"events"} if events is not None else set())) & set(layers)
-        self._superframes = Superframes(self._segments, choice, parallel)
+        self._superframes = Superframes(self._segments, selection, parallel)
         self._copied = not header.layers or bool(present & set(superframes.LAYERS.values()))
         self._overlay = Overlay(header, self._segments.decode, present, events, parallel)
         self._latents = self._latent_renderer() if LATENT in present else None
@@ -45,9 +45,9 @@ class Synthesiser:
         from evc.models.latents.rendering import LatentRenderer
 
         header, others = self._segments.header, self
-        if self._choice is not None:
+        if self._selection is not None:
             layers = tuple(name for name in header.layers if name != LATENT)
-            others = Synthesiser(self._segments, Choice(layers), self._parallel)
+            others = Synthesiser(self._segments, Selection(layers), self._parallel)
         return LatentRenderer(header, self._segments.decode, others.known, self._parallel)
 
     def render(self, start: int, frames: int) -> NDArray[np.float32]:

@@ -27,9 +27,9 @@ from evc.format.segment import Segment, StreamData
 from evc.format.streams import StreamContext
 from evc.format.writer import ContainerWriter
 from evc.models.noise.encoder import NoiseEncoder
-from evc.models.overlay import LONGEST_EVENT, UNIT_SUPERFRAMES, Sounding, event_renderer
+from evc.models.overlay import LONGEST_EVENT, UNIT_SUPERFRAMES, SoundingEvents, event_renderer
 from evc.models.settings import EncodeSettings
-from evc.models.synthesis import Choice, Synthesiser
+from evc.models.synthesis import Selection, Synthesiser
 
 RATE = 8_000
 SUPERFRAME = c.superframe_length(RATE)
@@ -59,7 +59,7 @@ def truth(events: CodedEvents, frames: int = FRAMES, channels: int = 2) -> np.nd
     """What events sound like: [frames, channels]."""
     header = header_of(frames, channels)
     listed = EventList.from_coded(events, RATE, header.phase_bits, header.networks[0])
-    sounding = Sounding.of(listed, header.networks[0])
+    sounding = SoundingEvents.of(listed, header.networks[0])
     return event_renderer(header.networks[0], header).render(*sounding, 0, frames).T
 
 
@@ -184,7 +184,7 @@ def test_events_beside_a_spectrum_add_to_it(encoded: bytes, whole: np.ndarray) -
         for index, kinds in spectra.items()
     }
     sum_of_parts = [
-        Synthesiser(DecodedSegments(header, both), Choice((layer,))).render(0, header.known_frames)
+        Synthesiser(DecodedSegments(header, both), Selection((layer,))).render(0, header.known_frames)
         for layer in header.layers
     ]
     found = Synthesiser(DecodedSegments(header, both)).render(0, header.known_frames)

@@ -34,13 +34,13 @@ from evc.models.latents import rendering
 from evc.models.latents.encoder import LatentEncoder, analysed, chosen_way
 from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
-from evc.models.latents.quantise import Quantiser
+from evc.models.latents.quantise import LatentQuantiser
 from evc.models.latents.rendering import step_size
 from evc.models.latents.ways import Score, Way, sampled
 from evc.models.noise.encoder import NoiseEncoder
 from evc.models.settings import EncodeSettings
 from evc.models.source import ArraySource
-from evc.models.synthesis import Choice, Synthesiser
+from evc.models.synthesis import Selection, Synthesiser
 
 RATE = 32_000
 SEGMENT = 12 * c.superframe_length(RATE)  # 0.77 s
@@ -125,8 +125,8 @@ def test_the_layer_is_what_the_network_makes_of_the_others(
 ) -> None:
     """Computed for the whole file at once, whatever the units are."""
     header, channels = segments.header, segments.header.channels
-    y = Synthesiser(segments, Choice(("events", "noise"))).render(0, FRAMES)
-    noise = Synthesiser(segments, Choice(("noise",))).render(0, FRAMES)
+    y = Synthesiser(segments, Selection(("events", "noise"))).render(0, FRAMES)
+    noise = Synthesiser(segments, Selection(("noise",))).render(0, FRAMES)
     columns, margin = -(-FRAMES // SAMPLES_PER_COLUMN), network.config.margin
     known = []
     for part in (y, noise):
@@ -158,7 +158,7 @@ def test_any_span_is_the_same_span_of_the_whole(
 
 def test_layers_add_up(segments: DecodedSegments, whole: np.ndarray, short_units: None) -> None:
     """Latents are hints about the other layers, whether these are heard or not."""
-    parts = [Synthesiser(segments, Choice((name,))).render(0, FRAMES) for name in segments.header.layers]
+    parts = [Synthesiser(segments, Selection((name,))).render(0, FRAMES) for name in segments.header.layers]
     np.testing.assert_allclose(sum(parts), whole, atol=1e-6)
 
 
@@ -271,7 +271,7 @@ def test_latents_are_as_fine_as_bytes_allow(network: LatentNetwork, segments_fra
     latents[: columns // 3] = 0
     empty = Encoded(header, [Segment(index) for index in range(header.segments)])
     total = target + empty.bytes()
-    found = Quantiser(empty, latents.astype(np.float16), total).run()
+    found = LatentQuantiser(empty, latents.astype(np.float16), total).run()
     segments = list(found.segments)
     assert Encoded(header, segments).bytes() == pytest.approx(total, rel=0.02)
     file = io.BytesIO()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from evc.events import PART_INDEX, PARTS, CodedEvents
 from evc.format.header import Header
 from evc.format.networks import EVENTS_NETWORK, find, installed_network
+from evc.models.arrays import Floats
 from evc.models.device import one_thread, torch_device
 from evc.models.events.atoms import Atoms
 from evc.models.events.fitting import BASE_BITS, PAN_STEPS, EventFitter, FittedEvent
@@ -33,8 +34,6 @@ from evc.models.events.weighting import Weighting
 from evc.models.processes import Processes, cores
 from evc.models.progress import Progress
 from evc.models.source import AudioSource
-
-Floats = NDArray[np.float64]
 
 PIECE_WINDOWS = 8  # that a process searches at a time
 HALF = 4.0  # s: events are taken from the first half of a window of twice this length

@@ -13,10 +13,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evc.events import MIDI_0_HZ, PART_INDEX
 from evc.format.networks import EVENTS_NETWORK, find, installed_network
+from evc.models.arrays import Floats
 from evc.models.device import one_thread
 from evc.models.events.atoms import Atoms
 from evc.models.events.codebooks import ATTENUATIONS
@@ -28,8 +28,6 @@ from evc.models.events.moments import Moments
 from evc.models.events.onsets import onset_times
 from evc.models.events.weighting import Weighting
 from evc.models.training.dataset import AudioFolder, scan
-
-Floats = NDArray[np.float64]
 
 RATE = 22_050
 SECONDS = 8.0

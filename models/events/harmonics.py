@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.events import PART_INDEX, PARTS
+from evc.models.arrays import Floats
 from evc.models.events.atoms import Atoms, Times
 from evc.models.events.weighting import Weighting
-
-Floats = NDArray[np.float64]
 
 PARTIAL_BITS = 5.5  # of a partial above the first: what it has to pay for
 PHASES = PARTS[PART_INDEX["phase"]].codes

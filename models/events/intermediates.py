@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from evc.events import VECTOR_DIMS
 from evc.format.errors import InputError
+from evc.models.arrays import Signal
 from evc.models.events.sounds import DURATION, Sounds
 from evc.models.events.waveforms import envelope, oscillators, waveforms
 
 if TYPE_CHECKING:
     from evc.models.events.generator import Generator
 
-Signal = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format.header import Tags
+from evc.models.arrays import Floats
 from evc.models.source import AudioSource, padded
-
-Floats = NDArray[np.float64]
 
 LEAST_RATE = 22_050  # Hz: sources are decimated by a whole number, to this or more
 TAPS_PER_PHASE = 24  # of the low-pass filter, to either side

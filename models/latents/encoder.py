@@ -27,7 +27,7 @@ from evc.models.device import one_thread, torch_device
 from evc.models.encoded import Encoded, empty_bytes, target_bytes
 from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import to_planes
-from evc.models.latents.quantise import Quantiser
+from evc.models.latents.quantise import LatentQuantiser
 from evc.models.latents.rendering import Stretch, columns_of, latent_network
 from evc.models.latents.ways import EVENTS_WORTH, TONAL_ENOUGH, Score, Way, heard_as, possible_ways, sampled
 from evc.models.progress import Progress, counted, part, stage
@@ -42,7 +42,7 @@ CHOSEN, DESCRIBED, ANALYSED = 0.1, 0.75, 0.9  # of the work, for showing progres
 MOST = 1000.0  # of a latent, in the finest steps,
 HOPELESS = 0.02  # and of those of a column, the share that would exceed it
 
-Latents = NDArray[np.float16]  # [columns, DIMENSIONS], in units of the finest step
+FineLatents = NDArray[np.float16]  # [columns, DIMENSIONS], in units of the finest step
 
 
 def with_latents(
@@ -78,7 +78,7 @@ class LatentEncoder:
         header, device = self._with_latents(described.header), torch_device(self._settings.device)
         network = latent_network(header, device)
         found = analysed(self._source, described, network, device, part(progress, DESCRIBED, ANALYSED))
-        return Quantiser(Encoded(header, described.segments), found, target, part(progress, ANALYSED, 1.0)).run()
+        return LatentQuantiser(Encoded(header, described.segments), found, target, part(progress, ANALYSED, 1.0)).run()
 
     def _with_latents(self, header: Header) -> Header:
         return replace(header, layers=(*header.layers, "latent"), networks=(*header.networks, self._network))
@@ -117,7 +117,7 @@ def _tried(encoder: LatentEncoder, source: AudioSource, way: Way, target: float,
 
 def analysed(
     source: AudioSource, described: Encoded, network: LatentNetwork, device: str, progress: Progress | None = None
-) -> Latents:
+) -> FineLatents:
     """What the network hears in a source beside its description."""
     header = described.header
     columns = columns_of(header)

@@ -39,7 +39,7 @@ PROBE_SHARE = 0.7  # of the search that is left after each probe, for showing pr
 Integers = NDArray[np.int64]
 
 
-class Quantiser:
+class LatentQuantiser:
     """Adds `latents` to the segments of a `described` file, whose header has a layer for them already."""
 
     def __init__(

@@ -30,7 +30,8 @@ UNIT_COLUMNS = (1 << 18) // SAMPLES_PER_COLUMN
 UNITS_AHEAD = 4  # rendered together, at most
 COARSEST = 2.0 ** (((1 << c.LATENT_STEP_BITS) - 1) / c.LATENT_STEPS_PER_OCTAVE)  # where there are no latents (spec 8.2)
 
-Latents = tuple[NDArray[np.float32], NDArray[np.float32]]  # integers [columns, DIMENSIONS] and step sizes [columns]
+# Integers [columns, DIMENSIONS] and step sizes [columns].
+SteppedLatents = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class Stretch(NamedTuple):
@@ -96,7 +97,7 @@ class LatentRenderer:
         with one_thread():
             return list(self._parallel(lambda work: self._render(*work), work))
 
-    def _render(self, stretch: Stretch, others: Audio, latents: Latents) -> Audio:
+    def _render(self, stretch: Stretch, others: Audio, latents: SteppedLatents) -> Audio:
         """The contribution [channels, frames] to a unit."""
         channels = self._header.channels
         y, noise = (to_planes(part) for part in (others[:channels], others[channels:]))
@@ -110,7 +111,7 @@ class LatentRenderer:
         inside = from_planes(stretch.inner(changed, SAMPLES_PER_COLUMN), channels)
         return inside[:, : self._header.known_frames - stretch.start * SAMPLES_PER_COLUMN]
 
-    def _latents(self, stretches: list[Stretch]) -> list[Latents]:
+    def _latents(self, stretches: list[Stretch]) -> list[SteppedLatents]:
         """The latents of each stretch."""
         per_segment = self._header.segment_frames // SAMPLES_PER_COLUMN
         most = self._header.segments
@@ -127,7 +128,7 @@ class LatentRenderer:
         return [_gathered(stretch, streams, per_segment) for stretch in stretches]
 
 
-def _gathered(stretch: Stretch, streams: Mapping[int, Any], per_segment: int) -> Latents:
+def _gathered(stretch: Stretch, streams: Mapping[int, Any], per_segment: int) -> SteppedLatents:
     count = stretch.last - stretch.first
     values, steps = np.zeros((count, DIMENSIONS), np.float32), np.full(count, COARSEST, np.float32)
     for index, stream in streams.items():

@@ -22,10 +22,11 @@ from evc.models.latents.descriptions import PairSettings
 from evc.models.latents.entropy import untrained_entropy
 from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentConfig, LatentNetwork
 from evc.models.latents.pairs import Pairs, describe_pairs, render_pairs
+from evc.models.progress import Progress
 from evc.models.training.dataset import Report, scan
 from evc.models.training.discriminator import MultiDiscriminator, discriminator_loss, generator_loss
 from evc.models.training.log import TrainingLog, spectrogram_picture
-from evc.models.training.loop import Draws, Loop, LoopSettings, Losses, Progress, Stages, check_resumption
+from evc.models.training.loop import Draws, Loop, LoopSettings, Losses, Stages, check_resumption
 from evc.models.training.measures import complex_distance, mel_distance, tonal_similarity
 from evc.models.training.trial import chosen_scale
 

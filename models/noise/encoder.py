@@ -10,6 +10,7 @@ from evc.format.coder import SymbolEncoder
 from evc.format.streams import StreamContext
 from evc.format.streams.noise import NoiseStream, noise_hop
 from evc.format.streams.noise_changes import ANGLE, BALANCE, COLOUR, LEVEL
+from evc.models.arrays import Floats
 from evc.models.noise.fit import Target, fit
 from evc.models.noise.targets import (
     ANGLE_STRIDE,
@@ -22,9 +23,6 @@ from evc.models.noise.targets import (
     margin,
     targets,
 )
-
-Floats = NDArray[np.float64]
-Signal = NDArray[np.floating]
 
 DETAIL = 60.0  # squared error in dB, of a band over a hop, that a bit must save
 ANGLE_DB = 1.5  # an error of a step of the angle counts as that of so many dB
@@ -47,7 +45,7 @@ class NoiseEncoder:
         self._samplerate, self._channels = samplerate, channels
         self._detail, self._step = detail, step
 
-    def encode(self, original: Signal, rendered: Signal) -> NoiseStream | None:
+    def encode(self, original: NDArray[np.floating], rendered: NDArray[np.floating]) -> NoiseStream | None:
         """The noise of a segment; None where there is none.
 
         original: the source's samples of the segment, with `margin` frames on either side (zeros outside the file);
@@ -55,7 +53,7 @@ class NoiseEncoder:
         """
         return self.fit(self.prepare(original, rendered), self._detail)
 
-    def prepare(self, original: Signal, rendered: Signal) -> NoiseTargets:
+    def prepare(self, original: NDArray[np.floating], rendered: NDArray[np.floating]) -> NoiseTargets:
         """What the noise should be like; the arguments are those of `encode`."""
         missing = -(original.shape[-1] - 2 * self.margin) % self._hop  # whole hops
         original, rendered = (np.pad(signal, ((0, 0), (0, missing))) for signal in (original, rendered))

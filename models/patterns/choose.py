@@ -18,11 +18,10 @@ from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.bands import band_edges
 from evc.format.streams.gains import OFF
 from evc.format.streams.spectrum_steps import step_logs
+from evc.models.arrays import Signal
 from evc.models.patterns.cost import UNCODED, cost, plain_cost, rate
 from evc.models.spectrum.analysis import LOG_FLOOR, uniform_signal, uniform_spectra
 from evc.models.spectrum.stereo import mid_side
-
-Signal = NDArray[np.float32]
 
 DEPTH = 1  # of the blocks that choices are made on
 PER_SUPERFRAME = 1 << DEPTH

@@ -17,11 +17,11 @@ from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.levels import GroupLevels, SegmentLevels, Track
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
+from evc.models.arrays import Signal
 from evc.models.patterns.choose import BAND_STRIDE, Choice, Chooser, Copy
 from evc.models.patterns.group import GroupCoder
 from evc.models.patterns.past import Past, with_noise
 from evc.models.patterns.sounding import Sounding, soundings
-from evc.models.patterns.timeline import Signal
 from evc.models.spectrum import analysis
 from evc.models.spectrum.encoder import SegmentAnalyser
 from evc.models.spectrum.synthesis import BlockRun

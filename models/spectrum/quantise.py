@@ -23,7 +23,7 @@ Spectra = NDArray[np.float32]
 Positions = NDArray[np.int64]
 
 
-class Quantiser:
+class BlockQuantiser:
     """A port of the walk that decides each magnitude by squared error + LAMBDA * bits, under the real tables.
 
     `spectra` [channels, bins] are those of the block to come; `bits` adds up the ideal cost of everything.
@@ -93,7 +93,7 @@ class Quantiser:
         return bits
 
 
-class PlainQuantiser(Quantiser):
+class PlainQuantiser(BlockQuantiser):
     """Rounds with a dead zone, whatever it costs: the start of training, when there is no model yet."""
 
     def bands(self, channel: int, at: Positions, table: FrequencyTable, rows: Positions) -> NDArray[np.bool_]:
@@ -121,7 +121,7 @@ class GroupQuantiser:
         channels: int,
         gain: int,
         model: SpectrumModel,
-        port: Quantiser,
+        port: BlockQuantiser,
         graded: bool = False,
         levels: GroupLevels | None = None,
     ) -> None:
@@ -142,7 +142,7 @@ def quantise(
     geometry: Geometry,
     gain: int,
     model: SpectrumModel,
-    port: Quantiser,
+    port: BlockQuantiser,
 ) -> Group:
     """Quantise the blocks of a whole segment, by superframe. The ideal bits are left in `port.bits`."""
     quantiser = GroupQuantiser(geometry, len(blocks[0][0].energies), gain, model, port)

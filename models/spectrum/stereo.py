@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.streams.spectrum_layout import Geometry
+from evc.models.arrays import Signal
 from evc.models.spectrum.analysis import SPLITS, model_steps
-
-Signal = NDArray[np.float32]
 
 SWITCH_PENALTY = 12.0  # bits: changing a band's mode from one block to the next
 STEP_EXPONENT = 0.7  # of a step in its band's energy

@@ -12,7 +12,7 @@ from evc.format import constants as c
 from evc.format.coder import SymbolDecoder, SymbolEncoder
 from evc.format.errors import FormatError, InputError
 from evc.format.streams import StreamContext
-from evc.format.streams.latent_model import Known, LatentModel, Latents, Prediction
+from evc.format.streams.latent_model import Known, LatentModel, Latents, Predicted
 from evc.format.streams.port import Port, ReadPort, WritePort
 
 
@@ -44,7 +44,7 @@ class LatentStream:
         predictions = model.predictions(self.latents, self.step)
         for column, values in enumerate(self.latents):
             for stage, at in enumerate(model.passes):
-                predicted = Prediction(*(part[column] for part in predictions[stage]))
+                predicted = Predicted(*(part[column] for part in predictions[stage]))
                 _code(port, values[at], model, stage, predicted)
         port.uniform((_unsigned(self.latents, model) < 0).astype(np.int32), 2, "signs")
 
@@ -63,7 +63,7 @@ class LatentStream:
         for column, values in enumerate(latents):
             before = decoder.spent
             for stage, at in enumerate(model.passes):
-                predicted = Prediction(*(part[0] for part in model.predict(stage, known)))
+                predicted = Predicted(*(part[0] for part in model.predict(stage, known)))
                 values[at] = _code(port, values[at], model, stage, predicted)
                 known.add(at, values[at])
             known.advance()
@@ -89,7 +89,7 @@ def _unsigned(latents: Latents, model: LatentModel) -> Latents:
     return magnitudes[magnitudes != 0]
 
 
-def _code(port: Port, values: Latents, model: LatentModel, stage: int, predicted: Prediction) -> Latents:
+def _code(port: Port, values: Latents, model: LatentModel, stage: int, predicted: Predicted) -> Latents:
     """Code the `values` [n] of a pass, or their magnitudes. Raises FormatError for one that is out of range."""
     centre, row, low_bits = predicted
     coarse, symbols = model.symbols(stage, values, predicted)
