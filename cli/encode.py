@@ -25,8 +25,9 @@ from evc.cli.common import (
     time_text,
 )
 from evc.format.errors import EvcError
+from evc.models.layers import LEAST_BITRATE
 from evc.models.progress import Progress
-from evc.models.settings import LEAST_BITRATE, EncodeSettings
+from evc.models.settings import EncodeSettings
 
 HIGHEST_BITRATE = 2000.0  # kbit/s beyond which one is asked whether it was meant: a CD has 1411
 

@@ -10,6 +10,7 @@ from evc.format.header import Header, Tags
 from evc.format.reader import ContainerReader
 from evc.format.speakers import names_of
 from evc.loops import cues_of, loops_of
+from evc.models.layers import LAYERS
 from evc.streaming import PathOrFile, seekable_input
 
 
@@ -81,7 +82,4 @@ def info(file: PathOrFile, salvage: bool = False) -> FileInfo:
 
 def _hints(header: Header) -> str:
     """What tells of a file's sound, as `encode` names it."""
-    for layer, name in (("latent", "latent"), ("spectrum", "spectrum"), ("patterns", "spectrum")):
-        if layer in header.layers:
-            return name
-    return "noise" if header.layers else ""
+    return next((layer.hints for name, layer in LAYERS.items() if name in header.layers), "")

@@ -18,21 +18,19 @@ from numpy.typing import NDArray
 from evc.event_files import event_streams
 from evc.events import PARTS, CodedEvents, EventList
 from evc.format import constants as c
-from evc.format.errors import InputError
 from evc.format.header import Header
 from evc.format.networks import EVENTS_NETWORK, installed_network
 from evc.format.segment import Segment, StreamData
 from evc.format.streams import Stream, StreamContext, coded_stream
 from evc.models.device import one_thread
 from evc.models.encoded import Encoded, target_bytes
+from evc.models.events.layer import SoundingEvents, event_renderer
 from evc.models.noise.encoder import NoiseEncoder, NoiseTargets
-from evc.models.overlay import SoundingEvents, event_renderer
 from evc.models.progress import Progress, forward, part, stage
 from evc.models.search import Secant
 from evc.models.settings import EncodeSettings
 from evc.models.source import AudioSource, padded
 
-MOST_CHANNELS = 2
 SEGMENT_SUPERFRAMES = 176  # 16 s at 44.1 kHz: a segment costs some 40 bytes, whatever is in it
 USUAL_NOISE, MOST_NOISE = 0.15, 0.5  # of the streams' bytes, where there are events to spend the rest on
 EVENT_BYTES = 5.0  # as a first guess
@@ -60,10 +58,7 @@ def described(
     progress: Progress | None = None,
 ) -> Encoded:
     """The segments of a whole source as events and noise, and the header for them; the arguments are those of
-    `pipeline.encode`. Raises InputError for more than two channels, UnsupportedError if the network is missing."""
-    if source.channels > MOST_CHANNELS:
-        only = f"events describe 1 or {MOST_CHANNELS} channels, not {source.channels}"
-        raise InputError(f"{only}: ask for 6 kbit/s or more, without hints of noise")
+    `pipeline.encode`. Raises UnsupportedError if the network is missing."""
     header = description_header(header)
     if not header.known_frames:
         return Encoded(replace(header, layers=(), networks=()), [])

@@ -4,31 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
-from typing import NamedTuple, Self, TypedDict, TypeVar
+from typing import Self, TypedDict, TypeVar
 
 from evc.format.errors import InputError
+from evc.models.layers import HINTS, LEAST_BITRATE
 
 DEFAULT_QUALITY = 6.0
 
-
-class Bitrates(NamedTuple):
-    """In kbit/s; `usual` where none is given, None: a quality is chosen then."""
-
-    least: float
-    most: float
-    usual: float | None
-
-
-BITRATES = {
-    "noise": Bitrates(0.4, 6.0, 1.0),
-    "latent": Bitrates(1.2, 16.0, 6.0),
-    "spectrum": Bitrates(6.0, math.inf, None),
-}
-LEAST_BITRATE = min(rates.least for rates in BITRATES.values())
-LATENT_CHANNELS = (1, 2)
-LATENT_RATES = (32_000, 48_000)  # Hz
-# Bitrates from which, and below which, latents measure best, by channels (docs/benchmarks.md).
-LATENT_BEST = {1: (1.5, 12.0), 2: (1.5, 14.0)}
 
 Value = TypeVar("Value")
 
@@ -55,7 +37,7 @@ class EncodeSettings:
         "What tells of the sound. noise: a list of events, and noise, 0.4 to 6 kbit/s, default 1. latent: what a "
         "network needs to restore it from these, 1.2 to 16 kbit/s, default 6. spectrum: a waveform, from 6 kbit/s, or "
         "at a quality. auto: what measures best at the bitrate.",
-        choices=("auto", *BITRATES),
+        choices=("auto", *HINTS),
     )
     patterns: str = _option(
         "auto", "auto: code what repeats once, where that saves bits; off: never.", choices=("auto", "off")
@@ -93,36 +75,45 @@ class EncodeSettings:
         if self.hints != "auto":
             self._check_bitrate()
         if self.bitrate is None and self.quality is None:
-            usual = BITRATES[self.hints].usual
+            usual = HINTS[self.hints].usual
             name, value = ("quality", DEFAULT_QUALITY) if usual is None else ("bitrate", usual)
             object.__setattr__(self, name, value)
 
     def _check_bitrate(self) -> None:
         """Whether the hints that were asked for are to be had at the bitrate."""
-        least, most, usual = BITRATES[self.hints]
+        hints = HINTS[self.hints]
         asked = f"the hints {self.hints}"
-        if self.quality is not None and usual is not None:
+        if self.quality is not None and hints.usual is not None:
             raise InputError(f"{asked} have no quality: give a bitrate, or neither")
-        if self.bitrate is not None and self.bitrate < least:
-            raise InputError(f"bitrate {self.bitrate:g} kbit/s: at least {least:g} kbit/s for {asked}")
-        if self.bitrate is not None and self.bitrate > most:
-            more = f"at most {most:g} kbit/s for {asked}; leave it out for more"
+        if self.bitrate is not None and self.bitrate < hints.least:
+            raise InputError(f"bitrate {self.bitrate:g} kbit/s: at least {hints.least:g} kbit/s for {asked}")
+        if self.bitrate is not None and self.bitrate > hints.most:
+            more = f"at most {hints.most:g} kbit/s for {asked}; leave it out for more"
             raise InputError(f"bitrate {self.bitrate:g} kbit/s: {more}")
 
     def settled(self, samplerate: int, channels: int) -> Self:
         """The same for a source of so many Hz and channels, its hints chosen. Raises InputError if it cannot have
         those that were asked for."""
-        lowest, highest = LATENT_RATES
-        possible = channels in LATENT_CHANNELS and lowest <= samplerate <= highest
-        if self.hints == "latent" and not possible:
-            only = f"latents hold 1 or 2 channels at {lowest // 1000} to {highest // 1000} kHz"
-            raise InputError(f"{only}, not {channels} at {samplerate / 1000:g} kHz: ask for other hints")
         if self.hints != "auto":
-            return self
-        least, end = LATENT_BEST[channels] if possible else (math.inf, math.inf)
-        if least <= self.known_bitrate < end:
-            return replace(self, hints="latent")
-        return replace(self, hints="noise" if self.known_bitrate < BITRATES["spectrum"].least else "spectrum")
+            chosen = self
+        else:
+            best = (name for name in HINTS if self._is_best(name, samplerate, channels))
+            least = self.known_bitrate < HINTS["spectrum"].least
+            chosen = replace(self, hints=next(best, "noise" if least else "spectrum"))
+        asked = HINTS[chosen.hints]
+        lowest, highest = asked.samplerates
+        if channels > asked.channels or not lowest <= samplerate <= highest:
+            rates = "" if highest == math.inf else f" at {lowest // 1000} to {highest // 1000} kHz"
+            found = f"{channels}{rates and f' at {samplerate / 1000:g} kHz'}"
+            only = f"the hints {chosen.hints} hold 1 or {asked.channels} channels{rates}, not {found}"
+            raise InputError(f"{only}: ask for other hints, or for a higher bitrate")
+        return chosen
+
+    def _is_best(self, name: str, samplerate: int, channels: int) -> bool:
+        """Whether these hints measure best for such a source, at the bitrate."""
+        hints = HINTS[name]
+        begin, end = hints.best.get(channels, (math.inf, math.inf))
+        return hints.samplerates[0] <= samplerate <= hints.samplerates[1] and begin <= self.known_bitrate < end
 
     @property
     def known_bitrate(self) -> float:

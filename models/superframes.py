@@ -31,7 +31,7 @@ Streams = Mapping[int, Any]  # of one segment, by kind
 FULL_SCALE = np.float32(2.0**-15)
 WINDOW = 2 * WORKERS  # segments rendered together, at most
 KEPT_BYTES = 1 << 28  # of samples that later copies may read; what is older is rendered again when it is needed
-LAYERS = {c.STREAM_OCCURRENCES: "patterns", c.STREAM_SPECTRUM: "spectrum"}
+COPIED = ("patterns", "spectrum")  # layers rendered here
 
 
 class Segments(Protocol):
@@ -98,7 +98,7 @@ class Superframes:
     def fetch(self, out: NDArray[np.float32], start: int) -> None:
         """Put frames from `start` on, which lie inside the file, into `out` [channels, frames], full scale 1.
 
-        Raises UnsupportedError for streams that cannot be rendered, FormatError for occurrences that cannot be.
+        Raises FormatError for occurrences that cannot be rendered.
         """
         length = self._segments.header.segment_frames
         at, stop = start, start + out.shape[1]

@@ -26,8 +26,9 @@ from evc.format.networks import EVENTS_NETWORK, installed_network
 from evc.format.segment import Segment, StreamData
 from evc.format.streams import StreamContext
 from evc.format.writer import ContainerWriter
+from evc.models.events.layer import LONGEST_EVENT, SoundingEvents, event_renderer
 from evc.models.noise.encoder import NoiseEncoder
-from evc.models.overlay import LONGEST_EVENT, UNIT_SUPERFRAMES, SoundingEvents, event_renderer
+from evc.models.overlay import UNIT_SUPERFRAMES
 from evc.models.settings import EncodeSettings
 from evc.models.synthesis import Selection, Synthesiser
 

@@ -59,21 +59,11 @@ class Stream(Protocol):
     def read(cls, decoder: SymbolDecoder, context: StreamContext) -> Self: ...
 
 
-_CLASSES = {
-    c.STREAM_OCCURRENCES: ("occurrences", "OccurrenceStream"),
-    c.STREAM_EVENTS: ("events", "EventStream"),
-    c.STREAM_SPECTRUM: ("spectrum", "SpectrumStream"),
-    c.STREAM_NOISE: ("noise", "NoiseStream"),
-    c.STREAM_LATENT: ("latent", "LatentStream"),
-    c.STREAM_DICTIONARY: ("dictionary", "DictionaryStream"),
-}
-
-
 def stream_class(kind: int) -> type[Stream]:
     """The class of the streams of `kind`, imported only now. UnsupportedError for an unknown kind."""
-    if kind not in _CLASSES:
+    if kind not in c.STREAM_NAMES:
         raise UnsupportedError(f"stream kind {kind} is not known to this version")
-    module, name = _CLASSES[kind]
+    module, name = c.STREAMS[kind].home.split(".")
     found: type[Stream] = getattr(import_module(f"{__name__}.{module}"), name)
     return found
 
