@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from damage import segment_places, with_flipped_bit
+from damage import closure, segment_places, with_flipped_bit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stream_tools import assert_same
@@ -90,7 +90,7 @@ def assert_decoded(found: DecodedStreams, expected: DecodedStreams) -> None:
 def test_the_file_is_what_it_should_be() -> None:
     container = reader(chained())
     assert container.dependencies(5) == (2, 3, 4) and container.dependencies(11) == (6, 7, 8, 9, 10)
-    assert len(container.closure(13)) > 2 * SPAN
+    assert len(closure(container, 13)) > 2 * SPAN
     steps = [stream[c.STREAM_SPECTRUM].groups[0].superframes[0][0].steps for stream in all_at_once().values()
              if c.STREAM_SPECTRUM in stream]  # fmt: skip
     assert (steps[2] > steps[1] - 150).all()  # as coarse as what is copied suits, however little is left over
@@ -152,7 +152,7 @@ def test_a_damaged_segment_takes_those_that_lean_on_it(damaged: int) -> None:
     decoder = SegmentDecoder(reader(data, salvage=True))
     found = decoder.decode(range(SEGMENTS))
     whole = reader(chained())
-    lost = {index for index in range(SEGMENTS) if damaged in whole.closure(index)}
+    lost = {index for index in range(SEGMENTS) if damaged in closure(whole, index)}
     assert set(found) == set(range(SEGMENTS)) - lost == set(range(SEGMENTS)) - decoder.lost.keys()
     for index, streams in found.items():
         assert_decoded(streams, all_at_once()[index])
@@ -171,7 +171,7 @@ def test_symbols_that_are_wrong_take_those_that_lean_on_them() -> None:
 
     data = rewritten(chained(), spoilt)
     decoder = SegmentDecoder(reader(data, salvage=True))
-    assert set(decoder.decode(range(SEGMENTS))) == {i for i in range(SEGMENTS) if 3 not in reader(data).closure(i)}
+    assert set(decoder.decode(range(SEGMENTS))) == {i for i in range(SEGMENTS) if 3 not in closure(reader(data), i)}
     with pytest.raises(EvcError, match="3"):
         SegmentDecoder(reader(data, salvage=True)).accounted(5, {})
 

@@ -6,6 +6,7 @@ import stat
 from dataclasses import replace
 
 import pytest
+from damage import closure
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,8 +94,8 @@ def test_round_trip():
     assert rescued(reader) == dict(enumerate(SEGMENTS))
     assert [reader.dependencies(i) for i in range(5)] == DEPENDENCIES
     assert [reader.patterns_before(i) for i in range(5)] == [2, 2, 2, 3, 3]
-    assert reader.closure(4) == [0, 2, 4]
-    assert reader.closure(1) == [1]
+    assert closure(reader, 4) == {0, 2, 4}
+    assert closure(reader, 1) == {1}
     assert [p.type for p in reader.chunks] == (
         [b"HEAD", b"TAGS", b"note", b"DICT"] + [b"SEGM"] * 3 + [b"DICT"] + [b"SEGM"] * 2 + [b"INDX", b"END "]
     )
@@ -204,7 +205,7 @@ def test_any_flip_is_detected_and_harms_only_its_chunk():
         reader = opened(bytes(broken), salvage=True)
         gone = {i for i in range(5) if hit is not None and places[i + 4 + (i > 2)] == hit}
         assert rescued(reader) == {i: s for i, s in enumerate(SEGMENTS) if i not in gone}
-        assert reader.lost == {i for i in range(5) if gone & set(opened(data).closure(i))}
+        assert reader.lost == {i for i in range(5) if gone & closure(opened(data), i)}
         assert reader.damage and reader.segments == (
             5 if 4 not in gone or bit // 8 < places[-1].offset else 4
         )
@@ -401,7 +402,7 @@ def test_shuffled_chunks_with_right_crcs(data):
         for index in range(min(reader.segments, 20)):
             try:
                 reader.segment(index)
-                reader.closure(index)
+                closure(reader, index)
             except EvcError:
                 pass
 

@@ -6,8 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.coder import SymbolEncoder
-from evc.format.streams import StreamContext
 from evc.format.streams.noise import NoiseStream, noise_hop
 from evc.format.streams.noise_changes import ANGLE, BALANCE, COLOUR, LEVEL
 from evc.models.arrays import Floats
@@ -66,13 +64,6 @@ class NoiseEncoder:
         unit = self._step / c.NOISE_UNITS_PER_DB
         planes = self._levels(wanted, unit) + [self._colours(wanted, unit)]
         return NoiseStream([fit(plane, detail / unit**2) for plane in planes], self._step)
-
-    def bits(self, stream: NoiseStream) -> float:
-        """Bits of the stream's words."""
-        encoder = SymbolEncoder()
-        frames = int(stream.planes[0].lengths.sum()) * self._hop
-        stream.write(encoder, StreamContext(self._samplerate, self._channels, frames))
-        return 8.0 * len(encoder.finish().words)
 
     def _levels(self, wanted: NoiseTargets, unit: float) -> list[Target]:
         """Levels, balances and angles; `unit`: dB in a step."""

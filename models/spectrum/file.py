@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from evc.format import constants as c
@@ -18,8 +18,6 @@ from evc.models.spectrum.rate import ACCEPTED, GainSearch, segment_gain
 
 SAMPLED_SEGMENTS = 6  # the gain for a bitrate is searched on this many segments, evenly spread over the file
 CORRECTIONS = 2  # and corrected up to so often, if the whole file then misses the bitrate
-
-Analysed = Mapping[int, list[AnalysedGroup | None]]
 
 
 class PlainCoder:

@@ -44,7 +44,7 @@ class Block:
 _ALONE = FrequencyTable(c.ALONE_WEIGHTS)
 
 
-class BlockPort(Protocol):
+class Port(Protocol):
     """Where the walk gets its symbols from, or puts them: a writer, a reader, or the encoder's search.
 
     `begin` comes before the coefficients of a block, with its log steps and log energies [channels, bands]. Then, for
@@ -95,14 +95,14 @@ class Walk:
         self.deepest = 0  # largest depth in the superframe before
         self.modes = np.full(geometry.coarse_bands, c.STEREO_MODES, np.int64)
 
-    def superframe(self, offset: int, depths: list[int], port: BlockPort) -> tuple[int, list[int]]:
+    def superframe(self, offset: int, depths: list[int], port: Port) -> tuple[int, list[int]]:
         """Code how much finer the steps of a superframe are, and its partition; returns both."""
         if self.graded:
             symbols = np.array([offset], np.int32)
             self.offset = int(port.code(symbols, _OFFSETS, self.offset, "offsets")[0])
         return self.offset, self._partition(depths, port)
 
-    def _partition(self, depths: list[int], port: BlockPort) -> list[int]:
+    def _partition(self, depths: list[int], port: Port) -> list[int]:
         """Code the split flags of one superframe, one depth after another; returns the depths of its blocks in time
         order. `depths` are those to write, and empty where `port` reads."""
         width = 1 << (c.BLOCK_DEPTHS - 1)
@@ -122,7 +122,7 @@ class Walk:
         self.deepest = max(found)
         return found
 
-    def block(self, block: Block, port: BlockPort) -> None:
+    def block(self, block: Block, port: Port) -> None:
         """Code one block; what a reading port decodes is written into `block`."""
         bands = self.geometry.layouts[block.depth]
         gain = self.gain - c.OFFSET_STEP * self.offset
@@ -155,7 +155,7 @@ class Walk:
             self.memories[channel].push(known[channel], other.amplitudes)
         self.before = block.depth
 
-    def _hold(self, block: Block, port: BlockPort) -> None:
+    def _hold(self, block: Block, port: Port) -> None:
         """Code whether the block has the modes and energies of the one before; if so, give it those."""
         last = self.last
         if last is not None and last.depth == block.depth:
@@ -165,14 +165,14 @@ class Walk:
                 block.modes, block.energies = last.modes, last.energies
         self.last = block
 
-    def _stereo(self, block: Block, port: BlockPort) -> None:
+    def _stereo(self, block: Block, port: Port) -> None:
         even, odd = np.arange(0, len(self.modes), 2), np.arange(1, len(self.modes), 2)
         row = self.modes * (c.STEREO_MODES + 1)
         block.modes[even] = port.code(block.modes[even], self.model.stereo, row[even] + c.STEREO_MODES, "stereo")
         block.modes[odd] = port.code(block.modes[odd], self.model.stereo, row[odd] + block.modes[odd - 1], "stereo")
         self.modes = block.modes.astype(np.int64)
 
-    def _energies(self, block: Block, port: BlockPort) -> None:
+    def _energies(self, block: Block, port: Port) -> None:
         other = None
         for channel, memory in enumerate(self.memories):
             energies = block.energies[channel]
@@ -205,7 +205,7 @@ class Walk:
         levels: NDArray[np.int64],
         steps: NDArray[np.int64],
         other: contexts.CoefficientContext | None,
-        port: BlockPort,
+        port: Port,
     ) -> contexts.CoefficientContext:
         """Code which bands are not zero, then their magnitudes."""
         memory = self.memories[channel]
