@@ -67,7 +67,7 @@ def note_name(note: float) -> str:
 
 def _codes(found: EventList) -> list[dict[str, int]]:
     """The codes of every event by the name of the part; of a network with other parts, by number."""
-    from evc.events import PARTS
+    from evc.models.events.vectors import PARTS
 
     count = found.known_codes.shape[1]
     names = [part.name for part in PARTS] if count == len(PARTS) else ["pitch", *map(str, range(1, count))]

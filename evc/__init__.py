@@ -14,7 +14,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from evc.version import __version__
 
 # In a checkout, models, cli and spec lie beside this folder, where an installation has them below it.
 if not os.path.isdir(os.path.join(__path__[0], "models")):
@@ -25,9 +25,9 @@ _HOMES = {
     "evc.format.errors": (
         "DamagedError", "EvcError", "EvcWarning", "FormatError", "InputError", "OutputError", "UnsupportedError",
     ),
-    "evc.event_files": ("write_events",),
-    "evc.events": ("EventList",),
-    "evc.file": ("DamagedSpan", "EvcFile", "SegmentInfo"),
+    "evc.contents": ("DamagedSpan", "SegmentInfo"),
+    "evc.events": ("EventList", "write_events"),
+    "evc.file": ("EvcFile",),
     "evc.format.metadata": ("Foreign", "Picture"),
     "evc.models.settings": ("EncodeSettings",),
     "evc.stats": ("Stats",),
@@ -42,9 +42,9 @@ __all__ = [
 
 if TYPE_CHECKING:
     from evc.api import FileInfo, decode, decode_file, edit_tags, encode, encode_file, info, open
-    from evc.event_files import write_events
-    from evc.events import EventList
-    from evc.file import DamagedSpan, EvcFile, SegmentInfo
+    from evc.contents import DamagedSpan, SegmentInfo
+    from evc.events import EventList, write_events
+    from evc.file import EvcFile
     from evc.format.errors import (
         DamagedError,
         EvcError,

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO, Unpack
 
-import evc
 from evc.fileinfo import FileInfo, info
 from evc.format.constants import CHUNK_OVERHEAD_BYTES
 from evc.format.errors import EvcWarning, InputError
@@ -19,12 +18,14 @@ from evc.format.writer import ContainerWriter, rewrite, text_chunks
 from evc.loops import Loop, loop_tags, part_of
 from evc.models.settings import EncodeOptions, EncodeSettings
 from evc.streaming import PathOrFile, check_readable, seekable_input, seekable_output
+from evc.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-    from evc.file import DamagedSpan, EvcFile
+    from evc.contents import DamagedSpan
+    from evc.file import EvcFile
     from evc.models.progress import Progress
     from evc.models.source import ArraySource, AudioSource
     from evc.sound.source import FileSource
@@ -214,7 +215,7 @@ def _encode(
     from evc.models.source import LoopSource
 
     settings = settings.settled(source.samplerate, source.channels)
-    own = f"evc {evc.__version__}, {settings}"
+    own = f"evc {__version__}, {settings}"
     before = [value for value in values_of(source.tags.get("encoder", [])) if not value.startswith("evc ")]
     tags = folded(dict(source.tags)) | {"encoder": [own, *before] if before else own}
     coded: AudioSource = LoopSource(source) if settings.loop else source

@@ -1,96 +1,43 @@
 """Events as people and programs see them: moments, amplitudes, pans and vectors (spec 7.1). NumPy only.
 
-A vector has `VECTOR_DIMS` dimensions in the parts `PARTS`. Every part has a codebook; what a file stores of a vector is
-a code per part. `evc.format.networks.Codebooks` turns codes into vectors and back.
+What a file stores are integers (`EventStream`). Here they are read into a list, edited, and written into another file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evc.event_files import event_streams, with_events, write_streams
+from evc.facts import FileFacts
 from evc.format import constants as c
 from evc.format.errors import InputError
+from evc.format.events import by_segment, events_network, in_file
+from evc.format.header import Header, NetworkReference
 from evc.format.lazy import cached_property
-
-if TYPE_CHECKING:
-    from evc.file import EvcFile
-    from evc.format.header import NetworkReference
-    from evc.streaming import PathOrFile
+from evc.format.reader import ContainerReader
+from evc.format.streams.events import EventStream
+from evc.models.events.codebooks import Codebooks
+from evc.models.events.columns import EventColumns
+from evc.models.events.noise_source import event_keys
+from evc.models.events.vectors import (
+    MIDI_0_HZ,
+    PART_INDEX,
+    PARTS,
+    PITCH_MIDDLE,
+    PITCH_PER_SEMITONE,
+    STEPS_PER_OCTAVE,
+    VECTOR_DIMS,
+)
+from evc.streaming import PathOrFile
 
 Integers = NDArray[np.int64]
 Reals = NDArray[np.float64]
 
-PITCH_PER_SEMITONE = c.PITCHES_PER_SEMITONE  # steps of the pitch's codes, which begin at MIDI note 0
-PITCH_MIDDLE = 4096  # the code whose vector is 0
 SLOW_ATTACK = 4  # codes of attacks from here on rise so slowly, in 60 ms or more, that they tell no onset
-MIDI_0_HZ = 440 * 2 ** (-69 / 12)
-_STEPS_PER_OCTAVE = 12 * PITCH_PER_SEMITONE
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a vector: its name, the codes it has, and its dimensions."""
-
-    name: str
-    codes: int
-    dims: slice
-
-
-def _parts() -> tuple[Part, ...]:
-    names = ("pitch", "phase", "attack", "decay", "length", "resonator", *(f"partial{m}" for m in range(2, 9)),
-             "deform", "noise", "room")  # fmt: skip
-    dims = 1, 2, 2, 1, 1, 4, *[2] * c.PARTIALS, 2, 3, 2
-    ends = np.cumsum(dims).tolist()
-    sizes = zip(names, (c.PITCHES, *c.EVENT_PARTS), dims, ends, strict=True)
-    return tuple(Part(name, codes, slice(end - width, end)) for name, codes, width, end in sizes)
-
-
-PARTS = _parts()
-PART_INDEX = {part.name: index for index, part in enumerate(PARTS)}
-VECTOR_DIMS = PARTS[-1].dims.stop
-
-
-@dataclass
-class CodedEvents:
-    """The events of a whole file as the integers that its streams hold, ascending in time.
-
-    times       int64 [events], in 2**-phase_bits frames from the start of the file
-    amplitudes  int64 [events], levels of `amplitude_step` / 8 dB, 0 being full scale
-    pans        int64 [events], from -pan_steps (left) to pan_steps (right)
-    codes       int64 [events, parts]
-    sizes       codes that each part has
-    """
-
-    times: Integers
-    amplitudes: Integers
-    pans: Integers
-    codes: Integers
-    sizes: tuple[int, ...] = tuple(part.codes for part in PARTS)
-    amplitude_step: int = c.DEFAULT_AMPLITUDE_STEP
-    pan_steps: int = c.DEFAULT_PAN_STEPS
-
-    def __len__(self) -> int:
-        return len(self.times)
-
-    def chosen(self, rows: ArrayLike | slice) -> CodedEvents:
-        """Those that a mask, a slice or indices choose, in their order."""
-        at: Any = rows if isinstance(rows, slice) else np.asarray(rows)
-        columns = (self.times[at], self.amplitudes[at], self.pans[at], self.codes[at])
-        return CodedEvents(*columns, self.sizes, self.amplitude_step, self.pan_steps)
-
-    def linear_amplitudes(self) -> Reals:
-        """[events], 1 being full scale."""
-        powers = self.amplitudes * (self.amplitude_step / c.AMPLITUDE_UNITS_PER_DB / 20)
-        return np.asarray(10 ** np.clip(powers, -c.AMPLITUDE_POWERS, c.AMPLITUDE_POWERS))
-
-    def unit_pans(self) -> Reals:
-        """[events], from -1 (left) to 1 (right)."""
-        return self.pans / max(1, self.pan_steps)
 
 
 class EventList:
@@ -141,8 +88,8 @@ class EventList:
             self.__dict__["vectors"] = rows[order].astype(np.float32)
 
     @classmethod
-    def from_coded(cls, coded: CodedEvents, samplerate: int, phase_bits: int, network: NetworkReference | None) -> Self:
-        """What the integers of a file stand for."""
+    def from_coded(cls, coded: EventStream, samplerate: int, phase_bits: int, network: NetworkReference | None) -> Self:
+        """What integers stand for, with times from the start of the file."""
         times = coded.times / (1 << phase_bits) / samplerate
         columns = (times, coded.linear_amplitudes(), coded.unit_pans())
         return cls(*columns, None, samplerate, codes=coded.codes, network=network)
@@ -152,8 +99,6 @@ class EventList:
     @cached_property
     def vectors(self) -> NDArray[np.float32]:
         """[events, 32]. Raises UnsupportedError where the file has codes of a network that is not installed."""
-        from evc.format.networks import Codebooks
-
         if not len(self):
             return np.zeros((0, VECTOR_DIMS), np.float32)
         return Codebooks.of(self.network).codes_to_vectors(self.known_codes)
@@ -176,7 +121,7 @@ class EventList:
         """MIDI note numbers with fractions [events]. Needs no network."""
         if self.codes is not None:
             return self.codes[:, 0] / PITCH_PER_SEMITONE
-        return (PITCH_MIDDLE + _STEPS_PER_OCTAVE * self.part("pitch")[:, 0].astype(float)) / PITCH_PER_SEMITONE
+        return (PITCH_MIDDLE + STEPS_PER_OCTAVE * self.part("pitch")[:, 0].astype(float)) / PITCH_PER_SEMITONE
 
     @property
     def frequencies(self) -> Reals:
@@ -200,6 +145,35 @@ class EventList:
         if name not in PART_INDEX:
             raise InputError(f"event vectors have no part {name}; they have: {', '.join(PART_INDEX)}")
         return self.vectors[:, PARTS[PART_INDEX[name]].dims]
+
+    def columns(self, network: NetworkReference) -> EventColumns:
+        """As a renderer with the generator of `network` takes them. Vectors that no file has had yet get the noise of
+        the codes next to them. Raises UnsupportedError where a network is not installed."""
+        codes = self.codes
+        if codes is None:
+            codes = Codebooks.of(network).vectors_to_codes(self.vectors)
+        return EventColumns(self.times, self.amplitudes, self.pans, self.vectors, event_keys(codes))
+
+    def coded(self, header: Header, like: EventStream | None = None) -> EventStream:
+        """The nearest integers that a file of this header can hold, with the steps of `like`, and times from its start.
+        Silent events are left out.
+
+        Raises UnsupportedError where vectors need codes of a network that is not installed.
+        """
+        like = EventStream() if like is None else like
+        events = self[self.amplitudes != 0]
+        seconds = np.clip(events.times, -1, header.known_frames / header.samplerate + 1)  # those outside go later
+        times = np.rint(seconds * header.samplerate * (1 << header.phase_bits)).astype(np.int64)
+        decibels = 20 * np.log10(np.abs(events.amplitudes))
+        levels = np.rint(decibels * c.AMPLITUDE_UNITS_PER_DB / like.amplitude_step).astype(np.int64)
+        least = levels.max(initial=-c.MAX_AMPLITUDE_LEVEL) - (1 << c.AMPLITUDE_COUNT_BITS) + 1
+        levels = np.clip(levels, max(least, -c.MAX_AMPLITUDE_LEVEL), c.MAX_AMPLITUDE_LEVEL)
+        pans = np.rint(np.clip(events.pans, -1, 1) * like.pan_steps).astype(np.int64)
+        codes, sizes = events.codes, like.sizes
+        if codes is None or events.network != events_network(header):
+            books = Codebooks.of(events_network(header))
+            codes, sizes = books.vectors_to_codes(events.vectors), books.sizes
+        return EventStream(times, levels, pans, codes, sizes, like.amplitude_step, like.pan_steps)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -262,11 +236,9 @@ class EventList:
         """The events of both."""
         return joined([self, other])
 
-    def save(self, path: PathOrFile, like: EvcFile) -> None:
-        """Write an .evc file with these events in place of those of `like`, all else of which is kept: see
-        `evc.write_events`."""
-        from evc.event_files import write_events
-
+    def save(self, path: PathOrFile, like: FileFacts) -> None:
+        """Write an .evc file with these events in place of those of `like`, an open file, all else of which is kept:
+        see `evc.write_events`."""
         write_events(path, self, like)
 
     def _with(
@@ -293,3 +265,27 @@ def joined(lists: Sequence[EventList]) -> EventList:
         return EventList(times, amplitudes, pans, None, samplerate, codes=np.concatenate(filled), network=network)
     vectors = np.concatenate([part.vectors for part in lists])
     return EventList(times, amplitudes, pans, vectors, samplerate, network=network)
+
+
+def read_events(container: ContainerReader) -> EventList:
+    """All events of a file. In salvage mode those of damaged segments are missing."""
+    header, network = container.header, events_network(container.header)
+    parts = [
+        EventList.from_coded(in_file(stream, header, index), header.samplerate, header.phase_bits, network)
+        for index, stream in event_streams(container).items()
+    ]
+    return joined(parts or [EventList.from_coded(EventStream(), header.samplerate, header.phase_bits, network)])
+
+
+def write_events(target: PathOrFile, events: EventList, like: FileFacts, overwrite: bool = True) -> None:
+    """Write an .evc file with `events` in place of those of `like`, an open file, and all else that is in it: length,
+    tags, patterns, spectrum, noise. Unknown optional chunks are left out, and so are events that begin outside the
+    file.
+
+    `target` is a path, where the file appears when it is complete, or an open binary file. Raises UnsupportedError if
+    the network of the events is not installed, InputError for more events than a segment may hold.
+    """
+    container = like.container
+    header = with_events(container.header, events.network)
+    coded = events.coded(header, next(iter(event_streams(container).values()), None))
+    write_streams(target, by_segment(coded, header), header, container, overwrite)

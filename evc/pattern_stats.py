@@ -19,7 +19,7 @@ from evc.format.streams.spectrum_steps import step_logs
 from evc.format.streams.spectrum_walk import Block
 
 if TYPE_CHECKING:
-    from evc.file import EvcFile
+    from evc.contents import FileContents
 
 
 _RATE_FACTOR = 6.0  # bits of a coefficient: log2(1 + this * its power in squared steps) / 2
@@ -103,7 +103,7 @@ def _bits(ratio: Levels, widths: NDArray[np.int64]) -> float:
 
 
 def pattern_stats(
-    file: EvcFile,
+    file: FileContents,
     placed: Mapping[int, int],
     plain: Mapping[int, NDArray[np.float64]],
     spent: Mapping[int, NDArray[np.float64]],
@@ -133,7 +133,7 @@ def pattern_stats(
     )
 
 
-def _entry_bits(file: EvcFile) -> NDArray[np.float64]:
+def _entry_bits(file: FileContents) -> NDArray[np.float64]:
     """Bits [patterns] in the dictionaries: explicit waveforms have their own; the other entries of a dictionary have
     equal parts of the rest."""
     bits = np.zeros(len(file.patterns))
@@ -148,7 +148,7 @@ def _entry_bits(file: EvcFile) -> NDArray[np.float64]:
 
 
 def _saved(
-    file: EvcFile, plain: Mapping[int, NDArray[np.float64]], spent: Mapping[int, NDArray[np.float64]]
+    file: FileContents, plain: Mapping[int, NDArray[np.float64]], spent: Mapping[int, NDArray[np.float64]]
 ) -> NDArray[np.float64]:
     """The bits saved [patterns], shared out to the uses by how much of a superframe each covers."""
     size = c.superframe_length(file.samplerate)

@@ -25,7 +25,7 @@ from evc.format import constants as c
 from evc.format.header import Header
 from evc.format.layers import Place, occurrence_array, pattern_array
 from evc.format.reader import ContainerReader
-from evc.format.streams.dictionary import Excerpt, Explicit, Lattice, Pattern
+from evc.format.streams.dictionary import Excerpt, Pattern
 from evc.format.streams.occurrences import COPY
 from evc.uses import Line, Use, find_lines, find_uses
 
@@ -76,16 +76,6 @@ def read_patterns(container: ContainerReader) -> PatternMap:
     return PatternMap(patterns, in_order, occurrences, places)
 
 
-def _pattern_frames(pattern: Pattern | None) -> int:
-    """Length of a dictionary entry in frames; 0 for one that is lost."""
-    match pattern:
-        case Excerpt() | Explicit():
-            return pattern.frames
-        case Lattice():
-            return (len(pattern.levels) - 1 << pattern.hop_log2) + (1 << pattern.fft_log2)
-    return 0
-
-
 def _spans(
     container: ContainerReader, found: NDArray[Any], places: list[Place], entries: list[Pattern | None]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -96,7 +86,7 @@ def _spans(
     segment_ends = np.array([sum(header.segment_span(index)) for index, _ in places], np.int64)
     begins = found["frame"].astype(np.int64)
     lengths, offsets = found["length"].astype(np.int64), found["offset"].astype(np.int64)
-    frames = np.array([0, *map(_pattern_frames, entries)], np.int64)[found["pattern"] + 1]
+    frames = np.array([0, *(0 if entry is None else entry.frames for entry in entries)], np.int64)[found["pattern"] + 1]
     lengths = np.where(lengths > 0, lengths, np.maximum(frames - offsets, 1))
     lags = np.rint(found["lag"] * header.samplerate).astype(np.int64)
     delays = np.where(found["pattern"] == COPY, lags, begins - offsets)
@@ -165,7 +155,7 @@ def _pattern_array(
         array[name][: len(dictionary)] = dictionary[name]
     array["frame"] = -1
     for number, pattern in enumerate(entries):
-        array["frames"][number] = _pattern_frames(pattern)
+        array["frames"][number] = 0 if pattern is None else pattern.frames
         if isinstance(pattern, Excerpt):
             array["frame"][number] = pattern.start
     derived = array[len(dictionary) :]

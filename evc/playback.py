@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.format import constants
-from evc.format.decoding import WORKERS, DecodedStreams, SegmentDecoder, decode_segment
-from evc.format.header import Header
+from evc.format.decoding import WORKERS, SegmentDecoder
 from evc.format.lazy import cached_property
 from evc.format.networks import check
-from evc.format.sources import Entry
-from evc.format.streams.occurrences import OccurrenceStream
 
 if TYPE_CHECKING:
-    from evc.events import EventList
+    from evc.models.events.columns import Heard
     from evc.models.synthesis import Synthesiser
 
 _AHEAD = 2 * WORKERS  # segments rendered together
@@ -33,7 +29,7 @@ class Player:
         decoder: SegmentDecoder,
         layers: Collection[str] | None = None,
         occurrences: Collection[tuple[int, int]] | None = None,
-        events: EventList | None = None,
+        events: Heard | None = None,
     ) -> None:
         self._decoder, self._layers, self._occurrences, self._events = decoder, layers, occurrences, events
 
@@ -43,12 +39,12 @@ class Player:
 
     @cached_property
     def _synthesiser(self) -> Synthesiser:
-        from evc.models.synthesis import Selection, Synthesiser
+        from evc.models.synthesis import Choice, FileSegments, Synthesiser
 
         segments, choice = FileSegments(self._decoder), None
         if self._layers is not None or self._occurrences is not None or self._events is not None:
             layers = segments.header.layers if self._layers is None else self._layers
-            choice = Selection(layers, self._occurrences, self._events)
+            choice = Choice(layers, self._occurrences, self._events)
         return Synthesiser(segments, choice, self._map)
 
     def audio(self, start: int, frames: int) -> NDArray[np.float32]:
@@ -95,36 +91,3 @@ class Player:
     def _check_networks(self) -> None:
         if networks := self._decoder.container.header.networks:
             check(networks)
-
-
-class FileSegments:
-    """A decoder as synthesis sees it."""
-
-    def __init__(self, decoder: SegmentDecoder) -> None:
-        self._decoder = decoder
-
-    @property
-    def header(self) -> Header:
-        return self._decoder.container.header
-
-    @property
-    def lost(self) -> Mapping[int, str]:
-        return self._decoder.lost
-
-    @property
-    def entries(self) -> Sequence[Entry | None]:
-        return self._decoder.entries
-
-    def decode(self, indices: Iterable[int]) -> Mapping[int, DecodedStreams]:
-        return self._decoder.decode(indices)
-
-    def occurrences(self, index: int) -> OccurrenceStream | None:
-        """Those of a segment; None where there are none, or the segment is lost (salvage mode)."""
-        kind = constants.STREAM_OCCURRENCES
-        container = self._decoder.container
-        streams: DecodedStreams
-        if container.salvage:
-            streams = self._decoder.decode([index]).get(index, {})
-        else:  # the whole segment is decoded when its turn comes
-            streams = decode_segment(container, index, kinds={kind})
-        return streams.get(kind)

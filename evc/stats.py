@@ -17,7 +17,7 @@ from evc.format.errors import EvcError
 from evc.pattern_stats import PatternStats, PlainBits, pattern_stats
 
 if TYPE_CHECKING:
-    from evc.file import EvcFile
+    from evc.contents import FileContents
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _stream_name(kind: int) -> str:
     return constants.STREAM_NAMES.get(kind, f"stream {kind}")
 
 
-def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], None] | None = None) -> Stats:
+def measure(file: FileContents, symbols: bool, progress: Callable[[float, float], None] | None = None) -> Stats:
     """The stats of an open file; see `EvcFile.stats`. In salvage mode damaged segments count as overhead."""
     container, tally = file.container, _Tally()
     decoder = SegmentDecoder(container)
@@ -214,7 +214,7 @@ def measure(file: EvcFile, symbols: bool, progress: Callable[[float, float], Non
     )
 
 
-def _overhead(file: EvcFile, payload_bits: int) -> dict[str, int]:
+def _overhead(file: FileContents, payload_bits: int) -> dict[str, int]:
     """Bits outside coded streams, by the sort of chunk that holds them; "framing" is what holds the coded
     streams."""
     parts: dict[str, int] = defaultdict(int)
@@ -231,7 +231,7 @@ def _overhead(file: EvcFile, payload_bits: int) -> dict[str, int]:
 
 
 def _per_second(
-    file: EvcFile, shares: dict[int, NDArray[np.float64]], columns: dict[int, NDArray[np.float64]]
+    file: FileContents, shares: dict[int, NDArray[np.float64]], columns: dict[int, NDArray[np.float64]]
 ) -> NDArray[np.float64]:
     """Bits of all segments' chunks [seconds], each spread over its superframes by `shares` or over its columns of
     latents, or else evenly."""

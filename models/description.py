@@ -15,16 +15,18 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.event_files import event_streams
-from evc.events import PARTS, CodedEvents, EventList
 from evc.format import constants as c
+from evc.format.events import by_segment
 from evc.format.header import Header
-from evc.format.networks import EVENTS_NETWORK, installed_network
+from evc.format.networks import installed_network
 from evc.format.segment import Segment, StreamData
 from evc.format.streams import Stream, StreamContext, coded_stream
+from evc.format.streams.events import EventStream
 from evc.models.device import one_thread
 from evc.models.encoded import Encoded, target_bytes
-from evc.models.events.layer import SoundingEvents, event_renderer
+from evc.models.events.columns import EventColumns
+from evc.models.events.layer import event_renderer
+from evc.models.events.vectors import EVENTS_NETWORK
 from evc.models.noise.encoder import NoiseEncoder, NoiseTargets
 from evc.models.progress import Progress, forward, part, stage
 from evc.models.search import Secant
@@ -78,7 +80,7 @@ def description_header(header: Header) -> Header:
 class Describer:
     """Chooses among the `events` of a source by their `gains` [events], and codes them and the noise."""
 
-    def __init__(self, source: AudioSource, header: Header, events: CodedEvents, gains: NDArray[np.float64]) -> None:
+    def __init__(self, source: AudioSource, header: Header, events: EventStream, gains: NDArray[np.float64]) -> None:
         self._source, self._header = source, header
         permitted = _permitted(events, gains, header)
         self._events = events.chosen(permitted)
@@ -102,8 +104,7 @@ class Describer:
     @classmethod
     def without_events(cls, source: AudioSource, header: Header) -> Self:
         """For noise alone."""
-        none = np.zeros(0, np.int64)
-        return cls(source, header, CodedEvents(none, none, none, np.zeros((0, len(PARTS)), np.int64)), np.zeros(0))
+        return cls(source, header, EventStream(), np.zeros(0))
 
     def to_target(self, target: float, progress: Progress | None) -> Encoded:
         """The segments of a file of `target` bytes without tags, or of fewer if there is no more to tell."""
@@ -155,32 +156,31 @@ class Describer:
 
     # --- Events -------------------------------------------------------------------------------
 
-    def _kept(self, count: int) -> CodedEvents:
+    def _kept(self, count: int) -> EventStream:
         return self._events.chosen(np.sort(self._order[:count]))
 
     def _coded_events(self, count: int) -> Streams:
         if count not in self._coded:
-            found = event_streams(self._kept(count), self._header)
+            found = by_segment(self._kept(count), self._header)
             self._coded[count] = {i: _coded(stream, c.STREAM_EVENTS, self._header, i) for i, stream in found.items()}
         return self._coded[count]
 
-    def _sounding(self, count: int) -> SoundingEvents:
-        header, network = self._header, self._header.networks[0]
-        events = EventList.from_coded(self._kept(count), header.samplerate, header.phase_bits, network)
-        return SoundingEvents.of(events, network)
+    def _columns(self, count: int) -> EventColumns:
+        header = self._header
+        return EventColumns.of(self._kept(count), header.samplerate, header.phase_bits, header.networks[0])
 
     # --- Noise --------------------------------------------------------------------------------
 
     def _coded_noise(self, count: int, least: float, most: float, progress: Progress | None) -> Streams:
         """The noise of all segments beside `count` events, in about `least` to `most` bytes."""
-        segments, sounding = self._header.segments, self._sounding(count)
+        segments, events = self._header.segments, self._columns(count)
         sample = sorted({(2 * i + 1) * segments // (2 * SAMPLED_SEGMENTS) for i in range(SAMPLED_SEGMENTS)})
         share = sum(self._header.segment_span(index)[1] for index in sample) / self._header.known_frames
-        targets = {index: self._targets(index, sounding) for index in sample}
+        targets = {index: self._targets(index, events) for index in sample}
         coded = self._sampled_noise(targets, least * share, most * share)
         for index in range(segments):
             if index not in targets:
-                coded.update(self._fitted(index, self._targets(index, sounding)))
+                coded.update(self._fitted(index, self._targets(index, events)))
             forward(progress, self._header, index)
         return coded
 
@@ -205,12 +205,12 @@ class Describer:
         stream = self._noise.fit(targets, self._detail)
         return {} if stream is None else {index: _coded(stream, c.STREAM_NOISE, self._header, index)}
 
-    def _targets(self, index: int, sounding: SoundingEvents) -> NoiseTargets:
+    def _targets(self, index: int, events: EventColumns) -> NoiseTargets:
         margin = self._noise.margin
         start, frames = self._header.segment_span(index)
         span = start - margin, frames + 2 * margin
         original = padded(self._source.read, self._source.channels, self._source.frames, *span)
-        return self._noise.prepare(original, self._renderer.render(*sounding, *span))
+        return self._noise.prepare(original, self._renderer.render(*events, *span))
 
     # --- Files --------------------------------------------------------------------------------
 
@@ -228,7 +228,7 @@ class Describer:
         return Encoded(replace(self._header, layers=layers, networks=networks), segments)
 
 
-def _permitted(events: CodedEvents, gains: NDArray[np.float64], header: Header) -> NDArray[np.bool_]:
+def _permitted(events: EventStream, gains: NDArray[np.float64], header: Header) -> NDArray[np.bool_]:
     """A mask of the events of highest gain of each segment, as many as it may hold."""
     permitted = np.zeros(len(events), bool)
     places = events.times // (header.segment_frames << header.phase_bits)

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.events import EventList
 from evc.format import constants as c
 from evc.format.cores import WORKERS
 from evc.format.header import Header
@@ -21,6 +20,7 @@ from evc.format.streams import StreamContext
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.streams.spectrum import SpectrumStream, channel_groups
 from evc.format.streams.spectrum_walk import Block
+from evc.models.events.columns import Heard
 from evc.models.overlay import Parallel
 from evc.models.patterns.sounding import Prediction, Sounding, Waveforms, predict, soundings
 from evc.models.patterns.timeline import Timeline
@@ -49,13 +49,13 @@ class Segments(Protocol):
 
 
 @dataclass(frozen=True)
-class Selection:
+class Choice:
     """What is to be heard: layers by name; which occurrences, by segment and row of its stream (None: all); and events
     in place of those of the file (None: these). Copies copy from the whole file all the same."""
 
     layers: Collection[str] = c.LAYERS
     occurrences: Collection[tuple[int, int]] | None = None
-    events: EventList | None = None
+    events: Heard | None = None
 
 
 @dataclass
@@ -73,8 +73,8 @@ class Superframes:
     function like map.
     """
 
-    def __init__(self, segments: Segments, selection: Selection | None = None, parallel: Parallel = map) -> None:
-        self._segments, self._selection, self._parallel = segments, selection, parallel
+    def __init__(self, segments: Segments, choice: Choice | None = None, parallel: Parallel = map) -> None:
+        self._segments, self._choice, self._parallel = segments, choice, parallel
         header = segments.header
         self._size = c.superframe_length(header.samplerate)
         self._count = -(-header.known_frames // self._size)
@@ -89,7 +89,7 @@ class Superframes:
     def _group(self, channels: slice) -> _Group:
         shape = self._size, channels.stop - channels.start, self._count
         timeline = Timeline(*shape)
-        return _Group(channels, timeline, timeline if self._selection is None else Timeline(*shape))
+        return _Group(channels, timeline, timeline if self._choice is None else Timeline(*shape))
 
     @cached_property
     def _waveforms(self) -> Waveforms:
@@ -238,7 +238,7 @@ class Superframes:
     def _render_blocks(
         self, group: _Group, run: BlockRun, blocks: Sequence[Block | None], soundings: list[Sounding], index: int
     ) -> None:
-        selection = self._selection
+        choice = self._choice
         alone = np.array([block is not None and block.alone for block in blocks])
 
         def predicted(chosen: list[Sounding]) -> Prediction | None:
@@ -251,12 +251,12 @@ class Superframes:
             prediction = predicted(soundings)
             masks = None if prediction is None else prediction.predicted
             residual = residual_spectra(run, blocks, group.channels, masks)
-            if selection is not None:
+            if choice is not None:
                 heard = prediction
-                if selection.occurrences is not None:
-                    heard = predicted([s for s in soundings if (index, s.source.row) in selection.occurrences])
-                own = residual if "spectrum" in selection.layers else {}
-                group.chosen.put(run, _total(own, heard if "patterns" in selection.layers else None))
+                if choice.occurrences is not None:
+                    heard = predicted([s for s in soundings if (index, s.source.row) in choice.occurrences])
+                own = residual if "spectrum" in choice.layers else {}
+                group.chosen.put(run, _total(own, heard if "patterns" in choice.layers else None))
             group.timeline.put(run, _total(residual, prediction))
 
     def _blocks(self, decoded: Mapping[int, Streams], group: int, number: int) -> Sequence[Block | None]:

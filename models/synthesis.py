@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
+from evc.format.decoding import SegmentDecoder, decode_segment
+from evc.format.header import Header
+from evc.format.reader import ContainerReader
+from evc.format.sources import Entry
+from evc.format.streams.occurrences import OccurrenceStream
 from evc.models.overlay import Overlay, Parallel
-from evc.models.superframes import COPIED, Segments, Selection, Superframes
+from evc.models.superframes import COPIED, Choice, Segments, Streams, Superframes
 
 if TYPE_CHECKING:
     from evc.models.latents.rendering import LatentRenderer
@@ -18,17 +25,17 @@ LATENT = c.LAYERS[c.STREAM_LATENT]
 
 
 class Synthesiser:
-    """Renders any span of a file, or of what a `selection` leaves of it, with `parallel`, a function like map. What it
+    """Renders any span of a file, or of what a `choice` leaves of it, with `parallel`, a function like map. What it
     holds does not grow with the file."""
 
-    def __init__(self, segments: Segments, selection: Selection | None = None, parallel: Parallel = map) -> None:
-        self._selection, self._parallel = selection, parallel
+    def __init__(self, segments: Segments, choice: Choice | None = None, parallel: Parallel = map) -> None:
+        self._choice, self._parallel = choice, parallel
         self._segments = segments
         header = segments.header
-        layers = header.layers if selection is None else selection.layers
-        replaced = {} if selection is None or selection.events is None else {"events": selection.events}
+        layers = header.layers if choice is None else choice.layers
+        replaced = {} if choice is None or choice.events is None else {"events": choice.events}
         present = (set(header.layers) | replaced.keys()) & set(layers)
-        self._superframes = Superframes(self._segments, selection, parallel)
+        self._superframes = Superframes(self._segments, choice, parallel)
         self._copied = not header.layers or bool(present & set(COPIED))
         self._overlay = Overlay(header, self._segments.decode, present, replaced, parallel)
         self._latents = self._latent_renderer() if LATENT in present else None
@@ -38,10 +45,14 @@ class Synthesiser:
         from evc.models.latents.rendering import LatentRenderer
 
         header, others = self._segments.header, self
-        if self._selection is not None:
+        if self._choice is not None:
             layers = tuple(name for name in header.layers if name != LATENT)
-            others = Synthesiser(self._segments, Selection(layers), self._parallel)
+            others = Synthesiser(self._segments, Choice(layers), self._parallel)
         return LatentRenderer(header, self._segments.decode, others.known, self._parallel)
+
+    @property
+    def header(self) -> Header:
+        return self._segments.header
 
     def render(self, start: int, frames: int) -> NDArray[np.float32]:
         """Frames [start, start + frames), which lie inside the file: float32 [channels, frames] of full scale 1.
@@ -100,3 +111,43 @@ class Synthesiser:
         if self._copied:
             self._superframes.prepare(start, end)
         self._overlay.prepare(start, end)
+
+
+class FileSegments:
+    """A decoder as synthesis sees it."""
+
+    def __init__(self, decoder: SegmentDecoder) -> None:
+        self._decoder = decoder
+
+    @property
+    def header(self) -> Header:
+        return self._decoder.container.header
+
+    @property
+    def lost(self) -> Mapping[int, str]:
+        return self._decoder.lost
+
+    @property
+    def entries(self) -> Sequence[Entry | None]:
+        return self._decoder.entries
+
+    def decode(self, indices: Iterable[int]) -> Mapping[int, Streams]:
+        return self._decoder.decode(indices)
+
+    def occurrences(self, index: int) -> OccurrenceStream | None:
+        """Those of a segment; None where there are none, or the segment is lost (salvage mode)."""
+        kind = c.STREAM_OCCURRENCES
+        container = self._decoder.container
+        streams: Streams
+        if container.salvage:
+            streams = self._decoder.decode([index]).get(index, {})
+        else:  # the whole segment is decoded when its turn comes
+            streams = decode_segment(container, index, kinds={kind})
+        return streams.get(kind)
+
+
+@contextmanager
+def of_file(file: BinaryIO, choice: Choice | None = None) -> Iterator[Synthesiser]:
+    """A synthesiser of a whole .evc file."""
+    with closing(SegmentDecoder(ContainerReader(file))) as decoder:
+        yield Synthesiser(FileSegments(decoder), choice, decoder.threads.map)

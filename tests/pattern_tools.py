@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ def loop_audio() -> np.ndarray:
     return np.tile(np.float32(0.8) * bar, LOOP_TIMES)
 
 
+@cache
 def encoded_loop() -> bytes:
     return evc.encode(loop_audio(), LOOP_RATE, quality=4)
 

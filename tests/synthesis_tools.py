@@ -16,7 +16,7 @@ from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream, channel_groups
 from evc.format.streams.spectrum_steps import step_logs
 from evc.format.streams.spectrum_walk import Block
-from evc.models.synthesis import Selection, Synthesiser
+from evc.models.synthesis import Choice, Synthesiser
 
 RATE = 8_000
 N = c.superframe_length(RATE)
@@ -108,7 +108,7 @@ def a_file(
     return DecodedSegments(header, streams, entries)
 
 
-def whole(file: DecodedSegments, choice: Selection | None = None) -> np.ndarray:
+def whole(file: DecodedSegments, choice: Choice | None = None) -> np.ndarray:
     return Synthesiser(file, choice).render(0, file.header.known_frames)
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evc.events import PART_INDEX, PARTS
 from evc.format.header import Header
-from evc.format.networks import EVENTS_NETWORK, Codebooks, find, installed_network
+from evc.format.networks import weights
 from evc.models.events.atoms import Atoms
+from evc.models.events.codebooks import Codebooks
 from evc.models.events.decompose import WindowDecomposer, decompose, time_grid, windows
 from evc.models.events.fitting import PAN_STEPS
 from evc.models.events.generator import Generator
@@ -19,6 +19,7 @@ from evc.models.events.noise_source import event_keys
 from evc.models.events.onsets import onset_times
 from evc.models.events.reading import AnalysisReader
 from evc.models.events.rendering import EventRenderer
+from evc.models.events.vectors import EVENTS_NETWORK, PART_INDEX, PARTS
 from evc.models.events.weighting import Weighting
 from evc.models.source import ArraySource
 
@@ -28,7 +29,7 @@ LEAST = 1e-5  # weighted energy per bit
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
-    return Generator.load(find(installed_network(EVENTS_NETWORK)))
+    return Generator.load(weights(EVENTS_NETWORK))
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def test_streaming_gives_what_the_whole_file_gives_up_to_the_look_ahead() -> Non
     """The events of a longer and a shorter version of a track agree up to a window before the shorter one ends."""
     audio = music(5, 14 * 22050, 1)
     source = AnalysisReader(ArraySource(audio.T, 22050))
-    atoms = Atoms.of(Generator.load(find(installed_network(EVENTS_NETWORK))))
+    atoms = Atoms.of(Generator.load(weights(EVENTS_NETWORK)))
     decomposer = WindowDecomposer(atoms, 22050, 32 / 22050)
     blocks = list(source.blocks())
     short = np.concatenate(blocks, axis=1)[:, : 10 * 22050]

@@ -9,14 +9,17 @@ import pytest
 from damage import segment_places, with_flipped_bit
 
 import evc
-from evc.event_files import coded_events, event_streams, write_events
-from evc.events import PARTS, CodedEvents, EventList
+from evc.events import EventList, write_events
 from evc.format import constants as c
 from evc.format.errors import InputError, UnsupportedError
+from evc.format.events import by_segment
 from evc.format.header import Header, NetworkReference
-from evc.format.networks import EVENTS_NETWORK, Codebooks, installed_network
+from evc.format.networks import installed_network
 from evc.format.reader import ContainerReader
+from evc.format.streams.events import EventStream
 from evc.format.writer import ContainerWriter
+from evc.models.events.codebooks import Codebooks
+from evc.models.events.vectors import EVENTS_NETWORK, PARTS
 
 REFERENCE = installed_network(EVENTS_NETWORK)
 RATE = 16_000
@@ -110,13 +113,13 @@ def test_streams_of_segments() -> None:
     times = np.array([-5, 0, 1024 * 32 - 1, 1024 * 32, 1024 * 32, 2999 * 32, 3000 * 32])
     codes = np.zeros((7, 16), np.int64)
     codes[:, 0] = [1, 2, 3, 500, 4, 6, 7]
-    streams = event_streams(CodedEvents(times, np.arange(7), np.zeros(7, np.int64), codes), header)
+    streams = by_segment(EventStream(times, np.arange(7), np.zeros(7, np.int64), codes), header)
     assert {index: stream.codes[:, 0].tolist() for index, stream in streams.items()} == {0: [2, 3], 1: [4, 500], 2: [6]}
     assert streams[1].times.tolist() == [0, 0] and streams[2].times.tolist() == [(2999 - 2048) * 32]
     assert streams[1].amplitudes.tolist() == [4, 3]
-    many = CodedEvents(np.zeros(65, np.int64), *np.zeros((2, 65), np.int64), np.zeros((65, 16), np.int64))
+    many = EventStream(np.zeros(65, np.int64), *np.zeros((2, 65), np.int64), np.zeros((65, 16), np.int64))
     with pytest.raises(InputError, match="segment 0 would have 65 events; 64 are allowed"):
-        event_streams(many, header)
+        by_segment(many, header)
 
 
 def foreign(events: EventList, network: NetworkReference) -> bytes:
@@ -129,7 +132,7 @@ def foreign(events: EventList, network: NetworkReference) -> bytes:
     target = io.BytesIO()
     with ContainerWriter(target, header) as writer:
         own = Header(RATE, 2, RATE, layers=("events",), segment_frames=1 << 14, networks=(REFERENCE,))
-        stream = event_streams(coded_events(events, own), header)[0]
+        stream = by_segment(events.coded(own), header)[0]
         encoder = SymbolEncoder()
         from evc.format.streams import StreamContext
 
@@ -201,5 +204,5 @@ def test_other_events_over_a_file_without_any(encoded: bytes, with_melody: bytes
 def test_the_network_is_first() -> None:
     books = Codebooks.of(REFERENCE)
     header = Header(RATE, 2, RATE, layers=("events",), networks=(REFERENCE, NetworkReference("other", bytes(8))))
-    coded = coded_events(MELODY.with_vectors(MELODY.vectors), header)
+    coded = MELODY.with_vectors(MELODY.vectors).coded(header)
     assert coded.sizes == books.sizes and np.array_equal(coded.codes, MELODY.codes)

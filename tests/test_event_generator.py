@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from evc.events import MIDI_0_HZ, PART_INDEX, PARTS
 from evc.format.errors import InputError
-from evc.format.networks import Codebooks
+from evc.models.events.codebooks import Codebooks
 from evc.models.events.generator import Generator
+from evc.models.events.intermediates import intermediates
 from evc.models.events.noise_source import event_keys, white_series
 from evc.models.events.rendering import EventRenderer
 from evc.models.events.sounds import DURATION
+from evc.models.events.vectors import MIDI_0_HZ, PART_INDEX, PARTS
 
 RATE = 22_050
 QUIET = 10 ** (-90 / 20)
@@ -314,7 +315,7 @@ def test_pans_and_channels(generator: Generator, books: Codebooks) -> None:
 
 def test_intermediates_add_up(generator: Generator, books: Codebooks) -> None:
     codes = codes_of(resonator=3, partial2=2, deform=1, noise=30, room=2)
-    stages = generator.intermediates(books.codes_to_vectors(codes)[0], RATE, int(event_keys(codes)[0]))
+    stages = intermediates(generator, books.codes_to_vectors(codes)[0], RATE, int(event_keys(codes)[0]))
     tone = (stages.resonance * stages.deformation).sum(0)
     total = tone + stages.noise + stages.room
     assert loudest(total - stages.sound) < 1e-5
@@ -322,7 +323,7 @@ def test_intermediates_add_up(generator: Generator, books: Codebooks) -> None:
     assert loudest(stages.noise) > 0.01 and loudest(stages.room) > 0.01
     assert loudest(stages.excitation - stages.impulse - stages.noise) < 1e-6
     with pytest.raises(InputError):
-        generator.intermediates(np.zeros(31))
+        intermediates(generator, np.zeros(31))
 
 
 def test_weights_come_back(generator: Generator, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import evc
-from evc.events import PARTS, VECTOR_DIMS, CodedEvents, EventList
+from evc.events import EventList
 from evc.format.errors import InputError, UnsupportedError
 from evc.format.header import NetworkReference
-from evc.format.networks import EVENTS_NETWORK, Codebooks, check, find, installed, installed_network, reference_of
+from evc.format.networks import check, find, installed_network, reference_of, weights
+from evc.format.streams.events import EventStream
+from evc.models.events.codebooks import Codebooks
+from evc.models.events.vectors import EVENTS_NETWORK, PARTS, VECTOR_DIMS
 
 REFERENCE = installed_network(EVENTS_NETWORK)
 BOOKS = Codebooks.of(REFERENCE)
 
 
-def some(count: int = 20, seed: int = 0) -> CodedEvents:
+def some(count: int = 20, seed: int = 0) -> EventStream:
     random = np.random.default_rng(seed)
     codes = np.stack([random.integers(0, part.codes, count) for part in PARTS], 1)
     codes[:, 0] = random.integers(2000, 5000, count)
     times = np.sort(random.integers(0, 32 * 44_100, count))
-    return CodedEvents(times, random.integers(-60, 0, count), random.integers(-3, 4, count), codes)
+    return EventStream(times, random.integers(-60, 0, count), random.integers(-3, 4, count), codes)
 
 
 def listed(count: int = 20, seed: int = 0) -> EventList:
@@ -38,7 +44,7 @@ def assert_alike(one: EventList, other: EventList) -> None:
 
 def test_what_integers_stand_for() -> None:
     codes = [[69 * 64, *[0] * 15], [57 * 64 + 32, *[0] * 15]]
-    coded = CodedEvents(np.array([32, 48]), np.array([0, -40]), np.array([-4, 2]), np.array(codes), pan_steps=4)
+    coded = EventStream(np.array([32, 48]), np.array([0, -40]), np.array([-4, 2]), np.array(codes), pan_steps=4)
     events = EventList.from_coded(coded, 44_100, 5, REFERENCE)
     np.testing.assert_allclose(events.times, [1 / 44_100, 1.5 / 44_100])
     np.testing.assert_allclose(events.phases, [1, -1], atol=1e-9)
@@ -55,7 +61,7 @@ def test_what_integers_stand_for() -> None:
 
 def test_absurd_amplitudes_stay_finite() -> None:
     levels = np.array([-4096, 0, 4096])
-    events = CodedEvents(*np.zeros((1, 3), np.int64), levels, np.zeros(3, np.int64), np.zeros((3, 16), np.int64))
+    events = EventStream(*np.zeros((1, 3), np.int64), levels, np.zeros(3, np.int64), np.zeros((3, 16), np.int64))
     events.amplitude_step = 64
     np.testing.assert_allclose(events.linear_amplitudes(), [1e-15, 1, 1e15])
 
@@ -164,13 +170,43 @@ def test_a_part_that_is_not_there() -> None:
 
 
 def test_the_installed_networks() -> None:
-    assert REFERENCE in installed() and find(REFERENCE).name == f"{EVENTS_NETWORK}.safetensors"
+    assert find(REFERENCE).name == f"{EVENTS_NETWORK}.safetensors"
     assert reference_of(find(REFERENCE)) == REFERENCE
     check([REFERENCE])
     with pytest.raises(UnsupportedError, match="networks that are not installed: drums-1, strings-2"):
         check([NetworkReference("strings-2", bytes(8)), REFERENCE, NetworkReference("drums-1", bytes(8))])
     with pytest.raises(UnsupportedError, match="the network drums-1 is not installed"):
         installed_network("drums-1")
+
+
+def test_networks_are_looked_for_in_folders_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [tmp_path / name for name in ("absent", "one", "two")]
+    for folder in folders[1:]:
+        folder.mkdir()
+        (folder / f"{EVENTS_NETWORK}.safetensors").write_bytes(folder.name.encode())
+        (folder / "drums-1.safetensors").write_bytes(folder.name.encode())
+    monkeypatch.setenv("EVC_NETWORKS", os.pathsep.join(map(str, folders)))
+    assert weights("drums-1").parent == folders[1] and weights(EVENTS_NETWORK).parent == folders[1]
+    assert find(REFERENCE).parent not in folders
+    for folder in folders[1:]:
+        path = folder / "drums-1.safetensors"
+        assert find(reference_of(path)) == path
+    with pytest.raises(UnsupportedError, match="0000000000000000 are needed, [0-9a-f]{16}, [0-9a-f]{16} are"):
+        find(NetworkReference("drums-1", bytes(8)))
+    code = "from evc.format.networks import weights; print(weights('drums-1'), end='')"
+    started = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert started.stdout == str(folders[1] / "drums-1.safetensors")
+
+
+def test_an_id_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out.safetensors").write_bytes(b"")
+    monkeypatch.setenv("EVC_NETWORKS", str(tmp_path / "in"))
+    for id in ("../out", str(tmp_path / "out"), "*", "evc-*"):
+        with pytest.raises(UnsupportedError, match="not installed"):
+            find(NetworkReference(id, bytes(8)))
 
 
 def test_other_weights_are_refused() -> None:

@@ -16,21 +16,23 @@ from hypothesis import strategies as st
 from synthesis_tools import DecodedSegments
 
 import evc
-from evc.event_files import event_streams
-from evc.events import PART_INDEX, PARTS, CodedEvents, EventList
 from evc.format import constants as c
 from evc.format.coder import SymbolEncoder
 from evc.format.errors import InputError, UnsupportedError
+from evc.format.events import by_segment
 from evc.format.header import Header, NetworkReference
-from evc.format.networks import EVENTS_NETWORK, installed_network
+from evc.format.networks import installed_network
 from evc.format.segment import Segment, StreamData
 from evc.format.streams import StreamContext
+from evc.format.streams.events import EventStream
 from evc.format.writer import ContainerWriter
-from evc.models.events.layer import LONGEST_EVENT, SoundingEvents, event_renderer
+from evc.models.events.columns import EventColumns
+from evc.models.events.layer import LONGEST_EVENT, event_renderer
+from evc.models.events.vectors import EVENTS_NETWORK, PART_INDEX, PARTS
 from evc.models.noise.encoder import NoiseEncoder
 from evc.models.overlay import UNIT_SUPERFRAMES
 from evc.models.settings import EncodeSettings
-from evc.models.synthesis import Selection, Synthesiser
+from evc.models.synthesis import Choice, Synthesiser
 
 RATE = 8_000
 SUPERFRAME = c.superframe_length(RATE)
@@ -39,7 +41,7 @@ FRAMES = 8 * PER_SEGMENT * SUPERFRAME + 3333
 UNIT = UNIT_SUPERFRAMES * SUPERFRAME
 
 
-def planted(count: int, frames: int = FRAMES, seed: int = 0) -> CodedEvents:
+def planted(count: int, frames: int = FRAMES, seed: int = 0) -> EventStream:
     """Events anywhere in a file: damped tones, some with partials, noise and rooms."""
     random = np.random.default_rng(seed)
     codes = np.stack([random.integers(0, part.codes, count) for part in PARTS], axis=1)
@@ -48,7 +50,7 @@ def planted(count: int, frames: int = FRAMES, seed: int = 0) -> CodedEvents:
         codes[random.random(count) < 0.8, PART_INDEX[name]] = 0
     times = np.sort(random.integers(0, frames << c.DEFAULT_PHASE_BITS, count))
     levels, pans = random.integers(-24, -12, count), random.integers(-8, 9, count)
-    return CodedEvents(times, levels, pans, codes, pan_steps=8)
+    return EventStream(times, levels, pans, codes, pan_steps=8)
 
 
 def header_of(frames: int = FRAMES, channels: int = 2, **fields: Any) -> Header:
@@ -56,18 +58,17 @@ def header_of(frames: int = FRAMES, channels: int = 2, **fields: Any) -> Header:
     return Header(RATE, channels, frames, networks=(installed_network(EVENTS_NETWORK),), **fields)
 
 
-def truth(events: CodedEvents, frames: int = FRAMES, channels: int = 2) -> np.ndarray:
+def truth(events: EventStream, frames: int = FRAMES, channels: int = 2) -> np.ndarray:
     """What events sound like: [frames, channels]."""
     header = header_of(frames, channels)
-    listed = EventList.from_coded(events, RATE, header.phase_bits, header.networks[0])
-    sounding = SoundingEvents.of(listed, header.networks[0])
-    return event_renderer(header.networks[0], header).render(*sounding, 0, frames).T
+    columns = EventColumns.of(events, RATE, header.phase_bits, header.networks[0])
+    return event_renderer(header.networks[0], header).render(*columns, 0, frames).T
 
 
-def streams_of(events: CodedEvents, header: Header, hiss: np.ndarray | None = None) -> dict[int, dict[int, Any]]:
+def streams_of(events: EventStream, header: Header, hiss: np.ndarray | None = None) -> dict[int, dict[int, Any]]:
     """The streams of every segment; `hiss` [channels, frames] is what the noise is to be like."""
     found: dict[int, dict[int, Any]] = {index: {} for index in range(header.segments)}
-    for index, stream in event_streams(events, header).items():
+    for index, stream in by_segment(events, header).items():
         found[index][c.STREAM_EVENTS] = stream
     encoder = NoiseEncoder(header.samplerate, header.channels)
     padded = None if hiss is None else np.pad(hiss, ((0, 0), (encoder.margin, encoder.margin)))
@@ -94,12 +95,12 @@ def file_of(streams: dict[int, dict[int, Any]], header: Header) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def events() -> CodedEvents:
+def events() -> EventStream:
     return planted(60)
 
 
 @pytest.fixture(scope="module")
-def streams(events: CodedEvents) -> dict[int, dict[int, Any]]:
+def streams(events: EventStream) -> dict[int, dict[int, Any]]:
     hiss = 0.01 * np.random.default_rng(2).standard_normal((2, FRAMES))
     return streams_of(events, header_of(), hiss)
 
@@ -117,7 +118,7 @@ def decoded(data: bytes) -> np.ndarray:
 # Synthesis
 
 
-def test_planted_events_sound_as_they_were_planted(data: bytes, events: CodedEvents) -> None:
+def test_planted_events_sound_as_they_were_planted(data: bytes, events: EventStream) -> None:
     expected = truth(events)
     with evc.open(io.BytesIO(data)) as file:
         found = file.render(["events"])
@@ -164,7 +165,7 @@ def test_every_segment_is_decoded_a_few_times_at_most(streams: dict[int, dict[in
     assert max(np.bincount(segments.asked)) <= 2
 
 
-def test_other_events_in_place_of_those_of_the_file(data: bytes, events: CodedEvents) -> None:
+def test_other_events_in_place_of_those_of_the_file(data: bytes, events: EventStream) -> None:
     some = events.chosen(slice(10, 20))
     with evc.open(io.BytesIO(data)) as file:
         chosen = file.events[10:20]
@@ -179,13 +180,13 @@ def test_events_beside_a_spectrum_add_to_it(encoded: bytes, whole: np.ndarray) -
         spectra = {index: file._decoder.decode([index])[index] for index in range(len(file.segments))}
         header = file.header
     header = replace(header, layers=("events", "spectrum"), networks=(installed_network(EVENTS_NETWORK),))
-    streams = event_streams(planted(20, header.known_frames), header)
+    streams = by_segment(planted(20, header.known_frames), header)
     both = {
         index: kinds | {c.STREAM_EVENTS: streams[index]} if index in streams else kinds
         for index, kinds in spectra.items()
     }
     sum_of_parts = [
-        Synthesiser(DecodedSegments(header, both), Selection((layer,))).render(0, header.known_frames)
+        Synthesiser(DecodedSegments(header, both), Choice((layer,))).render(0, header.known_frames)
         for layer in header.layers
     ]
     found = Synthesiser(DecodedSegments(header, both)).render(0, header.known_frames)
@@ -210,7 +211,7 @@ def test_salvage_loses_a_segment_and_the_tails_of_its_events(data: bytes, decode
 # Networks
 
 
-def test_wrong_weights_are_an_error_that_names_the_network(events: CodedEvents, tmp_path: Any) -> None:
+def test_wrong_weights_are_an_error_that_names_the_network(events: EventStream, tmp_path: Any) -> None:
     """Before any audio; what needs no network is there."""
     header = replace(header_of(), networks=(NetworkReference(EVENTS_NETWORK, b"anything"),))
     path = tmp_path / "other.evc"
@@ -233,10 +234,10 @@ def test_wrong_weights_are_an_error_that_names_the_network(events: CodedEvents, 
 def found(monkeypatch: pytest.MonkeyPatch) -> Any:
     """found(events, gains): what the decomposition of any source finds."""
 
-    def install(events: CodedEvents, gains: np.ndarray | None = None) -> None:
+    def install(events: EventStream, gains: np.ndarray | None = None) -> None:
         gains = np.ones(len(events)) if gains is None else gains
 
-        def decompose(*arguments: Any) -> tuple[CodedEvents, np.ndarray]:
+        def decompose(*arguments: Any) -> tuple[EventStream, np.ndarray]:
             if progress := arguments[4]:
                 progress(1, 2)
             return events, gains

@@ -1,5 +1,7 @@
 """HEAD and TAGS: literal bytes, round trips, limits."""
 
+import itertools
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -205,12 +207,28 @@ def test_minor_version_may_append_and_name_layers():
     assert (header.version, header.layers, header.extra) == ("1.3", HEADER.layers, b"new field")
 
 
-@given(st.binary(max_size=80), st.booleans())
-def test_random_bytes(data, plausible):
+def test_random_bytes():
+    """Any bytes, behind as much as one likes of a right header, and any byte within one."""
+    came = Counter()
+
+    @given(st.binary(max_size=80), st.integers(0, len(LITERAL)))
+    def read(data, kept):
+        _read_or_refuse(LITERAL[:kept] + data, came)
+
+    read()
+    for place, byte in itertools.product(range(len(LITERAL)), (0, 1, 2, 7, 0x80, 0xFF)):
+        _read_or_refuse(patched(place, bytes([byte])), came)
+    assert came["read"] > 50 and came["refused"] > 50
+
+
+def _read_or_refuse(payload, came):
     try:
-        Header.read(LITERAL[:10] + data if plausible else data)
+        header = Header.read(payload)
     except EvcError:
-        pass
+        came["refused"] += 1
+    else:
+        assert header.write() == payload
+        came["read"] += 1
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -267,3 +285,17 @@ def test_random_tags(data):
             read_tags(payload)
         except FormatError:
             pass
+
+
+def test_any_byte_of_tags():
+    """Another in its place: what is still read is what can be written."""
+    came, right = Counter(), b'{"a":["b","c"],"title":"x"}'
+    for place, byte in itertools.product(range(len(right)), range(256)):
+        try:
+            tags = read_tags(packed(right[:place] + bytes([byte]) + right[place + 1 :]))
+        except FormatError:
+            came["refused"] += 1
+        else:
+            assert read_tags(write_tags(tags)) == tags
+            came["read"] += 1
+    assert came["read"] > 500 and came["refused"] > 500

@@ -9,12 +9,13 @@ from latent_tools import random_network
 from torch import Tensor
 
 from evc.format.errors import InputError
-from evc.format.networks import LATENTS_NETWORK, find, installed_network
+from evc.format.networks import weights
 from evc.models.latents.entropy import untrained_entropy
 from evc.models.latents.features import HOP, spectrum, waveform
 from evc.models.latents.network import (
     CODED,
     DIMENSIONS,
+    LATENTS_NETWORK,
     SAMPLES_PER_COLUMN,
     LatentConfig,
     LatentNetwork,
@@ -118,7 +119,7 @@ def test_nothing_beyond_the_margin_matters() -> None:
 
 def test_rounding_of_y_changes_next_to_nothing() -> None:
     """Also where bands of y are empty, in which all that transforms leave is rounding."""
-    network = LatentNetwork.load(find(installed_network(LATENTS_NETWORK)))
+    network = LatentNetwork.load(weights(LATENTS_NETWORK))
     x, y = _noise(6, 1), _below(_noise(6, 2), 0.8)
     random = torch.Generator().manual_seed(3)
     other = y * (1 + 1e-6 * torch.randn(y.shape, generator=random))

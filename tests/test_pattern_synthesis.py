@@ -100,8 +100,8 @@ def test_placements_are_as_specified(data: st.DataObject, channels: tuple[int, i
     count, own = channels
     frames = data.draw(st.integers(1, 3 * N))
     spectrum = random_spectrum(-(-frames // N), own, 77)
-    explicit = Entry(Explicit(own, frames, CodedStream(b"", 0, 0)), frames, spectrum)
-    excerpt = Entry(Excerpt(data.draw(st.integers(0, SEGMENT)), 2 * N + 5), 2 * N + 5)
+    explicit = Entry(Explicit(own, frames, CodedStream(b"", 0, 0)), spectrum)
+    excerpt = Entry(Excerpt(data.draw(st.integers(0, SEGMENT)), 2 * N + 5))
     entries = [explicit, excerpt, random_lattice(data.draw(st.integers(0, 99)))]
     rows: dict[int, list[dict[str, Any]]] = {}
     for index, entry in ((1, 0), (1, 2), (2, 1), (2, 2)):
@@ -235,6 +235,7 @@ def test_planes_of_mid_and_side() -> None:
         predicted(occurrence_stream([a_copy(0, 3 * N, 2 * N, **more)], RATE, **options), 2)
         for more, options in (({}, {}), ({"gains": mid}, {"mid_side": True}))
     )
+    assert both.spectra.keys() == found.spectra.keys() and any(spectra.any() for spectra in both.spectra.values())
     for depth, (left, right) in both.spectra.items():
         np.testing.assert_allclose(found.spectra[depth], [(left + right) / 2] * 2, rtol=1e-6, atol=1e-3)
 
@@ -249,6 +250,7 @@ def test_what_is_predicted_is_not_filled_with_noise() -> None:
     for block in blocks:
         block.modes = np.zeros(COARSE, np.int64)
     filled, found = (residual_spectra(run, blocks, slice(0, 2), mask) for mask in (None, masks))
+    assert found.keys() == set(run.depths.tolist()) and any((filled[depth] != found[depth]).any() for depth in found)
     for depth, spectra in found.items():
         edges = layout.geometry(N, COARSE).coarse.edges << (4 - depth)
         on = np.repeat(masks[depth], np.diff(edges), axis=1)

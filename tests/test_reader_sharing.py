@@ -194,6 +194,36 @@ def test_two_threads_on_one_reader(path, expected):
         assert sorted(np.concatenate(parts).tolist()) == sorted(expected.tolist())
 
 
+def test_threads_hear_the_same_in_a_file_of_patterns():
+    """Two readers of one open file, and one reader that renders in two threads: what is copied is kept by each."""
+    burst = np.random.default_rng(0).normal(0, 0.2, 6000) * np.exp(-np.arange(6000) / 900)
+    with io.BytesIO(evc.encode(np.tile(burst, 10), RATE, quality=4)) as shared, evc.open(shared) as reader:
+        assert reader.layers == ("patterns", "spectrum") and len(reader.segments) > 1
+        expected = reader.read()
+        start = threading.Barrier(4)
+
+        def own(first: int) -> None:
+            with evc.open(shared) as other:
+                start.wait()
+                for place in (first, 0, first // 2):
+                    other.seek(place)
+                    np.testing.assert_array_equal(other.read(9000), expected[place : place + 9000])
+
+        def rendered(layers: list[str]) -> np.ndarray:
+            start.wait()
+            return reader.render(layers)
+
+        with ThreadPoolExecutor(4) as threads:
+            reading = [threads.submit(own, first) for first in (30_000, 11_111)]
+            rendering = [threads.submit(rendered, [name]) for name in reader.layers]
+            for each in reading:
+                each.result()
+            parts = [each.result() for each in rendering]
+        for name, part in zip(reader.layers, parts):
+            np.testing.assert_array_equal(part, reader.render([name]))
+        np.testing.assert_allclose(sum(parts)[:, 0], expected, atol=1e-6)
+
+
 def test_reads_leave_the_position_of_a_real_file(path):
     with open(path, "rb") as file:
         found = PositionedFile(file)

@@ -24,8 +24,8 @@ LEAST = 2 * N + 16
 CONTEXT = StreamContext(8_000, 2, 4 * N, 5, 3)
 START = 8 * N
 ENTRIES: list[Entry | None] = [
-    Entry(Excerpt(500, 900), 900),
-    Entry(Explicit(1, 700, CodedStream(b"", 0, 0)), 700),
+    Entry(Excerpt(500, 900)),
+    Entry(Explicit(1, 700, CodedStream(b"", 0, 0))),
     None,
 ]
 
@@ -175,7 +175,7 @@ def test_levels_of_each_group() -> None:
     context = StreamContext(8_000, 5, 4 * N, 5, 2)
     random = np.random.default_rng(0)
     tracks = [random.integers(SILENT, LOUDEST, (16, 2, 25)).astype(np.int16)]
-    entries: list[Entry | None] = [Entry(Explicit(2, 700, CodedStream(b"", 0, 0)), 700, None, tracks)]
+    entries: list[Entry | None] = [Entry(Explicit(2, 700, CodedStream(b"", 0, 0)), None, tracks)]
     levels = np.full((5, 3), 100)
     entries.append(decode_entry(Lattice(8, 6, 4, 3, levels, np.zeros_like(levels)), context))
     occurrences = stream([0, 32], [0, 1])

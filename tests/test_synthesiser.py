@@ -26,7 +26,7 @@ from synthesis_tools import (
 import evc
 from evc.format.errors import InputError
 from evc.models import superframes
-from evc.models.synthesis import Selection, Synthesiser
+from evc.models.synthesis import Choice, Synthesiser
 
 
 def chained(segments: int = 8, span: int = 8) -> DecodedSegments:
@@ -105,11 +105,11 @@ def test_a_lost_segment_is_silent() -> None:
 @pytest.mark.parametrize("channels", [1, 2])
 def test_layers_add_up(channels: int) -> None:
     file = chained() if channels == 2 else a_file(3, 1, {1: [a_copy(0, LEAST, N)], 2: [a_copy(9, SEGMENT, SEGMENT)]})
-    patterns, spectrum = (whole(file, Selection((name,))) for name in ("patterns", "spectrum"))
+    patterns, spectrum = (whole(file, Choice((name,))) for name in ("patterns", "spectrum"))
     assert patterns.any() and spectrum.any() and not patterns[:, : SEGMENT - N // 2].any()
     np.testing.assert_allclose(patterns + spectrum, whole(file), atol=1e-5)
-    np.testing.assert_array_equal(whole(file, Selection()), whole(file))
-    assert not whole(file, Selection(())).any()
+    np.testing.assert_array_equal(whole(file, Choice()), whole(file))
+    assert not whole(file, Choice(())).any()
 
 
 def test_occurrences_add_up() -> None:
@@ -117,12 +117,12 @@ def test_occurrences_add_up() -> None:
     every = [(index, row) for index in range(1, 8) for row in range(2)]
     halves = [every[::2], every[1::2]]
 
-    parts = [whole(file, Selection(("patterns",), chosen)) for chosen in halves]
-    np.testing.assert_allclose(sum(parts), whole(file, Selection(("patterns",))), atol=1e-5)
-    one = whole(file, Selection(("patterns",), [(3, 0)]))
+    parts = [whole(file, Choice(("patterns",), chosen)) for chosen in halves]
+    np.testing.assert_allclose(sum(parts), whole(file, Choice(("patterns",))), atol=1e-5)
+    one = whole(file, Choice(("patterns",), [(3, 0)]))
     assert one.any() and not one[:, : 3 * SEGMENT - N // 2].any() and not one[:, 4 * SEGMENT + N // 2 :].any()
     np.testing.assert_allclose(
-        whole(file, Selection(occurrences=[(3, 0)])), one + whole(file, Selection(("spectrum",))), atol=1e-5
+        whole(file, Choice(occurrences=[(3, 0)])), one + whole(file, Choice(("spectrum",))), atol=1e-5
     )
 
 

@@ -12,7 +12,6 @@ import torch
 from click.testing import CliRunner
 
 from evc.cli import train as cli
-from evc.events import PARTS
 from evc.format.errors import InputError
 from evc.models.events import train as training
 from evc.models.events.features import CELLS, HOP, SAMPLERATE, CellFeatures, cell_notes, note_hertz
@@ -23,6 +22,7 @@ from evc.models.events.planted import Mix, Note, Planter, without_onsets
 from evc.models.events.proposer import GUESSED, Proposer, ProposerConfig, downmix
 from evc.models.events.scores import Score
 from evc.models.events.targets import Targets
+from evc.models.events.vectors import PARTS
 from evc.models.events.voices import generator_voices, vectors_of
 from evc.models.training.ahead import workers
 from evc.models.training.loop import Draws

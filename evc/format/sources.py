@@ -19,12 +19,15 @@ _ENDLESS = 1 << 62
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A dictionary entry, decoded: its length in frames, and of explicit ones the spectrum and its levels by group."""
+    """A dictionary entry, decoded: of explicit ones also the spectrum and its levels by group."""
 
     pattern: Pattern
-    frames: int
     spectrum: SpectrumStream | None = None
     tracks: list[Track] | None = None
+
+    @property
+    def frames(self) -> int:
+        return self.pattern.frames
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,15 @@ class SoundSource:
 
 
 def decode_entry(pattern: Pattern, context: StreamContext) -> Entry:
-    """Length and, of an explicit pattern, spectrum of an entry. Raises DamagedError or FormatError."""
-    match pattern:
-        case Excerpt():
-            return Entry(pattern, pattern.frames)
-        case Lattice():
-            return Entry(pattern, (len(pattern.levels) - 1 << pattern.hop_log2) + (1 << pattern.fft_log2))
-        case Explicit():
-            inner = pattern.context(context)
-            levels = SegmentLevels(inner, 0, [], {}, 0)
-            decoder = pattern.decoder()
-            spectrum = SpectrumStream.read(decoder, inner.with_levels(levels))
-            decoder.finish()
-            return Entry(pattern, pattern.frames, spectrum, levels.tracks)
+    """The entry of a pattern, with the spectrum of an explicit one. Raises DamagedError or FormatError."""
+    if not isinstance(pattern, Explicit):
+        return Entry(pattern)
+    inner = pattern.context(context)
+    levels = SegmentLevels(inner, 0, [], {}, 0)
+    decoder = pattern.decoder()
+    spectrum = SpectrumStream.read(decoder, inner.with_levels(levels))
+    decoder.finish()
+    return Entry(pattern, spectrum, levels.tracks)
 
 
 def sound_sources(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.events import PART_INDEX, PARTS
 from evc.models.arrays import Floats
+from evc.models.events.vectors import PART_INDEX, PARTS
 
 if TYPE_CHECKING:
     from evc.models.events.generator import Generator

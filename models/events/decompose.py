@@ -9,17 +9,16 @@ window before it, whose events are those of the piece before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from evc.events import PART_INDEX, PARTS, CodedEvents
 from evc.format.header import Header
-from evc.format.networks import EVENTS_NETWORK, find, installed_network
+from evc.format.networks import weights
+from evc.format.streams.events import EventStream
 from evc.models.arrays import Floats
 from evc.models.device import one_thread, torch_device
 from evc.models.events.atoms import Atoms
@@ -30,10 +29,13 @@ from evc.models.events.picking import Picker
 from evc.models.events.reading import AnalysisReader, AudioPart
 from evc.models.events.refine import refined
 from evc.models.events.shapes import ShapeFitter
+from evc.models.events.vectors import EVENTS_NETWORK, PART_INDEX, PARTS
 from evc.models.events.weighting import Weighting
 from evc.models.processes import Processes, cores
 from evc.models.progress import Progress
 from evc.models.source import AudioSource
+
+Found = tuple[EventStream, Floats]  # events, and the gain of each
 
 PIECE_WINDOWS = 8  # that a process searches at a time
 HALF = 4.0  # s: events are taken from the first half of a window of twice this length
@@ -124,26 +126,29 @@ def decompose(
     device: str,
     progress: Progress | None = None,
     density: float = DENSITY,
-) -> tuple[CodedEvents, Floats]:
-    """The events of a source of one or two channels that are worth trying, and the gain of each: float64 [events],
-    weighted energy taken away per bit. Deterministic on one device; holds some minutes of
+) -> tuple[EventStream, Floats]:
+    """The events of a source of one or two channels that are worth trying, with times from its start, and the gain of
+    each: float64 [events], weighted energy taken away per bit. Deterministic on one device; holds some minutes of
     samples.
 
     density: about how many events per second are wanted, in music of the usual kind.
     """
     reader = AnalysisReader(source)
     least = LEAST * (density / 20) ** LEAST_SLOPE * reader.loudness()
-    search = _Search(header.samplerate, least, max(0, effort - FULL_SEARCH), torch_device(device))
+    refinements = max(0, effort - FULL_SEARCH)
+    search = _Search(header.samplerate, header.phase_bits, least, refinements, torch_device(device))
     pieces = list(_pieces(reader.frames, _hop(reader.rate)))
     jobs = ((search, piece, reader.part(piece.begin, piece.end)) for piece in pieces)
-    found: list[_Found] = []
+    found: list[Found] = []
     with one_thread(), Processes(min(cores(), len(pieces)) if search.device == "cpu" else 1) as processes:
         for piece, events in zip(pieces, processes.map(_search_piece, jobs), strict=True):
-            found += events
+            found.append(events)
             if progress is not None:
                 done = round(min(piece.end, reader.frames) / reader.frames * header.known_frames)
                 progress(done, header.known_frames)
-    return _coded(found, header.phase_bits)
+    events, gains = _joined(found)
+    order = np.argsort(events.times, kind="stable")
+    return events.chosen(order), gains[order]
 
 
 class _Piece(NamedTuple):
@@ -167,55 +172,55 @@ def _pieces(frames: int, hop: int) -> Iterator[_Piece]:
 
 
 class _Search(NamedTuple):
-    """What is looked for in all pieces: samplerate of the source in Hz, weighted energy per bit that events take away
-    at least, passes of second thoughts, and where."""
+    """What is looked for in all pieces: samplerate of the source in Hz, bits of fractions of its frames, weighted
+    energy per bit that events take away at least, passes of second thoughts, and where."""
 
     samplerate: int
+    phase_bits: int
     least: float
     refinements: int
     device: str
 
 
-def _search_piece(search: _Search, piece: _Piece, part: AudioPart) -> list[_Found]:
+def _search_piece(search: _Search, piece: _Piece, part: AudioPart) -> Found:
     """The events of a piece; `part` is what it needs of the source."""
     from evc.models.events.generator import Generator
 
-    atoms = Atoms.of(Generator.load(find(installed_network(EVENTS_NETWORK))))
+    atoms = Atoms.of(Generator.load(weights(EVENTS_NETWORK)))
     reader = AnalysisReader(part)
     grid = time_grid(search.samplerate) / search.samplerate
     decomposer = WindowDecomposer(atoms, reader.rate, grid, search.refinements, search.device)
-    found: list[_Found] = []
+    found: list[Found] = []
     with one_thread():
         windows = decomposer.stream(reader.blocks(piece.begin, piece.end), search.least)
         for first, events in islice(windows, piece.windows):
             if piece.begin + first >= piece.start:
                 begin = round((piece.begin + first) * search.samplerate / reader.rate)
-                found += [_Found.of(event, begin + round(event.start * search.samplerate)) for event in events]
-    return found
+                found.append(_coded(events, begin, search))
+    return _joined(found)
 
 
-class _Found(NamedTuple):
-    """What stays of an event when its window has passed."""
-
-    frame: int
-    amplitude: int
-    pan: int
-    codes: NDArray[np.int64]
-    gain: float
-
-    @classmethod
-    def of(cls, event: FittedEvent, frame: int) -> Self:
-        return cls(frame, event.amplitude, event.pan, event.codes, event.gain)
+def _coded(events: list[FittedEvent], begin: int, search: _Search) -> Found:
+    """The events of a window whose first frame is `begin` of the source, as they were found; their waveforms go."""
+    frames = [begin + round(event.start * search.samplerate) for event in events]
+    levels = np.array([(event.amplitude, event.pan) for event in events], np.int64).reshape(-1, 2)
+    codes = np.array([event.codes for event in events], np.int64).reshape(len(events), len(PARTS))
+    times = np.array(frames, np.int64) << search.phase_bits
+    gains = np.array([event.gain for event in events], np.float64)
+    return EventStream(times, levels[:, 0], levels[:, 1], codes, pan_steps=PAN_STEPS), gains
 
 
-def _coded(found: list[_Found], phase_bits: int) -> tuple[CodedEvents, Floats]:
-    """All events by time, and their gains [n]."""
-    found = sorted(found, key=lambda event: event.frame)
-    codes = np.array([event.codes for event in found], np.int64).reshape(len(found), len(PARTS))
-    times = np.array([event.frame for event in found], np.int64) << phase_bits
-    amplitudes, pans = np.array([event[1:3] for event in found], np.int64).reshape(-1, 2).T
-    gains = np.array([event.gain for event in found], np.float64)
-    return CodedEvents(times, amplitudes, pans, codes, pan_steps=PAN_STEPS), gains
+def _joined(found: Sequence[Found]) -> Found:
+    """One after the other."""
+    streams, gains = zip((EventStream(), np.zeros(0)), *found, strict=True)
+    events = EventStream(
+        np.concatenate([one.times for one in streams]),
+        np.concatenate([one.amplitudes for one in streams]),
+        np.concatenate([one.pans for one in streams]),
+        np.concatenate([one.codes for one in streams]),
+        pan_steps=PAN_STEPS,
+    )
+    return events, np.concatenate(gains)
 
 
 def windows(samples: Iterable[Floats], half: int) -> Iterator[tuple[int, bool, Floats, Floats]]:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.events import MIDI_0_HZ, PART_INDEX, PARTS
 from evc.format import constants as c
 from evc.format.streams.event_coding import grained
 from evc.models.arrays import Floats
@@ -19,13 +18,13 @@ from evc.models.events.atoms import Atoms, Times
 from evc.models.events.harmonics import AMPLITUDE_STEP, LEAST_FRAMES, PHASES, HarmonicFitter, Tone, exponential
 from evc.models.events.moments import QUICK, Moments
 from evc.models.events.shapes import Shape
+from evc.models.events.vectors import MIDI_0_HZ, PART_INDEX, PARTS, STEPS_PER_OCTAVE
 from evc.models.events.weighting import Weighting
 
 Points = NDArray[np.complexfloating[Any, Any]]
 
 HOP = 16  # frames over which the demodulated residual is summed in the fine search
 ATTACK_SPAN = 0.6  # s of an atom in which attacks and starts are compared
-STEPS_PER_OCTAVE = 768  # pitch codes
 LONGEST_RISE = 0.8  # of an event's length
 SLOW_RISE = 0.02  # s; starts of slower attacks are first tried in steps of a share of the rise
 SLOW_STEP = 0.15

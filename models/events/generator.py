@@ -10,7 +10,7 @@ With t in seconds from the event's start, a vector stands for
 A is the attack, a rise sin^2(pi t / 2 alpha) over alpha; G the gate, 1 until the length and a raised-cosine fall after
 it; n(t) the filtered noise of `noise_source`. All of it is known in closed form at any time, at any sample rate.
 
-Each part of the vector (`evc.events.PARTS`) has a head of its own. Those of pitch, decay and length are formulas; the
+Each part of the vector (`vectors.PARTS`) has a head of its own. Those of pitch, decay and length are formulas; the
 others select from a learned table, by a softmax over linear functions of their dimensions. At an entry of the initial
 codebooks it takes one row, nearly; in between, a mixture of the rows' logarithms.
 """
@@ -25,14 +25,13 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from evc.events import MIDI_0_HZ, PARTS, PITCH_MIDDLE, PITCH_PER_SEMITONE, VECTOR_DIMS
 from evc.format.errors import InputError
-from evc.format.networks import Codebooks
-from evc.models.events import codebooks as initial
-from evc.models.events.codebooks import PARTIALS
-from evc.models.events.intermediates import Intermediates, intermediates
+from evc.models.events import initial
+from evc.models.events.codebooks import Codebooks
+from evc.models.events.initial import PARTIALS
 from evc.models.events.noise_source import TOP
 from evc.models.events.sounds import FALL, LONGEST, Sounds
+from evc.models.events.vectors import MIDI_0_HZ, PARTS, PITCH_MIDDLE, PITCH_PER_SEMITONE, VECTOR_DIMS
 from evc.models.events.waveforms import waveforms
 
 _LEAK = 10.0  # logits between an entry's row and the nearest other one
@@ -185,10 +184,6 @@ class Generator(nn.Module):
         with torch.autocast(vectors.device.type, enabled=False):  # phases need all their bits
             sounds = self(vectors)
             return waveforms(sounds, self.noise_filters, offsets, samplerate, frames, keys, vectors.dtype)
-
-    def intermediates(self, vector: ArrayLike, samplerate: int = 44_100, key: int = 0) -> Intermediates:
-        """How the sound of one vector [32] comes about, for people to see and hear."""
-        return intermediates(self, vector, samplerate, key)
 
 
 def _parameter(values: ArrayLike) -> nn.Parameter:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.events import PART_INDEX, PARTS
 from evc.models.arrays import Floats
 from evc.models.events.atoms import Atoms, Times
+from evc.models.events.vectors import PART_INDEX, PARTS
 from evc.models.events.weighting import Weighting
 
 PARTIAL_BITS = 5.5  # of a partial above the first: what it has to pay for

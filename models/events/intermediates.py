@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from evc.events import VECTOR_DIMS
 from evc.format.errors import InputError
 from evc.models.arrays import Signal
+from evc.models.events.generator import Generator
 from evc.models.events.sounds import DURATION, Sounds
+from evc.models.events.vectors import VECTOR_DIMS
 from evc.models.events.waveforms import envelope, oscillators, waveforms
-
-if TYPE_CHECKING:
-    from evc.models.events.generator import Generator
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +33,9 @@ class Intermediates:
     sound: Signal  # [frames] all of it
 
 
-def intermediates(generator: Generator, vector: ArrayLike, samplerate: int, key: int) -> Intermediates:
-    """The stages of the event of `vector` [32], as long as it may sound. Raises InputError for another shape."""
+def intermediates(generator: Generator, vector: ArrayLike, samplerate: int = 44_100, key: int = 0) -> Intermediates:
+    """How the sound of one vector [32] comes about, as long as it may sound, for people to see and hear. `key`: of its
+    noise (`event_keys`). Raises InputError for another shape."""
     point = torch.as_tensor(np.asarray(vector, np.float32))
     if point.shape != (VECTOR_DIMS,):
         raise InputError(f"an event has a vector of {VECTOR_DIMS} numbers")

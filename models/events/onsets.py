@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.format.errors import UnsupportedError
+from evc.format.networks import weights
 from evc.models.events.features import SAMPLERATE
 from evc.models.events.proposer import Proposer, downmix
 from evc.models.training.dataset import RESAMPLING_MARGIN, resampled
 
-WEIGHTS = Path(__file__).parent / "weights" / "evc-events-1-encoder.safetensors"
+PROPOSER = "evc-events-1-encoder"  # which the encoder alone needs: no file names it
 
 _CORE = 20.0  # seconds that are looked at together,
 _AROUND = 2.0  # and what is seen of the time before and after
@@ -23,10 +22,8 @@ _SAME = 0.02  # seconds: onsets closer than that, from either side of a seam, ar
 
 @lru_cache(maxsize=2)
 def shipped_proposer(device: str = "cpu") -> Proposer:
-    """The proposer with the weights of the package, in evaluation mode. Raises UnsupportedError without them."""
-    if not WEIGHTS.is_file():
-        raise UnsupportedError(f"the encoder needs a network that is not installed: {WEIGHTS.stem}")
-    return Proposer.load(WEIGHTS).to(device)
+    """The proposer that is installed, in evaluation mode. Raises UnsupportedError if none is."""
+    return Proposer.load(weights(PROPOSER)).to(device)
 
 
 def onset_times(

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.models.arrays import Floats
-from evc.models.events.codebooks import ATTACK_TIMES, DECAY_TIMES, LENGTHS
 from evc.models.events.features import SAMPLERATE
+from evc.models.events.initial import ATTACK_TIMES, DECAY_TIMES, LENGTHS
 from evc.models.training.augmentation import decibels
 
 UNKNOWN = -1  # instead of a code

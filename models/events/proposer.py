@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evc.events import PARTS
 from evc.format.errors import InputError
 from evc.models.events.features import CELLS, CHANNELS, HOP, SAMPLERATE, CellFeatures, cell_notes, note_hertz
+from evc.models.events.vectors import PARTS
 
 # Parts that the network guesses; the phase and the multipliers of the partials follow by projection.
 GUESSED = {part.name: part.codes for part in PARTS if not part.name.startswith(("pitch", "phase", "partial"))}

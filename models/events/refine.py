@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from evc.events import PART_INDEX, PARTS
 from evc.models.arrays import Floats
 from evc.models.events.fitting import Envelope, EventFitter, FittedEvent
 from evc.models.events.moments import QUICK
+from evc.models.events.vectors import PART_INDEX, PARTS
 
 DETUNINGS = (-3, -1, 1, 3)  # pitch codes tried around each event's own
 

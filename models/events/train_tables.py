@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import evc
 from evc.format import constants as c
 from evc.format.decoding import decode_segment, stream_context
+from evc.format.reader import ContainerReader
 from evc.format.streams import StreamContext
 from evc.format.streams.event_coding import PART_KINDS, SEMITONES, class_start, fineness, split_pitch
 from evc.format.streams.event_tables import Tables
@@ -234,11 +234,12 @@ def train(streams: Sequence[Stream]) -> Tables:
 
 def streams_of(path: str) -> Iterator[Stream]:
     """The event streams of a file."""
-    with evc.open(path) as file:
-        for index in range(file.container.segments):
-            found = decode_segment(file.container, index, kinds={c.STREAM_EVENTS}).get(c.STREAM_EVENTS)
+    with open(path, "rb") as file:
+        container = ContainerReader(file)
+        for index in range(container.segments):
+            found = decode_segment(container, index, kinds={c.STREAM_EVENTS}).get(c.STREAM_EVENTS)
             if found is not None:
-                yield found, stream_context(file.container, index)
+                yield found, stream_context(container, index)
 
 
 def main() -> None:

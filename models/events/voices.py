@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evc.events import PARTS, PITCH_PER_SEMITONE
 from evc.models.arrays import Floats
 from evc.models.events.features import SAMPLERATE
 from evc.models.events.generator import Generator
 from evc.models.events.planted import Voice
 from evc.models.events.proposer import GUESSED
+from evc.models.events.vectors import PARTS, PITCH_PER_SEMITONE
 
 _CHANCES = {"deform": 0.3, "noise": 0.2, "room": 0.04}  # of having any; rooms take long to render
 _SILENT_PARTIAL = 0.2

@@ -17,13 +17,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.api import open as open_evc
 from evc.format.errors import InputError
 from evc.format.header import Header
 from evc.models.description import Describer, description_header
 from evc.models.encoded import target_bytes
 from evc.models.settings import EncodeSettings
 from evc.models.source import ArraySource
+from evc.models.synthesis import Choice, of_file
 from evc.models.training.dataset import Audio, AudioFolder, Place
 
 Samples = NDArray[np.int16]
@@ -128,15 +128,11 @@ def described(audio: Audio, samplerate: int, rate: float, noise_rate: float) -> 
 
 def rendered(both: bytes, alone: bytes) -> list[Audio]:
     """What the two files make of their excerpt: events, the noise beside them, noise alone, each float32 [channels,
-    frames]."""
-    return [*_layers(both, "events", "noise"), *_layers(alone, "noise")]
+    frames]; zeros where a file lacks the layer."""
+    return [_layer(both, "events"), _layer(both, "noise"), _layer(alone, "noise")]
 
 
-def _layers(file: bytes, *layers: str) -> list[Audio]:
-    """Each of the layers alone, float32 [channels, frames]: zeros for those that the file lacks."""
-    with open_evc(io.BytesIO(file)) as found:
-        shape = found.channels, found.frames
-        return [
-            np.ascontiguousarray(found.render([layer]).T) if layer in found.layers else np.zeros(shape, np.float32)
-            for layer in layers
-        ]
+def _layer(file: bytes, layer: str) -> Audio:
+    """One of its layers alone, float32 [channels, frames]."""
+    with of_file(io.BytesIO(file), Choice((layer,))) as heard:
+        return heard.render(0, heard.header.known_frames)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 
@@ -16,16 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evc.file import EvcFile
 from evc.format.cores import WORKERS
-from evc.format.decoding import SegmentDecoder
 from evc.format.header import Header
-from evc.format.networks import LATENTS_NETWORK, installed_network
-from evc.format.reader import ContainerReader
+from evc.format.networks import installed_network
 from evc.models.description import DECOMPOSING, Describer, description_header
 from evc.models.device import one_thread, torch_device
 from evc.models.encoded import Encoded, empty_bytes, target_bytes
-from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
+from evc.models.latents.network import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import to_planes
 from evc.models.latents.quantise import LatentQuantiser
 from evc.models.latents.rendering import Stretch, columns_of, latent_network
@@ -33,9 +29,8 @@ from evc.models.latents.ways import EVENTS_WORTH, TONAL_ENOUGH, Score, Way, hear
 from evc.models.progress import Progress, counted, part, stage
 from evc.models.settings import EncodeSettings
 from evc.models.source import AudioSource
-from evc.models.synthesis import Synthesiser
+from evc.models.synthesis import of_file
 from evc.models.units import Audio
-from evc.playback import FileSegments
 
 SILENT = 1e-6  # amplitude of what the description renders, below which latents restore nothing
 CHOSEN, DESCRIBED, ANALYSED = 0.1, 0.75, 0.9  # of the work, for showing progress
@@ -111,8 +106,8 @@ def chosen_way(source: AudioSource, settings: EncodeSettings, progress: Progress
 def _tried(encoder: LatentEncoder, source: AudioSource, way: Way, target: float, progress: Progress | None) -> Score:
     """How a source comes out."""
     coded = encoder.encode(way, target, progress)
-    with EvcFile(coded.as_file()) as file:
-        return heard_as(file.read(always_2d=True).T, source.read(0, source.frames), source.samplerate)
+    with of_file(coded.as_file()) as heard:
+        return heard_as(heard.render(0, source.frames), source.read(0, source.frames), source.samplerate)
 
 
 def analysed(
@@ -144,11 +139,10 @@ def analysed(
 def _stretches(source: AudioSource, described: Encoded, margin: int) -> Iterator[tuple[Stretch, Audio, Audio, Audio]]:
     """All units with their margins: the source, what the description renders, and the noise of that."""
     channels, frames = source.channels, described.header.known_frames
-    with closing(SegmentDecoder(ContainerReader(described.as_file()))) as decoder:
-        known = Synthesiser(FileSegments(decoder), parallel=decoder.threads.map).known
+    with of_file(described.as_file()) as beside:
         for stretch in Stretch.all(columns_of(described.header), margin):
             x = stretch.read(source.read, channels, frames)
-            y, noise = np.split(stretch.read(known, 2 * channels, frames), 2)
+            y, noise = np.split(stretch.read(beside.known, 2 * channels, frames), 2)
             yield stretch, x, y, noise
 
 

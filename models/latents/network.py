@@ -46,6 +46,8 @@ from evc.models.latents.transform import COEFFICIENTS, COLUMN, SIDE_COEFFICIENTS
 
 LEARNED = 64  # latents of a column
 CODED = COEFFICIENTS + SIDE_COEFFICIENTS
+LATENTS_NETWORK = "evc-latents-1"  # that new files name
+
 DIMENSIONS = CODED + LEARNED  # mid, side, learned
 SAMPLES_PER_COLUMN = COLUMN
 FRAMES_PER_COLUMN = SAMPLES_PER_COLUMN // HOP

@@ -48,7 +48,7 @@ class Copy:
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class ChosenCopies:
     """The copies of a segment; what they predict, as a signal [channels, frames with one superframe on either side];
     and the estimated bits [superframes] without and with them."""
 
@@ -89,7 +89,7 @@ class Chooser:
         known: set[int],
         gain: int,
         offsets: NDArray[np.int64],
-    ) -> Choice:
+    ) -> ChosenCopies:
         """Choose copies for a segment.
 
         signal: float32 [channels, samples] with one superframe of context on both sides, 16-bit units; past(lag): the
@@ -116,7 +116,7 @@ class Chooser:
             copies += found
             bits = self._bits(self._energies(left, left))
         predicted = self._signal(target - left / inverse, signal.shape) if copies else None
-        return Choice(copies, predicted, self._by_superframe(plain), self._by_superframe(bits))
+        return ChosenCopies(copies, predicted, self._by_superframe(plain), self._by_superframe(bits))
 
     def noise(self, signal: Signal, decoded: Signal, gain: int) -> float:
         """Mean power of the error of `decoded`, in the squared steps that `signal` has at a gain without patterns. Both

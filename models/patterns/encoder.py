@@ -18,7 +18,7 @@ from evc.format.streams.levels import GroupLevels, SegmentLevels, Track
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.models.arrays import Signal
-from evc.models.patterns.choose import BAND_STRIDE, Choice, Chooser, Copy
+from evc.models.patterns.choose import BAND_STRIDE, Chooser, ChosenCopies, Copy
 from evc.models.patterns.group import GroupCoder
 from evc.models.patterns.past import Past, with_noise
 from evc.models.patterns.sounding import Sounding, soundings
@@ -105,7 +105,7 @@ class SegmentCoder:
         segment = Segment(index, tuple(sorted(needed)), tuple(streams))
         return CodedSegment(segment, choice.copies, choice.plain_bits, choice.bits, noise)
 
-    def _choose(self, signal: Signal, first: int, count: int, gain: int) -> Choice:
+    def _choose(self, signal: Signal, first: int, count: int, gain: int) -> ChosenCopies:
         candidates = self.past.candidates(self.lags[first : first + count], first)
         expected = signal
         if candidates:

@@ -7,7 +7,6 @@ also between the cells, where each of its cells is shared out to the four neares
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -28,7 +27,6 @@ from evc.format.streams import Stream, StreamContext, coded_stream
 from evc.format.streams.dictionary import DictionaryStream, Lattice
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.writer import ContainerWriter
-from evc.output import atomic_output
 
 Cells = NDArray[np.complex64]
 Audio = NDArray[np.float32]
@@ -74,7 +72,7 @@ def to_audio(cells: NDArray[np.complexfloating], fft_log2: int, hop_log2: int) -
 
 
 def render_placement(pattern: Lattice, samplerate: int, shift_cells: float, rotation_turns: float) -> Audio:
-    """The samples of `pattern` placed at frame 0, [(columns - 1) * hop + 2**fft_log2], at full scale 1 (spec 7.3).
+    """The samples of `pattern` placed at frame 0, [its frames], at full scale 1 (spec 7.3).
 
     It is moved up by `shift_cells` bins, whole or not, round the end of the grid if need be, and the phase of all its
     cells turned by `rotation_turns`. It is the same at every `samplerate`. Fractions of time are not for here: whoever
@@ -182,8 +180,8 @@ class LatticeModel:
         context = self._context(samplerate)
         return sum(stream_bits(stream, context) for stream in self._streams())
 
-    def write(self, file: str | os.PathLike[str] | BinaryIO, samplerate: int) -> int:
-        """Write an .evc file of one channel that holds nothing else. Returns its size in bytes.
+    def write(self, file: BinaryIO, samplerate: int) -> int:
+        """Write an .evc file of one channel that holds nothing else into an open file. Returns its size in bytes.
 
         Raises InputError where a limit of the format is broken: the grid must fit one segment, and no more than
         sixteen placements may sound at once.
@@ -193,10 +191,7 @@ class LatticeModel:
         superframe = c.superframe_length(samplerate)
         segment_frames = -(-self.frames // superframe) * superframe
         header = Header(samplerate, 1, self.frames, "FLOAT", ("patterns",), segment_frames, phase_bits=self.phase_bits)
-        if not hasattr(file, "write"):
-            with atomic_output(file) as output:
-                return self.write(output, samplerate)
-        with ContainerWriter(file, header) as writer:  # type: ignore[arg-type]
+        with ContainerWriter(file, header) as writer:
             dictionary, occurrences = self._streams()
             entries = coded_stream(c.STREAM_DICTIONARY, dictionary, context)
             writer.add_dictionary(Dictionary(0, len(self.patterns), (entries,)))

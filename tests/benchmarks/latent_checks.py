@@ -23,11 +23,11 @@ import evc
 from evc.format import constants
 from evc.format.decoding import decode_segment
 from evc.format.header import NetworkReference
-from evc.format.networks import LATENTS_NETWORK, find, installed_network, installed_too
+from evc.format.networks import find, installed_network, installed_too
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.latent import LatentStream
 from evc.models.latents.descriptions import described, rendered
-from evc.models.latents.network import SAMPLES_PER_COLUMN, LatentNetwork
+from evc.models.latents.network import LATENTS_NETWORK, SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
 from evc.models.latents.quantise import ROUNDING
 

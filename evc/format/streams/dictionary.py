@@ -60,6 +60,11 @@ class Lattice:
     phases: NDArray[np.int64]
     carrier: tuple[int, int, int] | None = None
 
+    @property
+    def frames(self) -> int:
+        """How long it sounds: its last column is a whole transform."""
+        return (len(self.levels) - 1 << self.hop_log2) + (1 << self.fft_log2)
+
     def cells(self) -> NDArray[np.complex64]:
         """The complex cells [columns, bins]."""
         amplitudes = np.where(self.levels > 0, 2.0 ** ((self.levels - c.LATTICE_UNITY) / self.resolution), 0)
@@ -119,16 +124,15 @@ class DictionaryStream:
         array = np.zeros(len(self.patterns), _ARRAY_FIELDS)
         for row, pattern in zip(array, self.patterns, strict=True):
             row["kind"], row["start"] = c.PATTERN_KINDS[_kind(pattern)], np.nan
+            row["duration"] = pattern.frames / context.samplerate
             match pattern:
                 case Excerpt():
                     row["start"], row["channels"] = pattern.start / context.samplerate, context.channels
-                    row["duration"] = pattern.frames / context.samplerate
                 case Explicit():
-                    row["channels"], row["duration"] = pattern.channels, pattern.frames / context.samplerate
+                    row["channels"] = pattern.channels
                 case Lattice():
                     row["columns"], row["bins"] = pattern.levels.shape
                     row["channels"] = 1
-                    row["duration"] = (len(pattern.levels) << pattern.hop_log2) / context.samplerate
         return array
 
     def _code(self, port: Port, context: StreamContext) -> None:

@@ -5,11 +5,11 @@ Each is a moment, an amplitude, a pan, a pitch and the codes of the other parts 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from evc.format import constants as c
 from evc.format.coder import SymbolDecoder, SymbolEncoder
@@ -29,9 +29,9 @@ def _integers() -> NDArray[np.int64]:
 
 @dataclass
 class EventStream:
-    """The events that begin in one segment, in order of time.
+    """Events as integers, in order of time: those that begin in one segment, or those of a whole file.
 
-    times       int64 [events], in 2**-phase_bits frames from the start of the segment
+    times       int64 [events], in 2**-phase_bits frames from the start of the segment, or of the file
     amplitudes  int64 [events], levels of `amplitude_step`
     pans        int64 [events], from -pan_steps (left) to pan_steps (right)
     codes       int64 [events, parts], indices into the codebooks of the parts of the vector; the first is the pitch
@@ -45,7 +45,30 @@ class EventStream:
     codes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, len(USUAL_SIZES)), np.int64))
     sizes: tuple[int, ...] = USUAL_SIZES
     amplitude_step: int = c.DEFAULT_AMPLITUDE_STEP
-    pan_steps: int = 0
+    pan_steps: int = c.DEFAULT_PAN_STEPS
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def chosen(self, rows: ArrayLike | slice) -> Self:
+        """Those that a mask, a slice or indices choose, in their order."""
+        at: Any = rows if isinstance(rows, slice) else np.asarray(rows)
+        return replace(
+            self, times=self.times[at], amplitudes=self.amplitudes[at], pans=self.pans[at], codes=self.codes[at]
+        )
+
+    def later(self, distance: int) -> Self:
+        """The same, counted from an earlier start: every time greater by `distance`."""
+        return replace(self, times=self.times + distance)
+
+    def linear_amplitudes(self) -> NDArray[np.float64]:
+        """[events], 1 being full scale."""
+        powers = self.amplitudes * (self.amplitude_step / c.AMPLITUDE_UNITS_PER_DB / 20)
+        return np.asarray(10 ** np.clip(powers, -c.AMPLITUDE_POWERS, c.AMPLITUDE_POWERS))
+
+    def unit_pans(self) -> NDArray[np.float64]:
+        """[events], from -1 (left) to 1 (right)."""
+        return self.pans / max(1, self.pan_steps)
 
     def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
         """Code the events; InputError where they break a limit (spec 7.1)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,6 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.gains import OFF
-
-if TYPE_CHECKING:
-    from evc.format.streams import StreamContext
 
 Track = NDArray[np.int16]
 Levels = NDArray[np.int64]
@@ -201,6 +198,17 @@ class GroupLevels:
         return mean_over_bands(mean_over_time(cells), bands, self.bands.widths)
 
 
+class _Shape(Protocol):
+    """What levels need to know of a segment, of its `StreamContext`."""
+
+    @property
+    def samplerate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def frames(self) -> int: ...
+
+
 class SegmentLevels:
     """Levels of all channel groups of one segment; in files without patterns nothing needs them.
 
@@ -210,7 +218,7 @@ class SegmentLevels:
 
     def __init__(
         self,
-        context: StreamContext,
+        context: _Shape,
         start: int,
         sources: list[LevelSource],
         past: Mapping[int, list[Track]],
