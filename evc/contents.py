@@ -122,11 +122,11 @@ class FileContents(FileFacts):
 
     @cached_property
     def _events(self) -> EventList:
-        return read_events(self.container)
+        return read_events(self._decoder)
 
     @cached_property
     def _patterns(self) -> PatternMap:
-        return read_patterns(self.container)
+        return read_patterns(self._decoder)
 
     def _promised_frames(self) -> int:
         """The length that the header chunk tells: that of a salvaged file ends with its last segment."""

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from evc.format import constants as c
-from evc.format.decoding import stream_context
+from evc.format.decoding import SegmentDecoder, stream_context
 from evc.format.events import events_network
 from evc.format.header import Header, NetworkReference
-from evc.format.layers import streams_by_segment
 from evc.format.networks import installed_network
-from evc.format.reader import ContainerReader
 from evc.format.segment import Segment
 from evc.format.streams import coded_stream
 from evc.format.streams.events import EventStream
@@ -23,9 +21,9 @@ _KIND = c.STREAM_EVENTS
 _LAYER = c.LAYERS[_KIND]
 
 
-def event_streams(container: ContainerReader) -> dict[int, EventStream]:
+def event_streams(decoder: SegmentDecoder) -> dict[int, EventStream]:
     """Those of a file that have events, by segment; in salvage mode without damaged ones."""
-    return {index: stream for index, stream in streams_by_segment(container, _KIND) if len(stream)}
+    return {index: stream for index, stream in decoder.streams(_KIND) if len(stream)}
 
 
 def with_events(header: Header, network: NetworkReference | None) -> Header:
@@ -41,11 +39,12 @@ def write_streams(
     target: PathOrFile,
     streams: Mapping[int, EventStream],
     header: Header,
-    container: ContainerReader,
+    decoder: SegmentDecoder,
     overwrite: bool = True,
 ) -> None:
-    """Write the file of `container` with another `header`, and with these event streams, by segment, in place of its
+    """Write the file of `decoder` with another `header`, and with these event streams, by segment, in place of its
     own. Unknown optional chunks are left out."""
+    container = decoder.container
     with seekable_output(target, overwrite) as output:
         metadata = container.tags, container.speakers, container.pictures, container.foreign
         with ContainerWriter(output, header, *metadata) as writer:
@@ -53,7 +52,7 @@ def write_streams(
             for index in range(container.segments):
                 while writer.patterns < container.patterns_before(index):
                     writer.add_dictionary(next(dictionaries))
-                segment = container.segment(index)
+                segment = decoder.segment(index)
                 kept = [data for data in segment.streams if data.kind != _KIND]
                 if index in streams:
                     kept.append(coded_stream(_KIND, streams[index], stream_context(container, index)))

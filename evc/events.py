@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from evc.event_files import event_streams, with_events, write_streams
 from evc.facts import FileFacts
 from evc.format import constants as c
+from evc.format.decoding import SegmentDecoder
 from evc.format.errors import InputError
 from evc.format.events import by_segment, events_network, in_file
 from evc.format.header import Header, NetworkReference
 from evc.format.lazy import cached_property
-from evc.format.reader import ContainerReader
 from evc.format.streams.events import EventStream
 from evc.models.events.codebooks import Codebooks
 from evc.models.events.columns import EventColumns
@@ -267,12 +267,12 @@ def joined(lists: Sequence[EventList]) -> EventList:
     return EventList(times, amplitudes, pans, vectors, samplerate, network=network)
 
 
-def read_events(container: ContainerReader) -> EventList:
+def read_events(decoder: SegmentDecoder) -> EventList:
     """All events of a file. In salvage mode those of damaged segments are missing."""
-    header, network = container.header, events_network(container.header)
+    header, network = decoder.container.header, events_network(decoder.container.header)
     parts = [
         EventList.from_coded(in_file(stream, header, index), header.samplerate, header.phase_bits, network)
-        for index, stream in event_streams(container).items()
+        for index, stream in event_streams(decoder).items()
     ]
     return joined(parts or [EventList.from_coded(EventStream(), header.samplerate, header.phase_bits, network)])
 
@@ -285,7 +285,7 @@ def write_events(target: PathOrFile, events: EventList, like: FileFacts, overwri
     `target` is a path, where the file appears when it is complete, or an open binary file. Raises UnsupportedError if
     the network of the events is not installed, InputError for more events than a segment may hold.
     """
-    container = like.container
-    header = with_events(container.header, events.network)
-    coded = events.coded(header, next(iter(event_streams(container).values()), None))
-    write_streams(target, by_segment(coded, header), header, container, overwrite)
+    decoder = SegmentDecoder(like.container)
+    header = with_events(like.header, events.network)
+    coded = events.coded(header, next(iter(event_streams(decoder).values()), None))
+    write_streams(target, by_segment(coded, header), header, decoder, overwrite)

@@ -78,10 +78,10 @@ class EvcFile(Forkable, FileContents):
     @alone
     def stats(self, symbols: bool = True, progress: Callable[[float, float], None] | None = None) -> Stats:
         """Where the bits went. Without `symbols` only what the chunks tell, without decoding; `progress` is
-        called with seconds of audio done and in all."""
+        called with seconds of audio done and in all. Decodes spectra, noise and latents anew, with accounts."""
         from evc.stats import measure
 
-        return measure(self, symbols, progress)
+        return measure(self._decoder, self._patterns if symbols else None, progress)
 
     @alone
     def verify(self, synthesis: bool = False, progress: Callable[[float, float], None] | None = None) -> None:

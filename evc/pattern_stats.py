@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.layers import dictionary_streams
+from evc.format.decoding import SegmentDecoder
+from evc.format.header import Header
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.dictionary import Explicit
 from evc.format.streams.levels import SLOTS, Levels, Track, mean_over_bands, mean_over_time
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.format.streams.spectrum_steps import step_logs
 from evc.format.streams.spectrum_walk import Block
-
-if TYPE_CHECKING:
-    from evc.contents import FileContents
-
+from evc.patterns import PatternMap
 
 _RATE_FACTOR = 6.0  # bits of a coefficient: log2(1 + this * its power in squared steps) / 2
 _TYPICAL_FACTOR = 1.3  # what a file costs, of that
@@ -103,20 +101,21 @@ def _bits(ratio: Levels, widths: NDArray[np.int64]) -> float:
 
 
 def pattern_stats(
-    file: FileContents,
+    decoder: SegmentDecoder,
+    found: PatternMap,
     placed: Mapping[int, int],
     plain: Mapping[int, NDArray[np.float64]],
     spent: Mapping[int, NDArray[np.float64]],
 ) -> tuple[PatternStats, ...]:
     """By segment: bits of the occurrence stream, `PlainBits`, and bits of the spectrum [superframes]."""
-    count = len(file.patterns)
-    some = file.occurrences["pattern"] >= 0
-    segments = file.occurrences["frame"] // file.header.segment_frames
-    of_segment = np.bincount(segments, minlength=file.container.segments)
+    container, rows, count = decoder.container, found.occurrences, len(found.patterns)
+    some = rows["pattern"] >= 0
+    segments = rows["frame"] // container.header.segment_frames
+    of_segment = np.bincount(segments, minlength=container.segments)
     shares = np.array([placed.get(index, 0) for index in range(len(of_segment))]) / np.maximum(of_segment, 1)
-    bits = np.bincount(file.occurrences["pattern"][some], shares[segments[some]], minlength=count)
-    entries = _entry_bits(file)
-    by_pattern = _saved(file, plain, spent)
+    bits = np.bincount(rows["pattern"][some], shares[segments[some]], minlength=count)
+    entries = _entry_bits(decoder, count)
+    by_pattern = _saved(container.header, found, plain, spent)
     return tuple(
         PatternStats(
             number=number,
@@ -129,36 +128,41 @@ def pattern_stats(
             dictionary_bits=float(entries[number]),
             saved_bits=float(by_pattern[number]),
         )
-        for number, row in enumerate(file.patterns)
+        for number, row in enumerate(found.patterns)
     )
 
 
-def _entry_bits(file: FileContents) -> NDArray[np.float64]:
-    """Bits [patterns] in the dictionaries: explicit waveforms have their own; the other entries of a dictionary have
-    equal parts of the rest."""
-    bits = np.zeros(len(file.patterns))
-    sizes = {part.first: sum(8 * len(stream.words) for stream in part.streams) for part in file.container.dictionaries}
-    for first, _, stream in dictionary_streams(file.container):
-        own = [8 * len(entry.stream.words) if isinstance(entry, Explicit) else 0 for entry in stream.patterns]
-        others = np.array([not isinstance(entry, Explicit) for entry in stream.patterns])
-        rest = sizes[first] - sum(own)
+def _entry_bits(decoder: SegmentDecoder, count: int) -> NDArray[np.float64]:
+    """Bits [count] of patterns in the dictionaries: explicit waveforms have their own; the other entries of a
+    dictionary have equal parts of the rest."""
+    bits = np.zeros(count)
+    for part in decoder.container.dictionaries:
+        patterns = decoder.patterns[part.first : part.first + part.entries]
+        if None in patterns:  # lost, all of them
+            continue
+        own = [8 * len(entry.stream.words) if isinstance(entry, Explicit) else 0 for entry in patterns]
+        others = np.array([not isinstance(entry, Explicit) for entry in patterns])
+        rest = sum(8 * len(stream.words) for stream in part.streams) - sum(own)
         share = others / others.sum() if others.any() else np.full(len(others), 1 / len(others))
-        bits[first : first + len(own)] = own + rest * share
+        bits[part.first : part.first + len(own)] = own + rest * share
     return bits
 
 
 def _saved(
-    file: FileContents, plain: Mapping[int, NDArray[np.float64]], spent: Mapping[int, NDArray[np.float64]]
+    header: Header,
+    found: PatternMap,
+    plain: Mapping[int, NDArray[np.float64]],
+    spent: Mapping[int, NDArray[np.float64]],
 ) -> NDArray[np.float64]:
     """The bits saved [patterns], shared out to the uses by how much of a superframe each covers."""
-    size = c.superframe_length(file.samplerate)
-    estimated, as_is, actual = np.zeros((3, -(-file.frames // size)))
+    size = c.superframe_length(header.samplerate)
+    estimated, as_is, actual = np.zeros((3, -(-header.sound_frames // size)))
     for index, bits in plain.items():
-        first = index * file.header.segment_frames // size
+        first = index * header.segment_frames // size
         part = slice(first, first + bits.shape[1])
         as_is[part], estimated[part] = bits
         actual[part] = spent[index][: bits.shape[1]] if index in spent else 0
-    covered = [_covered(int(use["frame"]), int(use["frames"]), size) for use in file.uses]
+    covered = [_covered(int(use["frame"]), int(use["frames"]), size) for use in found.uses]
     sounding = np.zeros(len(actual))
     for first, parts in covered:
         sounding[first : first + len(parts)] += parts
@@ -166,10 +170,10 @@ def _saved(
     alone = sounding == 0
     factor = actual[alone].sum() / as_is[alone].sum() if as_is[alone].any() else _TYPICAL_FACTOR
     shares = (factor * estimated - actual) / np.where(alone, 1, sounding)
-    found = np.zeros(len(file.patterns))
-    for number, (first, parts) in zip(file.uses["pattern"], covered, strict=True):
-        found[number] += parts @ shares[first : first + len(parts)]
-    return found
+    saved = np.zeros(len(found.patterns))
+    for number, (first, parts) in zip(found.uses["pattern"], covered, strict=True):
+        saved[number] += parts @ shares[first : first + len(parts)]
+    return saved
 
 
 def _covered(begin: int, frames: int, size: int) -> tuple[int, NDArray[np.float64]]:

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
+from evc.format.decoding import SegmentDecoder
 from evc.format.header import Header
 from evc.format.layers import Place, occurrence_array, pattern_array
-from evc.format.reader import ContainerReader
 from evc.format.streams.dictionary import Excerpt, Pattern
 from evc.format.streams.occurrences import COPY
 from evc.uses import Line, Use, find_lines, find_uses
@@ -52,24 +52,24 @@ class PatternMap:
     places: list[Place]
 
 
-def read_patterns(container: ContainerReader) -> PatternMap:
+def read_patterns(decoder: SegmentDecoder) -> PatternMap:
     """Find the patterns of a file. Raises what is wrong with the streams concerned; in salvage mode leaves out what is
     lost."""
-    found, places, streams = occurrence_array(container)
-    dictionary, entries = pattern_array(container)
-    begins, ends, delays = _spans(container, found, places, entries)
-    superframe = c.superframe_length(container.header.samplerate)
-    tolerance = round(_SAME_LAG * container.header.samplerate)
+    header, entries = decoder.container.header, decoder.patterns
+    found, places, streams = occurrence_array(decoder)
+    begins, ends, delays = _spans(header, found, places, entries)
+    superframe = c.superframe_length(header.samplerate)
+    tolerance = round(_SAME_LAG * header.samplerate)
     gains = np.nan_to_num(found["gains"])
     on = gains.reshape(len(gains), gains.shape[1] * gains.shape[2]) != 0
     sounding = on.any(axis=1) & (begins < ends)
     lines = find_lines(begins, ends, delays, found["pattern"], sounding, _BRIDGED * superframe, tolerance)
-    uses = find_uses(lines, begins, ends, on, superframe, container.header.segment_frames)
+    uses = find_uses(lines, begins, ends, on, superframe, header.segment_frames)
     stretches, numbers = _stretches(uses, len(entries))
-    patterns = _pattern_array(dictionary, entries, stretches, container.header)
-    _count_uses(patterns, uses, numbers, container.header.samplerate)
+    patterns = _pattern_array(pattern_array(decoder), entries, stretches, header)
+    _count_uses(patterns, uses, numbers, header.samplerate)
     order = sorted(range(len(uses)), key=lambda i: (uses[i].begin, numbers[i], uses[i].end))
-    in_order = _use_array([uses[i] for i in order], [numbers[i] for i in order], patterns, container.header.samplerate)
+    in_order = _use_array([uses[i] for i in order], [numbers[i] for i in order], patterns, header.samplerate)
     occurrences = _occurrence_array(found, begins, lines, uses, order, in_order)
     occurrences["mid_side"] = [stream.mid_side for stream in streams]
     occurrences["stride"] = [stream.band_stride for stream in streams]
@@ -77,12 +77,11 @@ def read_patterns(container: ContainerReader) -> PatternMap:
 
 
 def _spans(
-    container: ContainerReader, found: NDArray[Any], places: list[Place], entries: list[Pattern | None]
+    header: Header, found: NDArray[Any], places: list[Place], entries: list[Pattern | None]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """First frame of every occurrence [rows], the frame behind the last, and how many frames earlier its source has
     what it makes sound, rounded: of copies in the track, of entries in their waveform. What copies take from before
     the track begins is left out."""
-    header = container.header
     segment_ends = np.array([sum(header.segment_span(index)) for index, _ in places], np.int64)
     begins = found["frame"].astype(np.int64)
     lengths, offsets = found["length"].astype(np.int64), found["offset"].astype(np.int64)

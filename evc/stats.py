@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,9 @@ from evc.format import constants
 from evc.format.coder import Account
 from evc.format.decoding import SegmentDecoder
 from evc.format.errors import EvcError
+from evc.format.reader import ContainerReader
 from evc.pattern_stats import PatternStats, PlainBits, pattern_stats
-
-if TYPE_CHECKING:
-    from evc.contents import FileContents
+from evc.patterns import PatternMap
 
 
 @dataclass(frozen=True)
@@ -163,26 +162,29 @@ def _stream_name(kind: int) -> str:
     return constants.STREAM_NAMES.get(kind, f"stream {kind}")
 
 
-def measure(file: FileContents, symbols: bool, progress: Callable[[float, float], None] | None = None) -> Stats:
-    """The stats of an open file; see `EvcFile.stats`. In salvage mode damaged segments count as overhead."""
-    container, tally = file.container, _Tally()
-    decoder = SegmentDecoder(container)
+def measure(
+    decoder: SegmentDecoder, patterns: PatternMap | None, progress: Callable[[float, float], None] | None = None
+) -> Stats:
+    """The stats of a file with these `patterns`, or without decoding anything; see `EvcFile.stats`. In salvage mode
+    damaged segments count as overhead."""
+    container, header, tally = decoder.container, decoder.container.header, _Tally()
     shares: dict[int, NDArray[np.float64]] = {}
     columns: dict[int, NDArray[np.float64]] = {}
     placed: dict[int, int] = {}
     plain: dict[int, NDArray[np.float64]] = {}
-    estimate = PlainBits(file.samplerate)
+    estimate = PlainBits(header.samplerate)
     for index in range(container.segments):
         try:
-            segment = container.segment(index)
+            segment = decoder.segment(index)
             accounts: dict[int, Account] = {}
-            if symbols:
-                streams, tracks = decoder.accounted(index, accounts)
-                spectrum = streams.get(constants.STREAM_SPECTRUM)
-                plain[index] = estimate.segment(spectrum, tracks)
+            if patterns is not None:
+                decoded = decoder.accounted(index)
+                accounts = decoded.accounts
+                spectrum = decoded.streams.get(constants.STREAM_SPECTRUM)
+                plain[index] = estimate.segment(spectrum, decoded.tracks)
                 if spectrum is not None and spectrum.superframe_bits is not None:
                     shares[index] = spectrum.superframe_bits
-                latents = streams.get(constants.STREAM_LATENT)
+                latents = decoded.streams.get(constants.STREAM_LATENT)
                 if latents is not None and latents.column_bits is not None:
                     columns[index] = latents.column_bits
         except EvcError:
@@ -195,26 +197,26 @@ def measure(file: FileContents, symbols: bool, progress: Callable[[float, float]
             if stream.kind == constants.STREAM_OCCURRENCES:
                 placed[index] = 8 * len(stream.words)
         if progress:
-            start, frames = file.header.segment_span(index)
-            progress((start + frames) / file.samplerate, file.duration)
+            start, frames = header.segment_span(index)
+            progress((start + frames) / header.samplerate, header.sound_frames / header.samplerate)
     for dictionary in container.dictionaries:
         for stream in dictionary.streams:
             tally.bits[stream.kind] += 8 * len(stream.words)
     layers = tally.layers()
     return Stats(
         file_bytes=container.file_bytes,
-        samplerate=file.samplerate,
-        channels=file.channels,
-        frames=file.frames,
+        samplerate=header.samplerate,
+        channels=header.channels,
+        frames=header.sound_frames,
         layers=layers,
-        overhead=_overhead(file, sum(layer.bits for layer in layers)),
-        seconds=_per_second(file, shares, columns),
-        patterns=pattern_stats(file, placed, plain, shares) if symbols else (),
-        networks=tuple(network.id for network in file.networks),
+        overhead=_overhead(container, sum(layer.bits for layer in layers)),
+        seconds=_per_second(container, shares, columns),
+        patterns=() if patterns is None else pattern_stats(decoder, patterns, placed, plain, shares),
+        networks=tuple(network.id for network in header.networks),
     )
 
 
-def _overhead(file: FileContents, payload_bits: int) -> dict[str, int]:
+def _overhead(container: ContainerReader, payload_bits: int) -> dict[str, int]:
     """Bits outside coded streams, by the sort of chunk that holds them; "framing" is what holds the coded
     streams."""
     parts: dict[str, int] = defaultdict(int)
@@ -222,27 +224,29 @@ def _overhead(file: FileContents, payload_bits: int) -> dict[str, int]:
     names[constants.CHUNK_SPKR] = "speakers"
     names |= {constants.CHUNK_PICT: "pictures", constants.CHUNK_FRGN: "foreign chunks"}
     carriers = (constants.CHUNK_SEGM, constants.CHUNK_DICT)
-    for place in file.container.chunks:
+    for place in container.chunks:
         name = "framing" if place.type in carriers else names.get(place.type, "other chunks")
         parts[name] += 8 * place.size
     parts["framing"] -= payload_bits
-    parts["other chunks"] += 8 * file.file_bytes - payload_bits - sum(parts.values())
+    parts["other chunks"] += 8 * container.file_bytes - payload_bits - sum(parts.values())
     return dict(parts)
 
 
 def _per_second(
-    file: FileContents, shares: dict[int, NDArray[np.float64]], columns: dict[int, NDArray[np.float64]]
+    container: ContainerReader, shares: dict[int, NDArray[np.float64]], columns: dict[int, NDArray[np.float64]]
 ) -> NDArray[np.float64]:
     """Bits of all segments' chunks [seconds], each spread over its superframes by `shares` or over its columns of
     latents, or else evenly."""
+    header = container.header
     lengths = dict.fromkeys(columns, constants.LATENT_HOP)
-    lengths |= dict.fromkeys(shares, constants.superframe_length(file.samplerate))
+    lengths |= dict.fromkeys(shares, constants.superframe_length(header.samplerate))
     ends, spent = [0], [0.0]
-    for segment in file.segments:
-        weights = (columns | shares).get(segment.index, np.ones(1))
+    for index in range(container.segments):
+        (start, frames), place = header.segment_span(index), container.place(index)
+        weights = (columns | shares).get(index, np.ones(1))
         weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(weights), 1 / len(weights))
-        length = lengths.get(segment.index, segment.frames)
-        ends += [min(segment.start + length * (i + 1), segment.start + segment.frames) for i in range(len(weights))]
-        spent += list(spent[-1] + 8 * segment.bytes * np.cumsum(weights))
-    edges = np.arange(-(-file.frames // file.samplerate) + 1) * float(file.samplerate)
+        length = lengths.get(index, frames)
+        ends += [min(start + length * (i + 1), start + frames) for i in range(len(weights))]
+        spent += list(spent[-1] + 8 * (0 if place is None else place.size) * np.cumsum(weights))
+    edges = np.arange(-(-header.sound_frames // header.samplerate) + 1) * float(header.samplerate)
     return np.diff(np.interp(edges, ends, spent))

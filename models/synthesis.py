@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.decoding import SegmentDecoder, decode_segment
+from evc.format.decoding import SegmentDecoder
 from evc.format.header import Header
 from evc.format.reader import ContainerReader
 from evc.format.sources import Entry
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.models.overlay import Overlay, Parallel
-from evc.models.superframes import COPIED, Choice, Segments, Streams, Superframes
+from evc.models.superframes import COPIED, WINDOW, Choice, Segments, Streams, Superframes
 
 if TYPE_CHECKING:
     from evc.models.latents.rendering import LatentRenderer
@@ -62,7 +62,7 @@ class Synthesiser:
         out = np.zeros((self._segments.header.channels, frames), np.float32)
         at, end = start, start + frames
         while at < end:
-            stop = end if self._latents is None else min(end, self._latents.together(at))
+            stop = min(end, self._together(at))
             self._render(out[:, at - start : stop - start], at)
             at = stop
         length = self._segments.header.segment_frames
@@ -70,6 +70,14 @@ class Synthesiser:
             if index in self._segments.lost:
                 out[:, max(0, index * length - start) : max(0, (index + 1) * length - start)] = 0
         return out
+
+    def _together(self, start: int) -> int:
+        """Up to where all layers are rendered from frame `start` on before any goes on, so that their segments are at
+        hand."""
+        if self._latents is not None:
+            return self._latents.together(start)
+        length = self._segments.header.segment_frames
+        return (start // length + WINDOW) * length
 
     def _render(self, out: NDArray[np.float32], start: int) -> None:
         """Frames from `start` on into `out`, all zeros."""
@@ -136,14 +144,11 @@ class FileSegments:
 
     def occurrences(self, index: int) -> OccurrenceStream | None:
         """Those of a segment; None where there are none, or the segment is lost (salvage mode)."""
-        kind = c.STREAM_OCCURRENCES
-        container = self._decoder.container
-        streams: Streams
-        if container.salvage:
-            streams = self._decoder.decode([index]).get(index, {})
-        else:  # the whole segment is decoded when its turn comes
-            streams = decode_segment(container, index, kinds={kind})
-        return streams.get(kind)
+        if self._decoder.container.salvage and index not in self._decoder.decode([index]):
+            return None
+        # In strict mode the whole segment is decoded when its turn comes.
+        stream: OccurrenceStream | None = self._decoder.stream(index, c.STREAM_OCCURRENCES)
+        return stream
 
 
 @contextmanager

@@ -23,15 +23,14 @@ from numpy.typing import NDArray
 
 import evc
 from evc.format import constants as c
-from evc.format.coder import SymbolDecoder
-from evc.format.decoding import SegmentDecoder, decode_entries
+from evc.format.decoding import SegmentDecoder
 from evc.format.errors import EvcError
 from evc.format.metadata import Foreign, Picture
 from evc.format.networks import installed_too
 from evc.format.reader import ContainerReader
 from evc.format.segment import StreamData
 from evc.format.speakers import names_of
-from evc.format.streams import StreamContext, stream_class
+from evc.format.streams import StreamContext, decoded_stream
 from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.noise_changes import tables as noise_tables
 from evc.format.streams.spectrum import SpectrumStream
@@ -96,7 +95,7 @@ def describe(data: bytes) -> dict[str, Any]:
     context = StreamContext(header.samplerate, header.channels, header.known_frames, header.phase_bits)
     for dictionary in container.dictionaries:
         entries = replace(context, patterns=dictionary.entries)
-        streams = [_description(data, decode_stream(data, entries)) for data in dictionary.streams]
+        streams = [_description(data, decoded_stream(data, entries)[0]) for data in dictionary.streams]
         found["dictionaries"].append({"entries": dictionary.entries, "streams": streams})
     for index, decoded in _decoded(container).items():
         segment = container.segment(index)
@@ -113,14 +112,6 @@ def _decoded(container: ContainerReader) -> dict[int, dict[int, Any]]:
             return dict(sorted(decoder.decode(range(container.segments)).items()))
     finally:
         decoder.close()
-
-
-def decode_stream(data: StreamData, context: StreamContext) -> Any:
-    """The stream in its words; DamagedError if its symbols are wrong."""
-    decoder = SymbolDecoder(data.words, data.symbols, data.checksum)
-    stream = stream_class(data.kind).read(decoder, context)
-    decoder.finish()
-    return stream
 
 
 def _description(data: StreamData, stream: Any) -> dict[str, Any]:
@@ -156,7 +147,7 @@ def reference_samples(data: bytes) -> NDArray[np.int32] | None:
         {index: streams[kind] for index, streams in _decoded(container).items() if kind in streams}
         for kind in (c.STREAM_SPECTRUM, c.STREAM_OCCURRENCES, c.STREAM_NOISE)
     )
-    audio = synthesise(container.header, spectra, occurrences, decode_entries(container))
+    audio = synthesise(container.header, spectra, occurrences, SegmentDecoder(container).entries)
     if noise:
         audio = audio + noise_signal(container.header, noise)
     audio = without_overlap(container.header, audio)

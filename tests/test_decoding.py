@@ -16,7 +16,7 @@ from stream_tools import assert_same
 
 from evc.format import constants as c
 from evc.format.container import ChunkReader
-from evc.format.decoding import DecodedStreams, SegmentDecoder, decode_entries
+from evc.format.decoding import DecodedStreams, SegmentDecoder
 from evc.format.errors import DamagedError, EvcError, FormatError
 from evc.format.header import Header
 from evc.format.reader import ContainerReader
@@ -113,9 +113,12 @@ def test_in_any_order(calls: list[list[int]], keep: int) -> None:
 def test_accounts() -> None:
     decoder = SegmentDecoder(reader(chained()))
     for index in (7, 2, 8):
-        accounts: dict = {}
-        assert_decoded(decoder.accounted(index, accounts)[0], all_at_once()[index])
-        assert accounts.keys() == all_at_once()[index].keys()
+        found = decoder.accounted(index)
+        assert_decoded(found.streams, all_at_once()[index])
+        assert found.accounts.keys() == all_at_once()[index].keys()
+        for data in decoder.segment(index).streams:
+            bits = sum(bits for _, bits in found.accounts[data.kind].values())
+            assert bits == pytest.approx(8 * len(data.words), abs=64)
 
 
 def test_a_missing_dependency_is_refused() -> None:
@@ -158,7 +161,7 @@ def test_a_damaged_segment_takes_those_that_lean_on_it(damaged: int) -> None:
         assert_decoded(streams, all_at_once()[index])
     for index in sorted(lost):
         with pytest.raises(EvcError):
-            SegmentDecoder(reader(data, salvage=True)).accounted(index, {})
+            SegmentDecoder(reader(data, salvage=True)).accounted(index)
 
 
 def test_symbols_that_are_wrong_take_those_that_lean_on_them() -> None:
@@ -173,7 +176,7 @@ def test_symbols_that_are_wrong_take_those_that_lean_on_them() -> None:
     decoder = SegmentDecoder(reader(data, salvage=True))
     assert set(decoder.decode(range(SEGMENTS))) == {i for i in range(SEGMENTS) if 3 not in closure(reader(data), i)}
     with pytest.raises(EvcError, match="3"):
-        SegmentDecoder(reader(data, salvage=True)).accounted(5, {})
+        SegmentDecoder(reader(data, salvage=True)).accounted(5)
 
 
 def test_a_lost_dictionary_takes_the_segments_that_use_it() -> None:
@@ -198,9 +201,9 @@ def test_a_dictionary_with_wrong_symbols() -> None:
         for index in (1, 2):
             writer.add_segment(container.segment(index))
     with pytest.raises(DamagedError):
-        decode_entries(reader(target.getvalue()))
+        _ = SegmentDecoder(reader(target.getvalue())).entries
     decoder = SegmentDecoder(reader(target.getvalue(), salvage=True))
-    assert decode_entries(decoder.container) == [None] * 3
+    assert decoder.patterns == decoder.entries == [None] * 3
     assert set(decoder.decode(range(3))) == {0} and set(decoder.lost) == {1, 2}
 
 

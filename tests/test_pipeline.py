@@ -14,7 +14,7 @@ from synthesis_tools import DecodedSegments
 
 import evc
 from evc.format import constants as c
-from evc.format.decoding import decode_segment
+from evc.format.decoding import SegmentDecoder
 from evc.format.errors import InputError
 from evc.format.header import Header
 from evc.format.reader import ContainerReader
@@ -149,7 +149,8 @@ def test_segments_decoded_one_by_one_are_those_decoded_in_parallel() -> None:
     audio = noise(5 * SEGMENT, 2)
     data = encoded(audio, quality=3)
     container = ContainerReader(io.BytesIO(data))
-    segments = {index: decode_segment(container, index) for index in range(container.segments)}
+    decoder = SegmentDecoder(container)
+    segments = {index: decoder.decode([index])[index] for index in range(container.segments)}
     alone = DecodedSegments(container.header, segments)
     in_turn = [Synthesiser(alone).render(*container.header.segment_span(index)) for index in segments]
     np.testing.assert_array_equal(np.concatenate(in_turn, axis=1).T, decoded(data, 2))

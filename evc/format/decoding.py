@@ -1,35 +1,56 @@
 """From a file's segments to their decoded streams: integers only, no audio.
 
-Independent segments decode in parallel threads; the ones used last are kept.
+Whoever wants a segment, one of its streams or the dictionary asks one `SegmentDecoder`, so that each is read, checked
+and decoded once as long as the file is not too long to keep it. Independent segments decode in parallel threads.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Container, Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from evc.format import constants
-from evc.format.coder import Account, SymbolDecoder
+from evc.format.coder import Account
 from evc.format.cores import WORKERS
+from evc.format.dictionaries import decode_entries, decode_patterns
 from evc.format.errors import SALVAGE, DamagedError, EvcError, FormatError, UnsupportedError, reason
+from evc.format.kept import Kept
 from evc.format.lazy import cached_property
 from evc.format.reader import ContainerReader
-from evc.format.segment import StreamData
-from evc.format.sharing import Forkable
-from evc.format.sources import Entry, decode_entry, level_sources, needed_segments, sound_sources
-from evc.format.streams import StreamContext, stream_class
+from evc.format.segment import Segment, StreamData
+from evc.format.sharing import Forkable, alone
+from evc.format.sources import Entry, level_sources, needed_segments, sound_sources
+from evc.format.streams import StreamContext, decoded_stream
+from evc.format.streams.dictionary import Pattern
 from evc.format.streams.levels import LevelSource, SegmentLevels, Track
 from evc.format.streams.occurrences import OccurrenceStream
 
 # Decoded streams of one segment, by stream kind.
 DecodedStreams = dict[int, Any]
 
+KEPT_BYTES = 1 << 23  # of segments as coded, and as many of small streams: those of a track of some minutes
+_OBJECT_BYTES = 1 << 11  # what a segment or a stream takes at least, however little is in it
+SMALL = (constants.STREAM_EVENTS, constants.STREAM_OCCURRENCES)  # what is asked for of all segments alike
+
+
+@dataclass(frozen=True)
+class DecodedSegment:
+    """The streams of a segment by kind, what the symbols of each cost (where that was asked for), and its levels."""
+
+    streams: DecodedStreams
+    accounts: dict[int, Account]
+    tracks: list[Track]
+
 
 class SegmentDecoder(Forkable):
-    """Decodes the segments of a container, and remembers the last `keep` of them. After a fork both processes may go
-    on; in one process only one thread at a time uses it.
+    """Reads and decodes the segments of a container. Keeps the streams of the last `keep` segments, and of all others
+    as many words, events and occurrences as `KEPT_BYTES` hold. After a fork both processes may go on; in one process
+    only one thread at a time uses it.
 
     `lost` maps the number of each segment known to be damaged to the reason; in strict mode it stays empty,
     because damage is raised.
@@ -39,29 +60,80 @@ class SegmentDecoder(Forkable):
         self.container = container
         self.lost: dict[int, str] = {index: "missing or damaged" for index in sorted(container.lost)}
         self._keep = keep
-        self._kept: OrderedDict[int, DecodedStreams] = OrderedDict()
         self._tracks: dict[int, list[Track]] = {}
         self._layered = constants.LAYERS[constants.STREAM_OCCURRENCES] in container.header.layers
+        self._start()
         super().__init__()
+
+    def _start(self) -> None:
+        self._lock = threading.RLock()  # of what threads of the pool share
+        self._segments: Kept[int, Segment] = Kept(KEPT_BYTES, _coded_bytes)
+        self._small: Kept[tuple[int, int], tuple[Any, Account]] = Kept(KEPT_BYTES, _array_bytes)
+        self._kept: Kept[int, DecodedStreams] = Kept(self._keep)
 
     def after_fork(self) -> None:
         self.__dict__.pop("threads", None)  # the child has none of them
+        self._start()
 
     @cached_property
     def threads(self) -> ThreadPoolExecutor:
         """Started when first needed."""
         return ThreadPoolExecutor(WORKERS, thread_name_prefix="evc")
 
-    @cached_property
-    def entries(self) -> list[Entry | None]:
+    @property
+    @alone
+    def patterns(self) -> list[Pattern | None]:
         """The dictionary by number; in salvage mode None where an entry is lost. Raises the error of a damaged one."""
-        return decode_entries(self.container)
+        return self._patterns
+
+    @property
+    @alone
+    def entries(self) -> list[Entry | None]:
+        """The same, with the spectra of explicit patterns decoded as well."""
+        return self._entries
+
+    @cached_property
+    def _patterns(self) -> list[Pattern | None]:
+        return decode_patterns(self.container)
+
+    @cached_property
+    def _entries(self) -> list[Entry | None]:
+        return decode_entries(self._patterns, self.container)
 
     def close(self) -> None:
         if "threads" in self.__dict__:
             self.threads.shutdown(cancel_futures=True)
-        self._kept.clear()
+        for kept in (self._segments, self._small, self._kept):
+            kept.clear()
         self._tracks.clear()
+
+    @alone
+    def segment(self, index: int) -> Segment:
+        """Segment `index` as `ContainerReader.segment` reads it."""
+        found = self._segments.get(index)
+        if found is None:
+            found = self.container.segment(index)
+            self._segments.put(index, found)
+        return found
+
+    def stream(self, index: int, kind: int) -> Any:
+        """The stream of a `SMALL` kind in a segment, whether the rest of that can be decoded or not; None where there
+        is none. Raises DamagedError or FormatError in salvage mode as well."""
+        data = self.segment(index).stream(kind)
+        return None if data is None else self._small_stream(index, data)[0]
+
+    def streams(self, kind: int) -> Iterator[tuple[int, Any]]:
+        """(segment, its stream of a `SMALL` kind) where there is one; in salvage mode without damaged ones."""
+        present = constants.LAYERS[kind] in self.container.header.layers
+        for index in range(self.container.segments if present else 0):
+            try:
+                stream = self.stream(index, kind)
+            except EvcError:
+                if not self.container.salvage:
+                    raise
+                continue
+            if stream is not None:
+                yield index, stream
 
     def decode(self, indices: Iterable[int]) -> dict[int, DecodedStreams]:
         """The streams of the segments `indices`.
@@ -70,24 +142,23 @@ class SegmentDecoder(Forkable):
         whatever leans on it.
         """
         wanted = sorted(set(indices))
-        found = {index: self._kept[index] for index in wanted if index in self._kept}
+        found = {index: streams for index in wanted if (streams := self._kept.get(index)) is not None}
         found.update(self._decode_all([index for index in wanted if index not in found]))
         for index, streams in found.items():
-            self._kept[index] = streams
-            self._kept.move_to_end(index)
-        while len(self._kept) > self._keep:
-            self._kept.popitem(last=False)
+            self._kept.put(index, streams)
         return found
 
-    def accounted(self, index: int, accounts: dict[int, Account]) -> tuple[DecodedStreams, list[Track]]:
-        """The streams of one segment, decoded anew to add up in `accounts` what each kind costs, and their levels."""
+    def accounted(self, index: int) -> DecodedSegment:
+        """One segment with what its symbols cost. Its larger streams are decoded anew, because accounts cost time that
+        playback need not spend."""
         others = self.container.dependencies(index)
         self._decode_all([other for other in others if other not in self._tracks and other not in self.lost])
         if broken := [other for other in others if other in self.lost]:
             raise DamagedError(f"segment {index} leans on segment {broken[0]}, which is lost", index, SALVAGE)
-        streams, tracks = self._decode(index, accounts)
-        self._keep_tracks(index, tracks, index)
-        return streams, tracks
+        found = self._decode(index, account=True)
+        self._keep_tracks(index, found.tracks, index)
+        self._kept.put(index, found.streams)
+        return found
 
     def _decode_all(self, absent: list[int]) -> dict[int, DecodedStreams]:
         """The streams of the segments `absent`; keeps the tracks of these and of all they lean on."""
@@ -98,10 +169,9 @@ class SegmentDecoder(Forkable):
                 if isinstance(result, str):
                     self.lost[index] = result
                     continue
-                streams, tracks = result
-                self._keep_tracks(index, tracks, max(absent))
+                self._keep_tracks(index, result.tracks, max(absent))
                 if index in absent:
-                    found[index] = streams
+                    found[index] = result.streams
         return found
 
     def _keep_tracks(self, index: int, tracks: list[Track], latest: int) -> None:
@@ -136,9 +206,9 @@ class SegmentDecoder(Forkable):
         if batch:
             yield batch
 
-    def _attempt(self, index: int) -> tuple[DecodedStreams, list[Track]] | str:
-        """The decoded streams and their levels; in salvage mode the reason why there are none, unless that is a network
-        that is not installed."""
+    def _attempt(self, index: int) -> DecodedSegment | str:
+        """The decoded segment; in salvage mode the reason why there is none, unless that is a network that is not
+        installed."""
         try:
             return self._decode(index)
         except UnsupportedError:
@@ -148,17 +218,34 @@ class SegmentDecoder(Forkable):
                 raise
             return reason(error)
 
-    def _decode(self, index: int, accounts: dict[int, Account] | None = None) -> tuple[DecodedStreams, list[Track]]:
-        if not self._layered:
-            return decode_segment(self.container, index, accounts), []
-        kind = constants.STREAM_OCCURRENCES
-        decoded = decode_segment(self.container, index, accounts, {kind})
-        levels = self._levels(index, decoded.get(kind))
-        rest = set(range(constants.OPTIONAL_STREAM)) - {kind}
-        decoded.update(decode_segment(self.container, index, accounts, rest, levels))
-        if constants.STREAM_SPECTRUM not in decoded:
+    def _decode(self, index: int, account: bool = False) -> DecodedSegment:
+        """All streams of a segment whose dependencies are decoded."""
+        context = stream_context(self.container, index)
+        levels = self._levels(index, self.stream(index, constants.STREAM_OCCURRENCES)) if self._layered else None
+        if levels is not None:
+            context = context.with_levels(levels)
+        streams: DecodedStreams = {}
+        accounts: dict[int, Account] = {}
+        for data in self.segment(index).streams:
+            if data.kind in SMALL:
+                decoded = self._small_stream(index, data)
+            elif data.kind < constants.OPTIONAL_STREAM:
+                decoded = _segment_stream(index, data, context, account)
+            else:
+                continue
+            streams[data.kind], accounts[data.kind] = decoded
+        if levels is not None and constants.STREAM_SPECTRUM not in streams:
             levels.skip()
-        return decoded, levels.tracks
+        return DecodedSegment(streams, accounts, [] if levels is None else levels.tracks)
+
+    @alone
+    def _small_stream(self, index: int, data: StreamData) -> tuple[Any, Account]:
+        """A stream of a `SMALL` kind, and what it costs."""
+        found = self._small.get((index, data.kind))
+        if found is None:
+            found = _segment_stream(index, data, stream_context(self.container, index), account=True)
+            self._small.put((index, data.kind), found)
+        return found
 
     def _levels(self, index: int, occurrences: OccurrenceStream | None) -> SegmentLevels:
         """What patterns bring to a segment whose dependencies are decoded."""
@@ -176,62 +263,22 @@ class SegmentDecoder(Forkable):
         return SegmentLevels(context, start, levels, past, header.segment_frames)
 
 
-def decode_segment(
-    container: ContainerReader,
-    index: int,
-    accounts: dict[int, Account] | None = None,
-    kinds: Container[int] = range(constants.OPTIONAL_STREAM),
-    levels: SegmentLevels | None = None,
-) -> DecodedStreams:
-    """Read and decode the streams of one segment, or those of some `kinds`; a spectrum in a file with patterns needs
-    the `levels` of its segment.
-
-    Raises DamagedError with `.segment` set if its symbols are wrong. `accounts`, if given, receives what
-    the symbols of each stream kind cost.
-    """
-    segment = container.segment(index)
-    context = stream_context(container, index)
-    if levels is not None:
-        context = context.with_levels(levels)
-    decoded: DecodedStreams = {}
-    for stream in segment.streams:
-        if stream.kind not in kinds:
-            continue
-        try:
-            decoded[stream.kind] = _decode_stream(stream, context, accounts)
-        except DamagedError as error:
-            name = constants.STREAM_NAMES[stream.kind]
-            raise DamagedError(f"segment {index}, {name}: {error.message}", index, SALVAGE) from error
-    return decoded
-
-
-def decode_entries(container: ContainerReader) -> list[Entry | None]:
-    """The dictionary of a file by number; in salvage mode None where an entry is lost. Raises what is wrong with it."""
-    header = container.header
-    entries: list[Entry | None] = []
-    for dictionary in container.dictionaries:
-        entries += [None] * (dictionary.first + dictionary.entries - len(entries))
-        context = StreamContext.of_dictionary(header, dictionary.entries)
-        try:
-            data = dictionary.stream()
-            patterns = [] if data is None else _decode_stream(data, context, None).patterns
-            decoded = [decode_entry(pattern, context) for pattern in patterns]
-            entries[dictionary.first : dictionary.first + len(decoded)] = decoded
-        except EvcError:
-            if not container.salvage:
-                raise
-    return entries
-
-
-def _decode_stream(stream: StreamData, context: StreamContext, accounts: dict[int, Account] | None) -> Any:
-    decoder = SymbolDecoder(stream.words, stream.symbols, stream.checksum, account=accounts is not None)
-    value = stream_class(stream.kind).read(decoder, context)
-    decoder.finish()
-    if accounts is not None:
-        accounts[stream.kind] = decoder.account
-    return value
+def _segment_stream(index: int, data: StreamData, context: StreamContext, account: bool) -> tuple[Any, Account]:
+    try:
+        return decoded_stream(data, context, account)
+    except DamagedError as error:
+        name = constants.STREAM_NAMES[data.kind]
+        raise DamagedError(f"segment {index}, {name}: {error.message}", index, SALVAGE) from error
 
 
 def stream_context(container: ContainerReader, index: int) -> StreamContext:
     """What the streams of segment `index` need to know of the file."""
     return StreamContext.of_segment(container.header, index, container.patterns_before(index))
+
+
+def _coded_bytes(segment: Segment) -> int:
+    return _OBJECT_BYTES + sum(len(data.words) for data in segment.streams)
+
+
+def _array_bytes(decoded: tuple[Any, Account]) -> int:
+    return _OBJECT_BYTES + sum(value.nbytes for value in vars(decoded[0]).values() if isinstance(value, np.ndarray))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.decoding import decode_segment, stream_context
+from evc.format.decoding import SegmentDecoder, stream_context
 from evc.format.reader import ContainerReader
 from evc.format.streams import StreamContext
 from evc.format.streams.event_coding import PART_KINDS, SEMITONES, class_start, fineness, split_pitch
@@ -236,10 +236,8 @@ def streams_of(path: str) -> Iterator[Stream]:
     """The event streams of a file."""
     with open(path, "rb") as file:
         container = ContainerReader(file)
-        for index in range(container.segments):
-            found = decode_segment(container, index, kinds={c.STREAM_EVENTS}).get(c.STREAM_EVENTS)
-            if found is not None:
-                yield found, stream_context(container, index)
+        for index, found in SegmentDecoder(container).streams(c.STREAM_EVENTS):
+            yield found, stream_context(container, index)
 
 
 def main() -> None:

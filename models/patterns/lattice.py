@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.coder import SymbolEncoder
-from evc.format.decoding import decode_entries, decode_segment, stream_context
+from evc.format.decoding import SegmentDecoder, stream_context
 from evc.format.errors import FormatError, InputError
 from evc.format.header import Header
 from evc.format.lazy import cached_property
@@ -226,9 +226,10 @@ def read_lattice(container: ContainerReader) -> LatticeModel | None:
     header = container.header
     if header.layers != ("patterns",) or container.segments != 1 or container.lost:
         return None
-    patterns = [entry.pattern for entry in decode_entries(container) if entry is not None]
+    decoder = SegmentDecoder(container)
+    patterns = [pattern for pattern in decoder.patterns if pattern is not None]
     lattices = [pattern for pattern in patterns if isinstance(pattern, Lattice)]
-    stream = decode_segment(container, 0).get(c.STREAM_OCCURRENCES, OccurrenceStream())
+    stream = decoder.stream(0, c.STREAM_OCCURRENCES) or OccurrenceStream()
     hops = _only({(lattice.fft_log2, lattice.hop_log2) for lattice in lattices})
     if hops is None or len(lattices) < len(patterns) or (stream.patterns < 0).any():
         return None

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 import evc
 from evc.format import constants
-from evc.format.decoding import decode_segment
+from evc.format.decoding import SegmentDecoder
 from evc.format.header import NetworkReference
 from evc.format.networks import find, installed_network, installed_too
 from evc.format.streams import StreamContext, coded_stream
@@ -193,8 +193,9 @@ def digest(data: bytes) -> str:
     """Of all integers of the latents of a file; raises ValueError if it has none."""
     found, streams = hashlib.sha256(), 0
     with evc.open(io.BytesIO(data)) as file:
+        decoder = SegmentDecoder(file.container)
         for index in range(file.container.segments):
-            stream = decode_segment(file.container, index, kinds={constants.STREAM_LATENT}).get(constants.STREAM_LATENT)
+            stream = decoder.decode([index])[index].get(constants.STREAM_LATENT)
             if stream is not None:
                 streams += 1
                 found.update(np.int64(stream.step).tobytes() + np.ascontiguousarray(stream.latents, "<i8").tobytes())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from evc.format import constants as c
-from evc.format.coder import SymbolDecoder, SymbolEncoder
+from evc.format.coder import Account, SymbolDecoder, SymbolEncoder
 from evc.format.errors import UnsupportedError
 from evc.format.header import Header, NetworkReference
 from evc.format.segment import StreamData
@@ -74,3 +74,12 @@ def coded_stream(kind: int, stream: Stream, context: StreamContext) -> StreamDat
     stream.write(encoder, context)
     coded = encoder.finish()
     return StreamData(kind, coded.words, coded.symbols, coded.checksum)
+
+
+def decoded_stream(data: StreamData, context: StreamContext, account: bool = False) -> tuple[Any, Account]:
+    """The stream in the words of `data`, and what its symbols cost, empty unless asked for. Raises DamagedError or
+    FormatError where they hold no such stream."""
+    decoder = SymbolDecoder(data.words, data.symbols, data.checksum, account)
+    stream = stream_class(data.kind).read(decoder, context)
+    decoder.finish()
+    return stream, decoder.account
