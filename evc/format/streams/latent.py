@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.coder import SymbolDecoder, SymbolEncoder
@@ -28,12 +27,11 @@ class LatentStream:
     latents  int64 [columns, dimensions], from -32767 to 32767
     step     index of the step size that they count, 0 to 127: 2**(step / 16)
 
-    A decoder that accounts leaves in `column_bits` [columns] what each column cost, signs included.
+    Accounts of decoders tell what each column cost, signs included.
     """
 
     latents: Latents = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     step: int = 0
-    column_bits: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
         """Code the latents; InputError where they break a limit (spec 8.2), UnsupportedError if their network, the last
@@ -72,7 +70,8 @@ class LatentStream:
         magnitudes = latents[:, : model.dimensions - model.predicted]
         bits += np.count_nonzero(magnitudes, axis=1)
         magnitudes[magnitudes != 0] *= signs
-        return cls(latents, step, bits if decoder.spent else None)
+        decoder.share(bits)
+        return cls(latents, step)
 
     def _check(self, context: StreamContext, model: LatentModel) -> None:
         if context.channels > c.MAX_LATENT_CHANNELS:
