@@ -111,8 +111,7 @@ def quantise_group(group: AnalysedGroup | None, gain: int, model: SpectrumModel)
     """(quantised group, ideal bits); None stands for silence."""
     if group is None:
         return Group(0, 0), 0.0
-    port = BlockQuantiser()
-    return quantise(group.spectra, group.blocks, group.geometry, gain, model, port), port.bits
+    return quantise(group.spectra, group.blocks, group.geometry, gain, model, BlockQuantiser())
 
 
 class SegmentAnalyser:

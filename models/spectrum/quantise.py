@@ -143,12 +143,12 @@ def quantise(
     gain: int,
     model: SpectrumModel,
     port: BlockQuantiser,
-) -> Group:
-    """Quantise the blocks of a whole segment, by superframe. The ideal bits are left in `port.bits`."""
+) -> tuple[Group, float]:
+    """(quantised group, ideal bits) of the blocks of a whole segment, by superframe; `port` decides."""
     quantiser = GroupQuantiser(geometry, len(blocks[0][0].energies), gain, model, port)
     for frame, frame_spectra in zip(blocks, spectra):
         quantiser.superframe(frame, frame_spectra)
-    return Group(gain, geometry.coarse_bands, blocks)
+    return Group(gain, geometry.coarse_bands, blocks), port.bits
 
 
 def worth_coding(ratio: Spectra, starts: Positions) -> NDArray[np.float32]:

@@ -165,4 +165,4 @@ def collect(
 def _quantised(group: AnalysedGroup, gain: int, model: SpectrumModel | None) -> Group:
     port = BlockQuantiser() if model is not None else PlainQuantiser()
     chosen: Any = model if model is not None else Recorder(0.0, 0)
-    return quantise(group.spectra, group.blocks, group.geometry, gain, chosen, port)
+    return quantise(group.spectra, group.blocks, group.geometry, gain, chosen, port)[0]
