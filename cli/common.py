@@ -243,7 +243,7 @@ def patterns_text(file: EvcFile) -> str:
     patterns, uses = len(file.patterns), len(file.uses)
     return (
         f"{patterns} pattern{' sounds' if patterns == 1 else 's sound'} {uses} time{'' if uses == 1 else 's'} again, "
-        f"in {time_text(frames / file.samplerate)} of {time_text(file.duration)}"
+        f"in {time_text(frames / file.samplerate)} of {time_text(file.coded_frames / file.samplerate)}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,7 @@ def edit(
             events = file.events
             if not len(events) and other is None:
                 raise EvcError("has no events to edit")
-            events = events[(events.times >= (start or 0)) & (events.times < (file.duration if end is None else end))]
+            events = events[(events.times >= (start or 0)) & (events.times < (math.inf if end is None else end))]
             if randomize_vectors:
                 events = events.randomized_vectors(seed)
             if randomize_times:
@@ -93,5 +94,5 @@ def _events_of(source: str) -> EventList:
 def _report(target: str) -> None:
     with naming(target), evc.open(target) as file:
         count = len(file.events)
-        size = size_text(file.container.file_bytes)
+        size = size_text(file.file_bytes)
     click.echo(f"{target}: {count} event{'' if count == 1 else 's'}, {size}")

@@ -45,17 +45,17 @@ def events(source: str, as_json: bool, as_csv: bool, onsets: bool) -> None:
     with ExitStack() as stack:
         with naming(source):
             file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(source)))))
-            found = file.events
+            found, seconds = file.events, file.coded_frames / file.samplerate
         if as_json:
             network = None if found.network is None else found.network.id
-            about = {"file": source, "samplerate": file.samplerate, "duration": file.duration, "network": network}
+            about = {"file": source, "samplerate": file.samplerate, "duration": seconds, "network": network}
             print_json(about | {"events": _as_dicts(found)})
         elif as_csv:
             click.echo(_csv(found), nl=False)
         elif onsets:
             click.echo("".join(f"{time:.4f}\n" for time in found.onsets()), nl=False)
         else:
-            _show(source, found, file.duration)
+            _show(source, found, seconds)
 
 
 def note_name(note: float) -> str:

@@ -81,6 +81,12 @@ def _show(path: str, found: evc.FileInfo) -> None:
         ("hints", found.hints or "none"),
         ("segments", str(found.segments)),
     ]
+    if found.links > 1:
+        rows.append(("links", str(found.links)))
+    if found.edits:
+        played = f"{len(found.edits)} stretch{'' if len(found.edits) == 1 else 'es'}"
+        coded = f"{time_text(found.coded_frames / found.samplerate)} that are coded ({found.coded_frames} frames)"
+        rows.append(("edit list", f"plays {played} of the {coded}"))
     if found.channels > 2 and found.speakers:
         rows.append(("speakers", " ".join(name or "-" for name in found.speakers)))
     if found.patterns:

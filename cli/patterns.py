@@ -73,7 +73,7 @@ def patterns(
             "file": source,
             "samplerate": file.samplerate,
             "channels": file.channels,
-            "duration": file.duration,
+            "duration": file.coded_frames / file.samplerate,
             "patterns": [_as_dict(file, number) for number in chosen],
         }
         if folder is not None and chosen:

@@ -8,19 +8,18 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from evc.events import EventList, read_events
+from evc.events import EventList, joined, read_events
 from evc.facts import FileFacts
-from evc.format import constants
-from evc.format.decoding import SegmentDecoder
-from evc.format.header import Header
 from evc.format.lazy import cached_property
 from evc.format.sharing import alone
-from evc.patterns import PatternMap, read_patterns
+from evc.links import Link, Links
+from evc.patterns import PatternMap, joined_maps, read_patterns
 
 
 @dataclass(frozen=True)
 class SegmentInfo:
-    """One segment: its span in frames, its chunk's place in the file in bytes, the segments it leans on.
+    """One segment: its span in frames of the coded timeline, its chunk's place in the file in bytes, the segments it
+    leans on.
 
     A damaged segment (salvage mode) is not in the file, not intact, or leans on one that is not; `offset`
     and `bytes` are 0 where nothing of it was found.
@@ -37,7 +36,8 @@ class SegmentInfo:
 
 @dataclass(frozen=True)
 class DamagedSpan:
-    """Frames [start, start + frames) are lost: silence takes their place. `seconds` are the same as times."""
+    """Frames [start, start + frames) of what is played are lost: silence takes their place. `seconds` are the same as
+    times."""
 
     start: int
     frames: int
@@ -46,38 +46,38 @@ class DamagedSpan:
 
 
 class FileContents(FileFacts):
-    """Of the file that `container` reads and `_decoder` decodes. Threads that share it take turns (`_lock`)."""
+    """Of the file that `chain` reads and `_links` decode. Threads that share it take turns (`_lock`)."""
 
-    _decoder: SegmentDecoder
+    _links: Links
     _lock: threading.RLock
 
     @property
+    @alone
     def segments(self) -> list[SegmentInfo]:
         """Every segment, in order."""
-        return [self._segment_info(index) for index in range(self.container.segments)]
+        return [_segment_info(link, index) for link in self._links for index in range(link.container.segments)]
 
     @property
     @alone
     def damage(self) -> list[DamagedSpan]:
         """Spans known to be lost, in order (salvage mode), the end of a file that is cut short included.
         Damage that only decoding reveals is added as it is met; `verify` meets all of it."""
+        lost = self._links.lost
         spans: list[DamagedSpan] = []
-        for index, reason in sorted(self._decoder.lost.items()):
-            start, frames = self.header.segment_span(index)
-            end = min(start + frames, self.frames)  # a loop's overlap is no time of its own
-            if start >= end:
-                continue
+        for start, end, number in self.chain.edits.played([(begin, end) for begin, end, _ in lost]):
+            reason = lost[number][2]
             if spans and spans[-1].start + spans[-1].frames == start and spans[-1].reason == reason:
                 start = spans.pop().start
             spans.append(self._damaged_span(start, end, reason))
-        if (promised := self._promised_frames()) > self.header.known_frames:
-            spans.append(self._damaged_span(self.header.known_frames, promised, "the file is cut short"))
+        if (promised := self.chain.promised_frames) > self.frames:
+            spans.append(self._damaged_span(self.frames, promised, "the file is cut short"))
         return spans
 
     @property
     @alone
     def events(self) -> EventList:
-        """Every event of the file. Its vectors need the file's network to be installed, all else needs none."""
+        """Every event of the file, with times on the coded timeline (spec 3.7). Its vectors need the file's network
+        to be installed, all else needs none."""
         return self._events
 
     @property
@@ -85,6 +85,7 @@ class FileContents(FileFacts):
     def patterns(self) -> NDArray[Any]:
         """What sounds more than once: structured [patterns], the entries of the dictionary by number, and then excerpts
         found from copies, which the file stores without naming them (`evc.patterns`); those with the most sound first.
+        Frames and times of patterns, uses and occurrences are those of the coded timeline (spec 3.7).
 
         Fields: kind ("excerpt", "explicit", "lattice"), start (s, of excerpts, otherwise NaN), duration (s), channels,
         columns and bins (of lattices, otherwise 0), frame (the first, of excerpts, otherwise -1), frames, uses (an
@@ -122,25 +123,22 @@ class FileContents(FileFacts):
 
     @cached_property
     def _events(self) -> EventList:
-        return read_events(self._decoder)
+        found = [read_events(link.decoder).shifted(link.seconds) for link in self._links]
+        return joined([events for events in found if len(events)] or found[:1])
 
     @cached_property
     def _patterns(self) -> PatternMap:
-        return read_patterns(self._decoder)
-
-    def _promised_frames(self) -> int:
-        """The length that the header chunk tells: that of a salvaged file ends with its last segment."""
-        head = next(place for place in self.container.chunks if place.type == constants.CHUNK_HEAD)
-        payload = self.container.raw(head)[constants.CHUNK_HEADER_BYTES : -constants.CHUNK_CRC_BYTES]
-        header = Header.read(payload)
-        return 0 if header.frames is None else header.sound_frames
+        found = [read_patterns(link.decoder) for link in self._links]
+        return joined_maps(found, self.chain.starts, [link.first for link in self._links], self.samplerate)
 
     def _damaged_span(self, start: int, end: int, reason: str) -> DamagedSpan:
         return DamagedSpan(start, end - start, (start / self.samplerate, end / self.samplerate), reason)
 
-    def _segment_info(self, index: int) -> SegmentInfo:
-        start, frames = self.header.segment_span(index)
-        place = self.container.place(index)
-        size, offset = (place.size, place.offset) if place else (0, 0)
-        damaged = index in self._decoder.lost
-        return SegmentInfo(index, start, frames, size, offset, self.container.dependencies(index), damaged)
+
+def _segment_info(link: Link, index: int) -> SegmentInfo:
+    start, frames = link.container.header.segment_span(index)
+    place = link.container.place(index)
+    size, offset = (place.size, link.container.start + place.offset) if place else (0, 0)
+    dependencies = tuple(link.first + other for other in link.container.dependencies(index))
+    damaged = index in link.decoder.lost
+    return SegmentInfo(link.first + index, link.start + start, frames, size, offset, dependencies, damaged)

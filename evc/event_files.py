@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import BinaryIO
 
 from evc.format import constants as c
 from evc.format.decoding import SegmentDecoder, stream_context
@@ -15,7 +16,6 @@ from evc.format.streams import coded_stream
 from evc.format.streams.events import EventStream
 from evc.format.writer import ContainerWriter
 from evc.models.events.vectors import EVENTS_NETWORK
-from evc.streaming import PathOrFile, seekable_output
 
 _KIND = c.STREAM_EVENTS
 _LAYER = c.LAYERS[_KIND]
@@ -35,26 +35,22 @@ def with_events(header: Header, network: NetworkReference | None) -> Header:
     return replace(header, layers=layers, networks=(first, *others))
 
 
-def write_streams(
-    target: PathOrFile,
-    streams: Mapping[int, EventStream],
-    header: Header,
-    decoder: SegmentDecoder,
-    overwrite: bool = True,
+def write_link(
+    output: BinaryIO, streams: Mapping[int, EventStream], header: Header, decoder: SegmentDecoder
 ) -> None:
-    """Write the file of `decoder` with another `header`, and with these event streams, by segment, in place of its
-    own. Unknown optional chunks are left out."""
+    """Write the file, or the link of a chain, of `decoder` with another `header`, and with these event streams, by
+    segment, in place of its own. Unknown optional chunks are left out."""
     container = decoder.container
-    with seekable_output(target, overwrite) as output:
-        metadata = container.tags, container.speakers, container.pictures, container.foreign
-        with ContainerWriter(output, header, *metadata) as writer:
-            dictionaries = iter(container.dictionaries)
-            for index in range(container.segments):
-                while writer.patterns < container.patterns_before(index):
-                    writer.add_dictionary(next(dictionaries))
-                segment = decoder.segment(index)
-                kept = [data for data in segment.streams if data.kind != _KIND]
-                if index in streams:
-                    kept.append(coded_stream(_KIND, streams[index], stream_context(container, index)))
-                kept.sort(key=lambda data: data.kind)
-                writer.add_segment(Segment(index, segment.dependencies, tuple(kept)))
+    metadata = container.tags, container.speakers, container.pictures, container.foreign
+    edits = () if container.edits is None else container.edits.stretches
+    with ContainerWriter(output, header, *metadata, edits) as writer:
+        dictionaries = iter(container.dictionaries)
+        for index in range(container.segments):
+            while writer.patterns < container.patterns_before(index):
+                writer.add_dictionary(next(dictionaries))
+            segment = decoder.segment(index)
+            kept = [data for data in segment.streams if data.kind != _KIND]
+            if index in streams:
+                kept.append(coded_stream(_KIND, streams[index], stream_context(container, index)))
+            kept.sort(key=lambda data: data.kind)
+            writer.add_segment(Segment(index, segment.dependencies, tuple(kept)))

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evc.event_files import event_streams, with_events, write_streams
+from evc.event_files import event_streams, with_events, write_link
 from evc.facts import FileFacts
 from evc.format import constants as c
 from evc.format.decoding import SegmentDecoder
@@ -32,7 +32,7 @@ from evc.models.events.vectors import (
     STEPS_PER_OCTAVE,
     VECTOR_DIMS,
 )
-from evc.streaming import PathOrFile
+from evc.streaming import PathOrFile, seekable_output
 
 Integers = NDArray[np.int64]
 Reals = NDArray[np.float64]
@@ -280,12 +280,15 @@ def read_events(decoder: SegmentDecoder) -> EventList:
 def write_events(target: PathOrFile, events: EventList, like: FileFacts, overwrite: bool = True) -> None:
     """Write an .evc file with `events` in place of those of `like`, an open file, and all else that is in it: length,
     tags, patterns, spectrum, noise. Unknown optional chunks are left out, and so are events that begin outside the
-    file.
+    file. Times are those of the coded timeline; an edit list stays (spec 3.7).
 
     `target` is a path, where the file appears when it is complete, or an open binary file. Raises UnsupportedError if
     the network of the events is not installed, InputError for more events than a segment may hold.
     """
-    decoder = SegmentDecoder(like.container)
-    header = with_events(like.header, events.network)
-    coded = events.coded(header, next(iter(event_streams(decoder).values()), None))
-    write_streams(target, by_segment(coded, header), header, decoder, overwrite)
+    with seekable_output(target, overwrite) as output:
+        for container, start in zip(like.chain.links, like.chain.starts, strict=True):
+            decoder = SegmentDecoder(container)
+            header = with_events(container.header, events.network)
+            steps = next(iter(event_streams(decoder).values()), None)
+            coded = events.shifted(-start / like.samplerate).coded(header, steps)
+            write_link(output, by_segment(coded, header), header, decoder)

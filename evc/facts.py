@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evc.format.chain import Chain
 from evc.format.header import Header
 from evc.format.metadata import Foreign, Picture
 from evc.format.reader import ContainerReader
@@ -18,12 +19,18 @@ if TYPE_CHECKING:
 
 
 class FileFacts:
-    """Of the file that `container` reads."""
+    """Of the file that `chain` reads."""
 
-    container: ContainerReader
+    chain: Chain
+
+    @property
+    def container(self) -> ContainerReader:
+        """The reader of the file, of its first link if there are more (spec 4.6)."""
+        return self.chain.links[0]
 
     @property
     def header(self) -> Header:
+        """That of the first link."""
         return self.container.header
 
     @property
@@ -43,8 +50,22 @@ class FileFacts:
 
     @property
     def frames(self) -> int:
-        """Exact length: frames per channel."""
-        return self.header.sound_frames
+        """Exact length of what is played: frames per channel."""
+        return self.chain.edits.frames
+
+    @property
+    def coded_frames(self) -> int:
+        """Length of the coded timeline: other than `frames` where the file has `edits`."""
+        return self.chain.frames
+
+    @property
+    def edits(self) -> NDArray[Any]:
+        """The edit list: the stretches of the coded timeline that are played, in their order (spec 3.7), structured
+        [stretches]; empty where the file has none and plays all that is coded.
+
+        Fields: start and frames: frames [start, start + frames) of the coded timeline."""
+        stretches = self.chain.edits.stretches if self.chain.edited else ()
+        return np.array([tuple(stretch) for stretch in stretches], [("start", "i8"), ("frames", "i8")])
 
     @property
     def duration(self) -> float:
@@ -54,7 +75,7 @@ class FileFacts:
     @property
     def loop(self) -> bool:
         """Whether the file is a loop: its first frame follows upon its last."""
-        return self.header.loop
+        return self.chain.loop
 
     @property
     def subtype(self) -> str:
@@ -112,14 +133,14 @@ class FileFacts:
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers present, out of patterns, events, spectrum, noise, latent."""
-        return self.header.layers
+        return self.chain.layers
 
     @property
     def networks(self) -> tuple[NetworkReference, ...]:
         """Networks that synthesis needs; empty where NumPy is enough."""
-        return self.header.networks
+        return self.chain.networks
 
     @property
     def file_bytes(self) -> int:
         """Size of the whole file."""
-        return self.container.file_bytes
+        return self.chain.file_bytes

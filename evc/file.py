@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,12 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from evc.contents import FileContents
 from evc.events import EventList
-from evc.format.decoding import SegmentDecoder
+from evc.format.chain import Chain
+from evc.format.edits import Stretch
 from evc.format.errors import EvcError, InputError
 from evc.format.layers import chosen_places
-from evc.format.reader import ContainerReader
 from evc.format.sharing import Forkable, alone
-from evc.playback import Player
+from evc.links import Coded, Links
+from evc.patterns import read_patterns
 from evc.samples import converted, whole_number
 from evc.streaming import open_binary
 
@@ -52,50 +54,55 @@ class EvcFile(Forkable, FileContents):
             self._path = os.path.abspath(file)
             file = self._owned = open_binary(file)
         try:
-            self.container = ContainerReader(file, salvage)
+            self.chain = Chain(file, salvage)
         except BaseException:
             self._close_owned()
             raise
         self._position = 0
         self._lock = threading.RLock()
-        self._decoder = SegmentDecoder(self.container)
-        self._player = Player(self._decoder)
+        self._links = Links(self.chain)
         super().__init__()
 
     def after_fork(self) -> None:
         """The child has a lock that nobody holds, and none of what another thread may just have been changing."""
-        known = self._decoder.lost
         self._lock = threading.RLock()
-        self._decoder = SegmentDecoder(self.container)
-        self._decoder.lost.update(known)
-        self._player = Player(self._decoder)
+        self._links.renew()
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._path is None:
             raise TypeError("a reader of an open file cannot be pickled: open it by path")
-        return _reopened, (self._path, self.container.salvage, self._position)
+        return _reopened, (self._path, self.chain.salvage, self._position)
 
     @alone
     def stats(self, symbols: bool = True, progress: Callable[[float, float], None] | None = None) -> Stats:
         """Where the bits went. Without `symbols` only what the chunks tell, without decoding; `progress` is
         called with seconds of audio done and in all. Decodes spectra, noise and latents anew, with accounts."""
-        from evc.stats import measure
+        from evc.stats import joined_stats, measure
 
-        return measure(self._decoder, self._patterns if symbols else None, progress)
+        found = []
+        for link in self._links:
+            told = _later(progress, link.seconds, self.coded_frames / self.samplerate)
+            patterns = None
+            if symbols:
+                patterns = self._patterns if len(self._links) == 1 else read_patterns(link.decoder)
+            found.append(measure(link.decoder, patterns, told))
+        return found[0] if len(found) == 1 else joined_stats(found)
 
     @alone
     def verify(self, synthesis: bool = False, progress: Callable[[float, float], None] | None = None) -> None:
         """Check every CRC, the structure, and every symbol against its checksum; with `synthesis` also that
         audio comes out. Raises the first error met; in salvage mode collects into `damage`."""
-        if not self.container.salvage:
-            self.container.verify()
-        for index in range(self.container.segments):
-            self._decoder.decode([index])
-            start, frames = self.header.segment_span(index)
-            if synthesis and not np.isfinite(self._player.audio(start, frames)).all():
-                raise EvcError(f"segment {index} decodes to samples that are not finite")
-            if progress:
-                progress((start + frames) / self.samplerate, self.duration)
+        for link in self._links:
+            if not self.chain.salvage:
+                link.container.verify()
+            for index in range(link.container.segments):
+                link.decoder.decode([index])
+                start, frames = link.container.header.segment_span(index)
+                if synthesis and not np.isfinite(link.player.audio(start, frames)).all():
+                    raise EvcError(f"segment {link.first + index} decodes to samples that are not finite")
+                if progress:
+                    done = (link.start + start + frames) / self.samplerate
+                    progress(done, self.coded_frames / self.samplerate)
 
     # --- Audio --------------------------------------------------------------------------------
 
@@ -110,7 +117,7 @@ class EvcFile(Forkable, FileContents):
         frames = whole_number(frames, "a number of frames")
         left = self.frames - self._position
         count = left if frames < 0 else min(frames, left)
-        audio = converted(self._player.audio(self._position, count), dtype)
+        audio = converted(self._played(self._links.audio, self._position, count), dtype)
         self._position += count
         return audio[0] if self.channels == 1 and not always_2d else np.ascontiguousarray(audio.T)
 
@@ -182,8 +189,7 @@ class EvcFile(Forkable, FileContents):
         if events is not None:
             names = ("events",) if layers is None else names
             events = events if isinstance(events, EventList) else self.events[events]
-        player = Player(self._decoder, names, rows, events)
-        return np.ascontiguousarray(player.audio(0, self.frames).T)
+        return np.ascontiguousarray(self._played(self._links.chosen(names, rows, events), 0, self.frames).T)
 
     @alone
     def pattern_audio(self, pattern: int) -> NDArray[np.float32]:
@@ -196,8 +202,28 @@ class EvcFile(Forkable, FileContents):
         if row["kind"] == "lost":
             raise InputError(f"pattern {pattern} is lost")
         start, frames = int(row["frame"]), int(row["frames"])
-        audio = self._player.waveform(pattern) if start < 0 else self._player.audio(start, frames)
-        return np.ascontiguousarray(audio.T)
+        if start >= 0:
+            return np.ascontiguousarray(self._links.audio(start, frames).T)
+        link = bisect_right(self._patterns.firsts, pattern) - 1
+        entry = pattern - self._patterns.firsts[link]
+        return np.ascontiguousarray(self._links[link].player.waveform(entry).T)
+
+    def _played(self, coded: Coded, start: int, frames: int) -> NDArray[np.float32]:
+        """Frames [start, start + frames) of what is played, float32 [channels, frames], from what `coded` gives of the
+        coded timeline."""
+        pieces = list(self.chain.edits.pieces(start, frames)) or [Stretch(0, 0)]
+        if len(pieces) == 1:
+            return coded(*pieces[0])
+        audio, at = np.empty((self.channels, frames), np.float32), 0
+        for piece in pieces:
+            audio[:, at : at + piece.frames] = coded(*piece)
+            at += piece.frames
+        return audio
+
+    def _prefetch(self, end: int) -> None:
+        """Render some of what is played from the current position on, which is before frame `end`, together."""
+        piece = next(self.chain.edits.pieces(self._position, end - self._position))
+        self._links.prefetch(piece.start, piece.end)
 
     def _blocks(
         self, blocksize: int, overlap: int, end: int, dtype: str, always_2d: bool
@@ -205,7 +231,7 @@ class EvcFile(Forkable, FileContents):
         while self._position < end:
             with self._lock:
                 count = min(blocksize, end - self._position)
-                self._player.prefetch(self._position, end)
+                self._prefetch(end)
                 block = self.read(count, dtype, always_2d)
             yield block
             if self._position < end:
@@ -220,7 +246,7 @@ class EvcFile(Forkable, FileContents):
                 with self._lock:
                     if self._position == self.frames:
                         self._position = 0
-                    self._player.prefetch(self._position, self.frames)
+                    self._prefetch(self.frames)
                     parts.append(self.read(missing, dtype, always_2d))
                 missing -= len(parts[-1])
             yield parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -230,7 +256,7 @@ class EvcFile(Forkable, FileContents):
     @alone
     def close(self) -> None:
         """Release the file, if this object opened it, and the decoded segments."""
-        self._player.close()
+        self._links.close()
         self._close_owned()
 
     def __enter__(self) -> EvcFile:
@@ -251,6 +277,13 @@ class EvcFile(Forkable, FileContents):
     def _close_owned(self) -> None:
         if self._owned is not None:
             self._owned.close()
+
+
+def _later(
+    progress: Callable[[float, float], None] | None, start: float, total: float
+) -> Callable[[float, float], None] | None:
+    """`progress` for something that begins at `start` and is part of what lasts `total` seconds."""
+    return None if progress is None else lambda done, _: progress(start + done, total)
 
 
 def _reopened(path: str, salvage: bool, position: int) -> EvcFile:

@@ -156,7 +156,7 @@ def _saved(
 ) -> NDArray[np.float64]:
     """The bits saved [patterns], shared out to the uses by how much of a superframe each covers."""
     size = c.superframe_length(header.samplerate)
-    estimated, as_is, actual = np.zeros((3, -(-header.sound_frames // size)))
+    estimated, as_is, actual = np.zeros((3, -(-header.known_frames // size)))
     for index, bits in plain.items():
         first = index * header.segment_frames // size
         part = slice(first, first + bits.shape[1])

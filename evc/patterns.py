@@ -15,7 +15,8 @@ patterns everywhere. Only the streams of occurrences are decoded, and those of d
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.decoding import SegmentDecoder
 from evc.format.header import Header
-from evc.format.layers import Place, occurrence_array, pattern_array
+from evc.format.layers import Place, joined, occurrence_array, pattern_array
 from evc.format.streams.dictionary import Excerpt, Pattern
 from evc.format.streams.occurrences import COPY
 from evc.uses import Line, Use, find_lines, find_uses
@@ -38,18 +39,21 @@ _PATTERN_FIELDS = [("frame", "<i8"), ("frames", "<i8"), ("uses", "<i4"), ("secon
 _USE_FIELDS = [
     ("pattern", "<i4"), ("time", "<f8"), ("duration", "<f8"), ("frame", "<i8"), ("frames", "<i8"), ("offset", "<i8"),
 ]  # fmt: skip
+_ARRAYS = ("patterns", "uses", "occurrences")
 _OCCURRENCE_FIELDS = [("use", "<i4"), ("mid_side", "?"), ("stride", "<i4")]
 
 
 @dataclass(frozen=True, eq=False)
 class PatternMap:
     """The patterns of a file, where they are used, and the occurrences that the uses consist of: structured arrays as
-    `EvcFile` has them. places: segment, and row of its stream, of every occurrence."""
+    `EvcFile` has them. places: segment, and row of its stream, of every occurrence. firsts: the number of the first
+    pattern of every link."""
 
     patterns: NDArray[Any]
     uses: NDArray[Any]
     occurrences: NDArray[Any]
     places: list[Place]
+    firsts: list[int] = field(default_factory=lambda: [0])
 
 
 def read_patterns(decoder: SegmentDecoder) -> PatternMap:
@@ -74,6 +78,27 @@ def read_patterns(decoder: SegmentDecoder) -> PatternMap:
     occurrences["mid_side"] = [stream.mid_side for stream in streams]
     occurrences["stride"] = [stream.band_stride for stream in streams]
     return PatternMap(patterns, in_order, occurrences, places)
+
+
+def joined_maps(
+    maps: Sequence[PatternMap], starts: Sequence[int], segments: Sequence[int], samplerate: int
+) -> PatternMap:
+    """Those of the links of a file, which begin at the frames `starts` and have `segments` before them."""
+    if len(maps) == 1:
+        return maps[0]
+    patterns, uses, occurrences = ([getattr(one, name).copy() for one in maps] for name in _ARRAYS)
+    firsts = np.cumsum([0, *map(len, patterns)]).tolist()
+    used = np.cumsum([0, *map(len, uses)]).tolist()
+    for number, start in enumerate(starts):
+        patterns[number]["start"] += start / samplerate
+        patterns[number]["frame"] += np.where(patterns[number]["frame"] < 0, 0, start)
+        for array in (uses[number], occurrences[number]):
+            array["time"] += start / samplerate
+            array["frame"] += start
+            array["pattern"] += np.where(array["pattern"] < 0, 0, firsts[number])
+        occurrences[number]["use"] += np.where(occurrences[number]["use"] < 0, 0, used[number])
+    places = [(index + first, row) for one, first in zip(maps, segments, strict=True) for index, row in one.places]
+    return PatternMap(np.concatenate(patterns), np.concatenate(uses), joined(occurrences), places, firsts[:-1])
 
 
 def _spans(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,12 +39,24 @@ class LayerStats:
     model_bits: float
     streams: tuple[StreamStats, ...]
 
+    def plus(self, other: LayerStats | None) -> LayerStats:
+        """The same layer of two links together."""
+        if other is None:
+            return self
+        streams = {stream.name: stream for stream in other.streams}
+        for stream in self.streams:
+            before = streams.get(stream.name, StreamStats(stream.name, 0, 0.0))
+            streams[stream.name] = StreamStats(stream.name, before.symbols + stream.symbols, before.bits + stream.bits)
+        symbols, model_bits = self.symbols + other.symbols, self.model_bits + other.model_bits
+        return LayerStats(self.name, self.bits + other.bits, symbols, model_bits, tuple(streams.values()))
+
 
 @dataclass(frozen=True)
 class Stats:
     """The bits of a file. `layers` make up the payload; `overhead` maps the parts of all the rest to their
-    bits. `seconds` [seconds, rounded up]: bits of the segments, spread over their superframes or columns by what the
-    symbols of each cost (evenly where symbols were not decoded). `patterns`: all of them, by their index into
+    bits. `frames` and times are those of the coded timeline (spec 3.7). `seconds` [seconds, rounded up]: bits of the
+    segments, spread over their superframes or columns by what the symbols of each cost (evenly where symbols were not
+    decoded). `patterns`: all of them, by their index into
     `EvcFile.patterns`; none where symbols were not decoded. `networks`: ids of those that synthesis needs."""
 
     file_bytes: int
@@ -213,12 +225,46 @@ def measure(
     )
 
 
+def joined_stats(parts: Sequence[Stats]) -> Stats:
+    """Those of a file whose links have these."""
+    starts = np.cumsum([0, *(part.frames for part in parts)]).tolist()
+    rate = parts[0].samplerate
+    layers: dict[str, LayerStats] = {}
+    overhead: dict[str, int] = defaultdict(int)
+    points, spent = [0.0], [0.0]
+    patterns: list[PatternStats] = []
+    for part, start in zip(parts, starts, strict=False):
+        for layer in part.layers:
+            layers[layer.name] = layer.plus(layers.get(layer.name))
+        for name, bits in part.overhead.items():
+            overhead[name] += bits
+        points += [start + min(rate * (second + 1), part.frames) for second in range(len(part.seconds))]
+        spent += list(spent[-1] + np.cumsum(part.seconds))
+        moved = ((one.start if one.start is None else one.start + start / rate) for one in part.patterns)
+        count = len(patterns)
+        patterns += [
+            replace(one, number=count + one.number, start=at) for one, at in zip(part.patterns, moved, strict=True)
+        ]
+    edges = np.arange(-(-starts[-1] // rate) + 1) * float(rate)
+    return Stats(
+        file_bytes=sum(part.file_bytes for part in parts),
+        samplerate=rate,
+        channels=parts[0].channels,
+        frames=starts[-1],
+        layers=tuple(layers.values()),
+        overhead=dict(overhead),
+        seconds=np.diff(np.interp(edges, points, spent)),
+        patterns=tuple(patterns),
+        networks=tuple(dict.fromkeys(name for part in parts for name in part.networks)),
+    )
+
+
 def _overhead(container: ContainerReader, payload_bits: int) -> dict[str, int]:
     """Bits outside coded streams, by the sort of chunk that holds them; "framing" is what holds the coded
     streams."""
     parts: dict[str, int] = defaultdict(int)
     names = {constants.CHUNK_HEAD: "header", constants.CHUNK_TAGS: "tags", constants.CHUNK_INDX: "index"}
-    names[constants.CHUNK_SPKR] = "speakers"
+    names |= {constants.CHUNK_SPKR: "speakers", constants.CHUNK_EDIT: "edit list"}
     names |= {constants.CHUNK_PICT: "pictures", constants.CHUNK_FRGN: "foreign chunks"}
     carriers = (constants.CHUNK_SEGM, constants.CHUNK_DICT)
     for place in container.chunks:

@@ -83,17 +83,28 @@ def write_weights(folder: Path, entropy: Arrays, id: str = NETWORK) -> Path:
 def latents(folder: Path) -> bytes:
     """Latents small and huge, a segment without, and one that ends within a column. Its weights are put into
     `folder`."""
+    return _file(folder, FRAMES, [(-1.0, 1.0, 50), None, (-1.0, 4.0, 127)], seed=7)
+
+
+def large_latents(folder: Path) -> bytes:
+    """Latents about the limits of what others are predicted from: levels of 127, values of 1023."""
+    return _file(folder, 2 * SEGMENT, [(2.7, 3.5, 3), (1.5, 4.2, 90)], seed=8)
+
+
+def _file(folder: Path, frames: int, segments: Sequence[tuple[float, float, int] | None], seed: int) -> bytes:
+    """Segments of latents of sizes drawn between two powers of ten, and of a step; None is a segment without."""
     weights = write_weights(folder, drawn_entropy(OTHERS, PREDICTED, seed=4))
-    header = Header(RATE, 2, FRAMES, layers=("latent",), segment_frames=SEGMENT, networks=(reference_of(weights),))
-    random = np.random.default_rng(7)
+    header = Header(RATE, 2, frames, layers=("latent",), segment_frames=SEGMENT, networks=(reference_of(weights),))
+    random = np.random.default_rng(seed)
     target = io.BytesIO()
     with installed_too(folder), ContainerWriter(target, header) as writer:
-        for index in range(header.segments):
+        for index, drawn in enumerate(segments):
             frames = header.segment_span(index)[1]
             context = StreamContext(RATE, 2, frames, header.phase_bits, networks=header.networks)
-            spread = 10 ** random.uniform(-1, (1, 0, 4)[index], (columns(frames), 1))
+            least, most, step = drawn or (-1.0, 0.0, 0)
+            spread = 10 ** random.uniform(least, most, (columns(frames), 1))
             values = np.rint(random.laplace(0, spread, (columns(frames), sum(OTHERS + PREDICTED)))).astype(np.int64)
-            stream = LatentStream(np.clip(values, -c.MAX_LATENT, c.MAX_LATENT), (50, 0, 127)[index])
-            streams = () if index == 1 else (coded(c.STREAM_LATENT, stream, context),)
+            stream = LatentStream(np.clip(values, -c.MAX_LATENT, c.MAX_LATENT), step)
+            streams = (coded(c.STREAM_LATENT, stream, context),) if drawn else ()
             writer.add_segment(Segment(index, (), streams))
     return target.getvalue()

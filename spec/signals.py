@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.coder import SymbolEncoder
+from evc.format.edits import Stretch
 from evc.format.header import Header, NetworkReference
 from evc.format.metadata import Foreign, Picture
 from evc.format.segment import Dictionary, Segment
@@ -26,12 +27,14 @@ from evc.format.streams.noise_changes import COLOUR, plane_kinds
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.format.streams.spectrum_walk import Block
-from evc.format.writer import ContainerWriter
+from evc.format.writer import ContainerWriter, join, rewrite
 from evc.loops import Loop, smpl_chunk
 from evc.models import pipeline, sequencer
 from evc.models.settings import EncodeSettings
 from evc.models.source import ArraySource, AudioSource, LoopSource
-from evc.spec.latents import latents
+from evc.spec import stress, stress_spectrum
+from evc.spec.containers import later
+from evc.spec.latents import large_latents, latents
 from evc.spec.patterned import coded, copies, graded, lattices, placements
 
 Audio = NDArray[np.float64]
@@ -109,6 +112,21 @@ def _loop() -> bytes:
     phase = 2 * np.pi * np.arange(2300) / 2300
     tones = np.stack([np.sin(37 * phase + 1), np.sin(91 * phase) + np.sin(5 * phase)], axis=1)
     return _encoded(0.3 * tones, 8000, quality=6.0, superframes=1, loop=True)
+
+
+def _edited() -> bytes:
+    """The loop, turned: its start follows upon its end in the middle, and it still is one."""
+    stretches = [Stretch(1500, 800), Stretch(0, 777), Stretch(777, 1), Stretch(100, 678), Stretch(778, 722)]
+    target = io.BytesIO()
+    rewrite(io.BytesIO(_loop()), target, edits=stretches)
+    return target.getvalue()
+
+
+def _joined(*files: Callable[[], bytes], edits: Sequence[Stretch] | None = None) -> bytes:
+    chain, target = io.BytesIO(), io.BytesIO()
+    join([io.BytesIO(make()) for make in files], chain)
+    rewrite(chain, target, edits=edits)
+    return target.getvalue()
 
 
 def _wide() -> bytes:
@@ -288,6 +306,16 @@ def _noise(context: StreamContext, loudest: int = 40, seed: int = 4, colour: int
     return NoiseStream(planes, 23)
 
 
+def _chain() -> bytes:
+    return _joined(lattices, graded, lattices)
+
+
+def _rejoined() -> bytes:
+    """Frames 15 000 to 17 300 are the loop."""
+    edits = [Stretch(14_000, 2000), Stretch(17_000, 9000), Stretch(16_990, 300), Stretch(15_000, 2300)]
+    return _joined(_hiss, _loop, copies, edits=edits)
+
+
 # By name: what the file is for, and the function that makes it.
 FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "mono": ("one channel, one superframe; explained byte by byte in section 13 of the specification", _mono),
@@ -295,6 +323,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "three": ("a pair that falls silent, and a single channel", _three),
     "surround": ("eight channels, seven of them with speakers", _surround),
     "loop": ("a loop, whose start is coded again behind its end", _loop),
+    "edited": ("the same loop with an edit list: turned, some of it twice; still a loop", _edited),
     "wide": ("192 kHz, a sweep up to half the sample rate", _wide),
     "transient": ("clicks and a burst: blocks of many sizes", _transient),
     "quiet": ("noise of half a step of 16 bits", _quiet),
@@ -314,9 +343,15 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "lattices": ("lattices, shifted and turned, beside copies and without", lattices),
     "hiss": ("noise of levels, balances, angles and colours that change; a segment without", _hiss),
     "layers": ("dictionary, occurrences, events, noise, dependent segments; no sound to compare", _layers),
+    "chain": ("three files joined: a dictionary, dependencies and noise that begin again", _chain),
+    "rejoined": ("noise, a loop and copies joined, with an edit list of stretches that lie across them", _rejoined),
     "latents": (
         "latents small and huge, a segment without; their probabilities are in `evc-latents-test.safetensors`; "
         "no sound to compare",
         lambda: latents(FOLDER),
     ),
-}
+    "large-latents": ("latents about the limits of what they are predicted from", lambda: large_latents(FOLDER)),
+    "later": (
+        "a later minor version: what a reader skips; dictionaries and a second HEAD between the segments", later,
+    ),
+} | stress.FILES | stress_spectrum.FILES

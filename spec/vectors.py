@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 import evc
 from evc.format import constants as c
+from evc.format.chain import Chain
 from evc.format.decoding import SegmentDecoder
 from evc.format.errors import EvcError
 from evc.format.metadata import Foreign, Picture
@@ -35,6 +36,7 @@ from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.noise_changes import tables as noise_tables
 from evc.format.streams.spectrum import SpectrumStream
 from evc.format.streams.spectrum_tables import tables
+from evc.spec import broken
 from evc.spec.listing import listing
 from evc.spec.noise import noise_signal
 from evc.spec.signals import FILES, FOLDER
@@ -71,7 +73,7 @@ def spectrum_integers(stream: SpectrumStream) -> NDArray[np.int32]:
 
 def describe(data: bytes) -> dict[str, Any]:
     """What a decoder must find in a file, apart from its sound."""
-    container = ContainerReader(io.BytesIO(data))
+    container, *links = Chain(io.BytesIO(data)).links
     header = container.header
     found: dict[str, Any] = {
         "bytes": len(data),
@@ -80,26 +82,40 @@ def describe(data: bytes) -> dict[str, Any]:
         "samplerate": header.samplerate,
         "channels": header.channels,
         "speakers": list(names_of(container.speakers, header.channels)),
-        "frames": header.known_frames,
-        "loop": header.loop,
-        "layers": list(header.layers),
         "tags": container.tags,
-        "dictionaries": [],
-        "segments": [],
     }
+    found |= _link(container)
+    if links:
+        found["links"] = [_link(link) for link in links]
     beside: dict[str, Sequence[Picture | Foreign]] = {"pictures": container.pictures, "foreign": container.foreign}
     for name, parts in beside.items():
         if parts:
             digests = [{"sha256": hashlib.sha256(part.data).hexdigest()} for part in parts]
             found[name] = [part.as_dict() | digest for part, digest in zip(parts, digests, strict=True)]
+    if container.edits is not None:
+        found["edits"] = [list(stretch) for stretch in container.edits.stretches]
+    return found
+
+
+def _link(container: ContainerReader) -> dict[str, Any]:
+    """What a decoder must find in one link."""
+    header = container.header
+    found: dict[str, Any] = {
+        "frames": header.known_frames,
+        "loop": header.loop,
+        "layers": list(header.layers),
+        "dictionaries": [],
+        "segments": [],
+    }
     context = StreamContext(header.samplerate, header.channels, header.known_frames, header.phase_bits)
     for dictionary in container.dictionaries:
         entries = replace(context, patterns=dictionary.entries)
-        streams = [_description(data, decoded_stream(data, entries)[0]) for data in dictionary.streams]
+        known = [data for data in dictionary.streams if data.kind < c.OPTIONAL_STREAM]
+        streams = [_description(data, decoded_stream(data, entries)[0]) for data in known]
         found["dictionaries"].append({"entries": dictionary.entries, "streams": streams})
     for index, decoded in _decoded(container).items():
         segment = container.segment(index)
-        streams = [_description(data, decoded[data.kind]) for data in segment.streams]
+        streams = [_description(data, decoded[data.kind]) for data in segment.streams if data.kind in decoded]
         found["segments"].append({"dependencies": list(segment.dependencies), "streams": streams})
     return found
 
@@ -140,9 +156,19 @@ def _plain(value: Any) -> Any:
 def reference_samples(data: bytes) -> NDArray[np.int32] | None:
     """The samples of section 11.2 in steps of 24 bits, [frames, channels]; None if the file makes no sound that they
     can hold."""
-    container = ContainerReader(io.BytesIO(data))
-    if not container.header.known_frames or set(container.header.layers) - {"patterns", "spectrum", "noise"}:
+    chain = Chain(io.BytesIO(data))
+    if not chain.frames or set(chain.layers) - {"patterns", "spectrum", "noise"}:
         return None
+    audio = np.concatenate([_link_sound(link) for link in chain.links], axis=1)
+    if chain.edited:
+        audio = np.concatenate([audio[:, a : a + n] for a, n in chain.edits.stretches], axis=1)
+    if np.abs(audio).max() >= 1:
+        return None
+    return np.rint(audio.T / PCM_STEP).astype(np.int32)
+
+
+def _link_sound(container: ContainerReader) -> NDArray[np.float64]:
+    """The sound of a link by section 10, [channels, frames]."""
     spectra, occurrences, noise = (
         {index: streams[kind] for index, streams in _decoded(container).items() if kind in streams}
         for kind in (c.STREAM_SPECTRUM, c.STREAM_OCCURRENCES, c.STREAM_NOISE)
@@ -150,10 +176,7 @@ def reference_samples(data: bytes) -> NDArray[np.int32] | None:
     audio = synthesise(container.header, spectra, occurrences, SegmentDecoder(container).entries)
     if noise:
         audio = audio + noise_signal(container.header, noise)
-    audio = without_overlap(container.header, audio)
-    if np.abs(audio).max() >= 1:
-        return None
-    return np.rint(audio.T / PCM_STEP).astype(np.int32)
+    return without_overlap(container.header, audio)
 
 
 def deviation(data: bytes, samples: NDArray[np.int32]) -> tuple[float, float]:
@@ -260,9 +283,12 @@ def main() -> None:
     if arguments.write:
         for name in names:
             write(name)
+        if not arguments.names:
+            broken.write(FOLDER)
         for path, text in quoted().items():
             path.write_text(text)
     wrong = [problem for name in names for problem in problems(name)]
+    wrong += [] if arguments.names else broken.problems(FOLDER)
     stale = [path.name for path, text in quoted().items() if path.read_text() != text]
     wrong += [f"{name} quotes other vectors or tables" for name in stale]
     if wrong:

@@ -61,40 +61,37 @@ def field(decoder: ReferenceDecoder, bits: int) -> int:
     return decoder.bits([bits])[0]
 
 
-class NumberCoder:
+def pieces(decoder: ReferenceDecoder, bits: int) -> int:
+    return sum(field(decoder, min(16, bits - start)) << start for start in range(0, bits, 16))
+
+
+class Recent:
     def __init__(self, decoder: ReferenceDecoder) -> None:
         self.decoder = decoder
         self.list: list[int] = []
-        self.near, self.place, self.jitter, self.length = Context(2048), Context(), Context(), Context()
-        self.bitlen = 0
+        self.again, self.place = Context(2048), Context()
 
-    def step(self, expected: int | None = None) -> int:
-        if self.list and flag(self.decoder, self.near):
-            place = unsigned(self.decoder, [self.place])[0]
-            number = self.list.pop(place) + signed(self.decoder, [self.jitter])[0]
+    def step(self, new) -> int:
+        if self.list and flag(self.decoder, self.again):
+            value = self.list.pop(unsigned(self.decoder, [self.place])[0])
         else:
-            base = self.bitlen if expected is None else expected.bit_length()
-            self.bitlen = base + signed(self.decoder, [self.length])[0]
-            number, b = self.bitlen, self.bitlen - 1
-            if b > 0:
-                number = 2**b + field(self.decoder, min(b, 16))
-                number += field(self.decoder, min(b - 16, 32)) << 16 if b > 16 else 0
-                number += field(self.decoder, b - 48) << 48 if b > 48 else 0
-        self.list = ([number] + [other for other in self.list if other != number])[:12]
-        return number
+            value = new()
+        self.list = [value, *self.list][:16]
+        return value
 
 
-def times(decoder: ReferenceDecoder, frames: int, phase_bits: int) -> list[int]:
-    count = decoder.golomb([3])[0]
-    if not count:
-        return []
-    grid = field(decoder, 5)
-    cells = -(-(frames << phase_bits) // (1 << grid))
-    coder, cell, result = NumberCoder(decoder), 0, []
-    for i in range(count):
-        cell += coder.step((cells - 1 - cell) // (count - i))
-        result.append(cell << grid)
-    return result
+class NumberCoder:
+    def __init__(self, decoder: ReferenceDecoder) -> None:
+        self.decoder, self.recent = decoder, Recent(decoder)
+        self.length, self.bitlen = Context(), 0
+
+    def step(self) -> int:
+        return self.recent.step(self.new)
+
+    def new(self) -> int:
+        self.bitlen += signed(self.decoder, [self.length])[0]
+        b = self.bitlen - 1
+        return self.bitlen if b < 1 else 2**b + pieces(self.decoder, b)
 
 
 SIZES = [32, 8, 16, 8, 32, 9, 9, 9, 9, 9, 9, 9, 8, 64, 8]
@@ -125,6 +122,32 @@ def distance_class(distance: int) -> int:
     return distance if distance < 4 else 2 * (bits - 2) + (distance >> (bits - 2))
 
 
+class Times:
+    """Section 6.5 behind the count."""
+
+    def __init__(self, decoder: ReferenceDecoder, count: int, frames: int, phase_bits: int, tables: dict) -> None:
+        self.decoder, self.rows, self.left = decoder, tables["time"], count
+        self.grid = field(decoder, 5)
+        self.cells = -(-(frames << phase_bits) // (1 << self.grid))
+        self.classes = Mixed(decoder, 76, tables["rates"][0])
+        self.cell, self.same = 0, 1
+
+    def step(self) -> int:
+        row = self.rows[distance_class((self.cells - 1 - self.cell) // self.left)]
+        distance = self.classes.symbol([row], [0, self.same])
+        if distance >= 4:
+            b = distance // 2 - 1
+            distance = ((2 + distance % 2) << b) + pieces(self.decoder, b)
+        self.cell, self.left, self.same = self.cell + distance, self.left - 1, int(distance == 0)
+        return self.cell << self.grid
+
+
+def times(decoder: ReferenceDecoder, frames: int, phase_bits: int, tables: dict) -> list[int]:
+    count = decoder.golomb([3])[0]
+    coder = Times(decoder, count, frames, phase_bits, tables) if count else None
+    return [coder.step() for _ in range(count)] if coder else []
+
+
 def events(decoder: ReferenceDecoder, frames: int, phase_bits: int, tables: dict) -> dict[str, list]:
     """`tables`: the arrays of spec/tables/events.npz as lists."""
     count = decoder.golomb([3])[0]
@@ -135,26 +158,17 @@ def events(decoder: ReferenceDecoder, frames: int, phase_bits: int, tables: dict
     usual = field(decoder, 1)
     sizes = SIZES if usual else [1 + field(decoder, 8) for _ in range(field(decoder, 5))]
     top, levels = field(decoder, 14) - 4096, 1 + field(decoder, 10)
-    grid = field(decoder, 5)
-    cells = -(-(frames << phase_bits) // (1 << grid))
-    rates = tables["rates"]
-    time, note, tuning = Mixed(decoder, 76, rates[0]), Mixed(decoder, 129, rates[1]), Mixed(decoder, 64, rates[2], True)
+    time, rates = Times(decoder, count, frames, phase_bits, tables), tables["rates"]
+    note, tuning = Mixed(decoder, 129, rates[1]), Mixed(decoder, 64, rates[2], True)
     amplitude, pan = Mixed(decoder, levels, rates[3], True), Mixed(decoder, 2 * pan_steps + 1, rates[4], True)
     parts = [Mixed(decoder, size, rates[5 + i] if usual else rates[20]) for i, size in enumerate(sizes)]
-    cell, same = 0, 1
     last: dict | None = None
     slots: dict[int, dict] = {}
-    for i in range(count):
-        k = time.symbol([tables["time"][distance_class((cells - 1 - cell) // (count - i))]], [0, same])
-        distance = k
-        if k >= 4:
-            b = k // 2 - 1
-            distance = ((2 + k % 2) << b) + field(decoder, min(b, 16))
-            distance += field(decoder, b - 16) << 16 if b > 16 else 0
-        cell, same = cell + distance, int(distance == 0)
+    for _ in range(count):
+        found["times"].append(time.step())
         rows = [tables["note"]]
         if last:
-            rows.append(tables["interval"][same][128 - last["s"] : 257 - last["s"]])
+            rows.append(tables["interval"][time.same][128 - last["s"] : 257 - last["s"]])
         new = {"s": note.symbol(rows, [0, last["s"] if last else 129])}
         near = slots.get(new["s"])
         others = [(0, last["x"] if last else 0)] + ([(1, near["x"])] if near else [])
@@ -183,48 +197,10 @@ def events(decoder: ReferenceDecoder, frames: int, phase_bits: int, tables: dict
             rows.append(tables["fine"][63 - near["f"] : 127 - near["f"]])
         new["f"] = tuning.symbol(rows, [0, u, new["s"]])
         last = slots[new["s"]] = new
-        found["times"].append(cell << grid)
         found["amplitudes"].append(top - new["x"])
         found["pans"].append(new["p"] - pan_steps)
         found["codes"].append([64 * new["s"] + new["f"] - 32, *vector])
     return found | {"amplitude_step": step, "sizes": [8192, *sizes]}
-
-
-def surface(decoder: ReferenceDecoder, planes: int, columns: int, cells: int, hold: int) -> list:
-    last, slow = [[[0] * cells for _ in range(planes)] for _ in range(2)]
-    a = [[Context() for _ in range(4 * cells)] for _ in range(planes)]
-    b = [[Context(512), Context(512)] for _ in range(planes)]
-    levels: list[list[list[int]]] = [[] for _ in range(planes)]
-    for column in range(columns):
-        first_change: list[int] = []
-        for plane in range(planes):
-            if plane and column % hold:
-                levels[plane].append(levels[plane][-1])
-                continue
-            expected = [(s + 16 * x + 16) >> 5 for s, x in zip(slow[plane], last[plane], strict=True)]
-            if plane:
-                expected = [e + ((change + 1) >> 1) for e, change in zip(expected, first_change, strict=True)]
-            changes = [0] * cells
-            for number, call in enumerate([range(0, cells, 8), *(range(d, cells, 2 * d) for d in (4, 2, 1))]):
-                guesses, contexts, d = [], [], 8 >> number
-                for j in call:
-                    around = size = 0
-                    if number:
-                        low, high = changes[j - d], changes[j + d if j + d < cells else j - d]
-                        around, size = (low + high + 1) >> 1, (abs(low) + abs(high) + 1) >> 1
-                    guesses.append(min(255, max(0, expected[j] + around)))
-                    contexts.append(a[plane][4 * j + min(size, 3)] if column else b[plane][number > 0])
-                if contexts:
-                    for j, guess, delta in zip(call, guesses, signed(decoder, contexts), strict=True):
-                        changes[j] = guess + delta - expected[j]
-            row = [e + change for e, change in zip(expected, changes, strict=True)]
-            for j, level in enumerate(row):
-                rise = 16 * level - slow[plane][j]
-                slow[plane][j] += rise >> 2 if column else rise
-            last[plane] = row
-            levels[plane].append(row)
-            first_change = first_change or changes
-    return levels
 
 
 def noise(decoder: ReferenceDecoder, hops: int, kinds: list[int], bands_of, tables: dict) -> tuple[int, list]:
@@ -295,48 +271,47 @@ def changes(decoder, before: list[int], w: int, limits: tuple[int, int], scales:
     return levels
 
 
+def band_flags(decoder: ReferenceDecoder, known: list[int], classes: int, flags: list[Context]) -> list[int]:
+    """Section 6.6: which bands hold something."""
+    on = [0] * len(known)
+    for odd in (0, 1):
+        call = range(odd, len(on), 2)
+        above = [on[b + 1 if b + 1 < len(on) else b - 1] if odd else 0 for b in call]
+        contexts = [
+            flags[classes * (1 + on[b - 1] + a if odd else 0) + known[b]] for b, a in zip(call, above, strict=True)
+        ]
+        bits = [decoder.symbol(FLAGS[min(context.average >> 7, 31)]) for context in contexts]
+        update_all(contexts, bits, 4096)
+        for b, bit in zip(call, bits, strict=True):
+            on[b] = bit
+    return on
+
+
 def gains(decoder: ReferenceDecoder, sources: list, planes: int, bands: int) -> list:
     """Per occurrence [planes][bands], None where off."""
-    flags = [Context(2048) for _ in range(8)]
-    k = [Context() for _ in range(5)]
+    flags, signs = [Context(2048) for _ in range(8)], [Context(2048) for _ in range(4)]
+    scales = [Context() for _ in range(16)]
     memory: dict = {}
     latest = [[1] * bands for _ in range(planes)], [[0] * bands for _ in range(planes)]
-    cells = [(p, b) for p in range(planes) for b in range(bands)]
     result = []
     for source in sources:
-        was, levels = memory.get(source, latest)
-        on, own = [[[0] * bands for _ in range(planes)] for _ in range(2)]
-
-        def around(values: list, p: int, b: int) -> int:
-            return abs(values[p][b - 1]) + abs(values[p][b + 1 if b + 1 < bands else b - 1])  # noqa: B023
-
-        for odd in (0, 1):
-            call = [(p, b) for p, b in cells if b % 2 == odd]
-            contexts = [flags[2 + 3 * was[p][b] + around(on, p, b) if odd else was[p][b]] for p, b in call]
-            rows = [FLAGS[min(context.average >> 7, 31)] for context in contexts]
-            bits = [decoder.symbol(row) for row in rows]
-            update_all(contexts, bits, 4096)
-            for (p, b), bit in zip(call, bits, strict=True):
-                on[p][b] = bit
-        common = signed(decoder, [k[0]])[0] if any(map(any, on)) else 0
-        for odd in (0, 1):
-            call = [(p, b) for p, b in cells if b % 2 == odd and on[p][b]]
-            contexts = [k[2 + min(2, around(own, p, b))] if odd else k[1] for p, b in call]
-            for (p, b), rise in zip(call, signed(decoder, contexts) if call else [], strict=True):
-                own[p][b] = rise
-        levels = [
-            [levels[p][b] + (common + own[p][b] if on[p][b] else 0) for b in range(bands)]
-            for p in range(planes)
-        ]
+        was, before = memory.get(source, latest)
+        on, levels = [], []
+        for p in range(planes):
+            on.append(band_flags(decoder, was[p], 2, flags))
+            places = [b for b in range(bands) if on[p][b]]
+            found = changes(decoder, [before[p][b] for b in places], 0, (-2048, 2048), scales, signs)
+            levels.append(list(before[p]))
+            for b, level in zip(places, found, strict=True):
+                levels[p][b] = level
         latest = memory[source] = on, levels
         result.append([[levels[p][b] if on[p][b] else None for b in range(bands)] for p in range(planes)])
     return result
 
 
-def occurrences(decoder: ReferenceDecoder, context, bands_of_stride) -> dict[str, list]:
-    """`bands_of_stride` gives the number of bands of a band stride."""
-    frames, phase_bits = context.frames, context.phase_bits
-    placed, copied = times(decoder, frames, phase_bits), times(decoder, frames, phase_bits)
+def occurrences(decoder: ReferenceDecoder, context, bands_of_stride, tables: dict) -> dict[str, list]:
+    """`bands_of_stride` gives the number of bands of a band stride; `tables`: those of the events."""
+    placed, copied = (times(decoder, context.frames, context.phase_bits, tables) for _ in range(2))
     if not placed and not copied:
         return {}
     separate, mid_side, stride, resolution, polarity, spans, lattice = decoder_fields(decoder, [1, 1, 4, 7, 1, 1, 1])
@@ -375,14 +350,5 @@ def decoder_fields(decoder: ReferenceDecoder, widths: list[int]) -> list[int]:
 
 
 def patterns(decoder: ReferenceDecoder, count: int, known: int) -> list[int]:
-    again, place = Context(2048), Context()
-    recent: list[int] = []
-    result = []
-    for _ in range(count):
-        if recent and flag(decoder, again):
-            number = recent.pop(unsigned(decoder, [place])[0])
-        else:
-            number = decoder.uniform(known)
-        recent = ([number] + [other for other in recent if other != number])[:16]
-        result.append(number)
-    return result
+    recent = Recent(decoder)
+    return [recent.step(lambda: decoder.uniform(known)) for _ in range(count)]

@@ -13,9 +13,10 @@ from test_streams_events import music
 from evc.format import constants as c
 from evc.format.segment import Segment, StreamData
 from evc.format.streams import StreamContext
-from evc.format.streams.event_coding import class_start, distance_class, fineness, grained
+from evc.format.streams.event_coding import fineness, grained
 from evc.format.streams.event_tables import tables
 from evc.format.streams.events import EventStream
+from evc.format.streams.positions import class_start, distance_class
 from evc.models.events import train_tables
 from evc.models.events.train_tables import TABLES, cost, count, make_tables, search, streams_of, train
 

@@ -177,7 +177,7 @@ def test_other_events_in_place_of_those_of_the_file(data: bytes, events: EventSt
 def test_events_beside_a_spectrum_add_to_it(encoded: bytes, whole: np.ndarray) -> None:
     """In a file that has both, as another encoder may write it."""
     with evc.open(io.BytesIO(encoded)) as file:
-        spectra = {index: file._decoder.decode([index])[index] for index in range(len(file.segments))}
+        spectra = {index: file._links[0].decoder.decode([index])[index] for index in range(len(file.segments))}
         header = file.header
     header = replace(header, layers=("events", "spectrum"), networks=(installed_network(EVENTS_NETWORK),))
     streams = by_segment(planted(20, header.known_frames), header)

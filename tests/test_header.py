@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from evc.format import constants as c
 from evc.format.errors import EvcError, FormatError, InputError, UnsupportedError
-from evc.format.header import Header, NetworkReference, read_tags, write_tags
+from evc.format.header import Header, NetworkReference, read_tags, with_chain, write_tags
 
 HEADER = Header(
     samplerate=48_000,
@@ -118,6 +118,7 @@ def headers(draw):
         reference_span=draw(st.integers(1, c.MAX_SEGMENTS)) if depth else 0,
         networks=tuple(draw(networks)),
         minor=minor,
+        chained=draw(st.booleans()),
         extra=draw(st.binary(max_size=9)) if minor else b"",
     )
 
@@ -125,6 +126,8 @@ def headers(draw):
 @given(headers())
 def test_round_trip(header):
     assert Header.read(header.write()) == header
+    assert with_chain(header.write(), not header.chained) == replace(header, chained=not header.chained).write()
+    assert with_chain(header.write(), header.chained) == header.write()
 
 
 @pytest.mark.parametrize(

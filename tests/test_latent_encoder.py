@@ -106,7 +106,7 @@ def test_latents_are_as_fine_as_bytes_allow(network: LatentNetwork, segments_fra
         for segment in segments:
             writer.add_segment(segment)
     with evc.open(file) as opened:
-        decoded = opened._decoder.decode(range(header.segments))
+        decoded = opened._links[0].decoder.decode(range(header.segments))
     streams = [kinds[c.STREAM_LATENT] for kinds in decoded.values() if kinds]
     (step,) = {step_size(stream.step) for stream in streams}
     values = np.zeros_like(latents)
@@ -153,7 +153,7 @@ def test_silence_within_a_file_has_no_latents(network: LatentNetwork, monkeypatc
     audio[2 * RATE : 5 * RATE] = 0
     data = evc.encode(audio, RATE, bitrate=6, hints="latent")
     with evc.open(io.BytesIO(data)) as file:
-        (latents,) = [kinds[c.STREAM_LATENT].latents for kinds in file._decoder.decode([0]).values()]
+        (latents,) = [kinds[c.STREAM_LATENT].latents for kinds in file._links[0].decoder.decode([0]).values()]
         decoded = file.read(dtype="int16")
     assert not decoded[round(2.2 * RATE) : round(4.8 * RATE)].any()
     column = RATE / SAMPLES_PER_COLUMN

@@ -195,7 +195,7 @@ def test_entries_are_rendered_alone() -> None:
         assert file.patterns["frames"].tolist() == [2 * N, 2 * 64 + 256]
         explicit, lattice = file.pattern_audio(0), file.pattern_audio(1)
         assert explicit.shape == (2 * N, 1) and explicit.dtype == np.float32 and explicit.any()
-        found = render_placement(file._decoder.entries[1].pattern, RATE, 0, 0)
+        found = render_placement(file._links[0].decoder.entries[1].pattern, RATE, 0, 0)
         np.testing.assert_allclose(lattice[:, 0], found, atol=1e-7)
         first, second = file.stats().patterns
         assert first.dictionary_bits > 8 * 100 and second.dictionary_bits > 0 and first.start is None

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evc.format.coder import SymbolDecoder, SymbolEncoder
-from evc.format.errors import DamagedError, FormatError
+from evc.format.errors import FormatError
+from evc.format.streams.changes import BandFlags, Changes
 from evc.format.streams.integers import Flags, Numbers, Scales, scale_mean
 from evc.format.streams.port import ReadPort, WritePort
-from evc.format.streams.surface import code_surface
 
 
 def both_ways(code) -> None:
@@ -50,13 +50,11 @@ def test_flags(values: list[bool]) -> None:
     both_ways(code)
 
 
-@given(
-    st.lists(st.one_of(st.integers(0, 3), st.integers(990, 1010), st.integers(0, 2**56 - 1))), st.booleans()
-)
-def test_numbers(values: list[int], expected: bool) -> None:
+@given(st.lists(st.one_of(st.integers(0, 3), st.integers(990, 1010), st.integers(0, 2**62 - 1))))
+def test_numbers(values: list[int]) -> None:
     def code(port, writing):
-        numbers = Numbers("", 2**56 - 1)
-        got = [numbers.code(port, value if writing else 0, 1000 if expected else None) for value in values]
+        numbers = Numbers("", 2**62 - 1)
+        got = [numbers.code(port, value if writing else 0) for value in values]
         assert got == values
         return got
 
@@ -80,19 +78,41 @@ def test_numbers_above_their_limit_are_refused(most: int) -> None:
         Numbers("lag", most).code(ReadPort(SymbolDecoder(stream.words, stream.symbols, 0)), 0)
 
 
-@given(st.data(), st.integers(1, 3), st.integers(0, 7), st.integers(1, 20), st.sampled_from([1, 2, 4]))
-def test_surfaces(data, planes: int, columns: int, cells: int, hold: int) -> None:
-    flat = data.draw(
-        st.lists(st.sampled_from([0, 1, 7, 254, 255]), min_size=columns * cells, max_size=columns * cells)
-    )
-    levels = np.array(flat, np.int64).reshape(1, columns, cells).repeat(planes, axis=0)
-    levels[1:] = levels[1:, np.arange(columns) // hold * hold]
-    both_ways(lambda port, writing: code_surface(port, levels.copy() if writing else levels * 0, hold, ""))
+@given(st.data(), st.integers(0, 5), st.integers(0, 20), st.sampled_from([(0, 255), (-7, 7), (1, 47)]))
+def test_changes(data, rows: int, bands: int, limits: tuple[int, int]) -> None:
+    least, most = limits
+    flat = data.draw(st.lists(st.sampled_from([least, 1, 6, most]), min_size=rows * bands, max_size=rows * bands))
+    levels = np.array(flat, np.int64).reshape(rows, bands)
+
+    def code(port, writing):
+        changes, before, result = Changes(least, most, sorts=2), np.full(bands, least), np.zeros_like(levels)
+        for row, wanted in enumerate(levels if writing else levels * 0):
+            before = result[row] = changes.code(port, before, wanted, "", row % 2)
+        np.testing.assert_array_equal(result, levels)
+        return result
+
+    both_ways(code)
 
 
-def test_surfaces_claiming_more_than_their_symbols_are_refused() -> None:
-    with pytest.raises(DamagedError):
-        code_surface(ReadPort(SymbolDecoder(b"", 99, 0)), np.zeros((1, 10, 10), np.int64), 1, "")
+def test_levels_out_of_range_are_refused() -> None:
+    encoder = SymbolEncoder()
+    Changes(0, 255).code(WritePort(encoder), np.zeros(3, np.int64), np.array([0, 200, 0]), "")
+    decoder = SymbolDecoder(encoder.finish().words, 99, 0)
+    with pytest.raises(FormatError, match="out of range"):
+        Changes(0, 199).code(ReadPort(decoder), np.zeros(3, np.int64), np.zeros(3, np.int64), "gain")
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 2)), max_size=30))
+def test_band_flags(bands: list[tuple[bool, int]]) -> None:
+    wanted, known = np.array([on for on, _ in bands], bool), np.array([x for _, x in bands], np.int64)
+
+    def code(port, writing):
+        flags = BandFlags(3)
+        found = [flags.code(port, wanted & writing, known, "") for _ in range(2)]
+        np.testing.assert_array_equal(found, np.array([wanted, wanted]))
+        return found
+
+    both_ways(code)
 
 
 def test_rows_cover_means_from_almost_nothing_to_24() -> None:

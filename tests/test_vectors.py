@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from evc.spec import vectors
+from evc.format.errors import DamagedError, FormatError, UnsupportedError
+from evc.spec import broken, damaged, refused, vectors
 
 
 @pytest.mark.parametrize("name", vectors.FILES)
@@ -21,6 +23,35 @@ def test_every_vector_is_small() -> None:
     found = sorted(path.stem for path in vectors.FOLDER.glob("*.evc"))
     assert found == sorted(vectors.FILES)
     assert all((vectors.FOLDER / f"{name}.evc").stat().st_size < 12_000 for name in found)
+
+
+def test_broken_files_are_refused_and_salvaged_as_they_should_be() -> None:
+    assert broken.problems(vectors.FOLDER) == []
+    for name, least in (("refused", 60), ("damaged", 15)):
+        files = sorted(path.stem for path in (vectors.FOLDER / name).glob("*.evc"))
+        assert files == sorted(json.loads((vectors.FOLDER / f"{name}.json").read_text())) and len(files) >= least
+
+
+def test_broken_files_are_those_that_the_generator_makes() -> None:
+    for name, cases in (("refused", refused.cases()), ("damaged", damaged.cases())):
+        for stem, case in cases.items():
+            assert (vectors.FOLDER / name / f"{stem}.evc").read_bytes() == case[-1], stem
+
+
+def test_errors_are_of_the_kind_that_the_specification_tells() -> None:
+    """Of all but values of spectra out of range, which the reference calls damage."""
+    kinds = {refused.MALFORMED: FormatError, refused.DAMAGED: DamagedError, refused.UNSUPPORTED: UnsupportedError}
+    wrong = {name for name, (kind, _, data) in refused.cases().items() if type(broken.refusal(data)) is not kinds[kind]}
+    assert wrong <= {"bandwidth"}
+
+
+def test_a_file_accepted_or_salvaged_otherwise_is_reported(tmp_path: Path) -> None:
+    shutil.copytree(vectors.FOLDER, tmp_path / "vectors", ignore=shutil.ignore_patterns("*.flac", "*.safetensors"))
+    shutil.copy(vectors.FOLDER / "mono.evc", tmp_path / "vectors" / "refused" / "signature.evc")
+    shutil.copy(vectors.FOLDER / "mono.evc", tmp_path / "vectors" / "damaged" / "byte.evc")
+    found = broken.problems(tmp_path / "vectors")
+    assert found[0] == "refused/signature: accepted" and all("damaged/byte: " in problem for problem in found[1:])
+    assert len(found) > 3
 
 
 def test_the_documents_quote_the_present_vectors_and_tables() -> None:

@@ -13,6 +13,7 @@ VERSION_MINOR = 0
 CHUNK_HEAD = b"HEAD"
 CHUNK_TAGS = b"TAGS"
 CHUNK_SPKR = b"SPKR"
+CHUNK_EDIT = b"EDIT"
 CHUNK_PICT = b"PICT"
 CHUNK_FRGN = b"FRGN"
 CHUNK_DICT = b"DICT"
@@ -36,6 +37,8 @@ MAX_FOREIGN_BYTES = (1 << 24) - 1  # content of a FRGN chunk
 MAX_PICTURES = 64
 MAX_FOREIGN = 256
 MAX_METADATA_BYTES = 64 << 20  # payloads of all PICT and FRGN chunks together
+MAX_LINKS = 1 << 12
+MAX_STRETCHES = 1 << 16  # of an edit list
 MAX_NETWORKS = 16
 MAX_STREAMS_PER_SEGMENT = 16
 MAX_DEPENDENCIES = 255
@@ -67,6 +70,7 @@ SPEAKERS = (
     "FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR", "TC", "TFL", "TFC", "TFR", "TBL", "TBC", "TBR",
 )  # fmt: skip
 
+CHAIN_BIT = 6  # of the layer mask: another link of the file follows behind the end marker
 LOOP_BIT = 7  # of the layer mask: the first frame follows upon the last
 LOOP_OVERLAPS_PER_SUPERFRAME = 8  # a loop's start is coded again behind its end, for an eighth of a superframe
 
@@ -144,13 +148,13 @@ WIDE_SHARE_LOG2 = 7  # with a 128th of the weight
 FLAG_ROWS = 32
 FLAG_ONE = 4096  # units of a flag's probability
 SLOWEST_SHIFT = 4  # contexts settle at moving by 1/16 of what they see
-RECENT_NUMBERS = 12
-MAX_JITTER = 7  # around a recent number
-SURFACE_STRIDE = 8  # cells 0, 8, 16 ... first, then those half-way, and so on
-SURFACE_CLASSES = 4  # contexts of a cell, by how much its neighbours changed
-SURFACE_SLOW_BITS = 4  # fraction of the slow average,
-SURFACE_SLOW_SHIFT = 2  # which moves by a quarter
-MAX_SURFACE_LEVEL = 255
+RECENT_VALUES = 16  # that a list of what tends to come back keeps
+DISTANCE_CLASSES = 76  # of the time between two events or occurrences
+CHANGE_STRIDE = 8  # bands 0, 8, 16 ... first, then those half-way, and so on
+CHANGE_PASSES = 4
+CHANGE_SIZES = 4  # contexts of a band, by how much its neighbours changed
+CHANGE_SIGNS = 4  # and of its sign
+SETTLED = 14  # updates that contexts which begin with values of tables have behind them
 
 # Events and occurrences (7.1, 7.2).
 PLACED_PER_SUPERFRAME = 64  # events, placements and copies each: this many for every superframe begun
@@ -165,7 +169,6 @@ PARTIALS = 7
 FINENESSES = 7  # 2 to the power of 0 ... 6 are steps of pitch that an event can tell
 PART_COUNT_BITS = 5
 PART_CODES_BITS = 8
-DISTANCE_CLASSES = 76  # of the time between two events
 UNKNOWN_WEIGHT = 32  # of every symbol for which there is no table
 AMPLITUDE_STEP_BITS = 6
 DEFAULT_AMPLITUDE_STEP = 12  # 1.5 dB
@@ -179,13 +182,11 @@ DEFAULT_PAN_STEPS = 3
 GAIN_RESOLUTION_BITS = 7
 DEFAULT_GAIN_RESOLUTION = 4  # gain levels in an octave: 1.5 dB
 MAX_GAIN_LEVEL = 1 << 11
-GAIN_CLASSES = 3  # contexts of odd bands, by how much their neighbours changed
 BAND_STRIDE_BITS = 4
 ROTATION_BITS_BITS = 4
 MAX_SPAN = (1 << 31) - 1
 MAX_LAG = (1 << 56) - 1
 MAX_SHIFT = 1 << 30  # of a lattice, in fractions of a cell
-RECENT_PATTERNS = 16
 SPAN_GRID_BITS = 6  # of the common power of two of lags, and of lengths
 MAX_SOUNDING = 16  # occurrences at any moment, those of lattices not counted;
 MAX_PLACED_CELLS = 1 << 22  # these have at most so many cells together in a segment
@@ -214,6 +215,7 @@ MAX_LATTICE_CELLS = 1 << 20
 LATTICE_RESOLUTION_BITS = 4
 LATTICE_PHASE_BITS_BITS = 4
 LATTICE_CARRIER_BITS = 16  # of a turn: the phase of a carrier, and its advance per column and per bin
+MAX_LATTICE_LEVEL = 255
 LATTICE_UNITY = 128  # the level of amplitude 1
 
 # Noise and latents (8).
@@ -227,9 +229,6 @@ MAX_NOISE_BALANCE = 127
 NOISE_ANGLES = 8  # in half a turn
 MAX_NOISE_COLOUR = 7
 NOISE_COLOURS = 32  # bands of colour in a group
-NOISE_PASSES = 4  # over the bands, from coarse to fine
-NOISE_SIGNS = 4  # classes of signs
-NOISE_SETTLED = 14  # updates that contexts have behind them: they begin with values of the tables
 LATENT_HOP = 2048  # frames of a column
 LATENT_STEP_BITS = 7
 LATENT_STEPS_PER_OCTAVE = 16  # step sizes: 2 to the power of index / 16

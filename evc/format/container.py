@@ -10,7 +10,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from evc.format import constants as c
@@ -25,7 +25,7 @@ _TYPE = re.compile(rb"[A-Za-z0-9 ]{4}")
 # What can start a chunk: a type, known flags, a length within the limit (top byte at most 4).
 _CANDIDATE = re.compile(rb"(?=([A-Za-z0-9 ]{4}[\x00\x01][\x00-\xff]{3}[\x00-\x04]))")
 
-_CRITICAL_TYPES = {c.CHUNK_HEAD, c.CHUNK_DICT, c.CHUNK_SEGM, c.CHUNK_END}
+_CRITICAL_TYPES = {c.CHUNK_HEAD, c.CHUNK_EDIT, c.CHUNK_DICT, c.CHUNK_SEGM, c.CHUNK_END}
 KNOWN_TYPES = _CRITICAL_TYPES | {c.CHUNK_TAGS, c.CHUNK_SPKR, c.CHUNK_PICT, c.CHUNK_FRGN, c.CHUNK_INDX}
 
 
@@ -89,23 +89,29 @@ class ChunkReader:
     marker, raises FormatError or DamagedError at the first thing wrong; payloads and their CRCs are left to
     `payload`, and `trailing` counts the bytes behind the end marker, which do not belong to the file. Salvage: reads
     everything once, keeps the chunks whose CRC is right in `chunks` and puts what lies between them into `damage`;
-    raises nothing.
+    raises nothing, and leaves a `budget` of bytes for searching another file behind.
+
+    A file that begins at `start`, behind another, counts its bytes from there; `end` is where its end marker ends, or
+    the next file begins.
 
     Threads may call `payload` and `raw` at the same time, and so may both processes after a fork.
     """
 
-    def __init__(self, file: BinaryIO, salvage: bool = False) -> None:
-        self._file = PositionedFile(file)
-        self._read = self._file.read
-        self.size = self._file.size
+    def __init__(
+        self, file: BinaryIO | PositionedFile, salvage: bool = False, start: int = 0, budget: int | None = None
+    ) -> None:
+        self._file = file if isinstance(file, PositionedFile) else PositionedFile(file)
+        self._start = start
+        self.size = self._file.size - start
+        self.end = self.size
         self.trailing = 0
         self.signature = self._read(0, len(c.SIGNATURE))
         self.chunks: list[ChunkPlace] = []
         self.damage: list[DamagedBytes] = []
+        # Bytes that may be spent on checking what turns out not to be a chunk, so that a file made of false chunk
+        # headers cannot cost the square of its size.
+        self.budget = 8 * self.size + c.MAX_CHUNK_BYTES if budget is None else budget
         if salvage:
-            # Bytes that may be spent on checking what turns out not to be a chunk, so that a file
-            # made of false chunk headers cannot cost the square of its size.
-            self._budget = 8 * self.size + c.MAX_CHUNK_BYTES
             self._salvage()
         else:
             self._walk()
@@ -126,6 +132,9 @@ class ChunkReader:
         """Up to `count` bytes of the file, whatever they are; fewer only at its end."""
         return self._read(offset, count)
 
+    def _read(self, offset: int, count: int) -> bytes:
+        return self._file.read(self._start + offset, count)
+
     def _walk(self) -> None:
         check_signature(self.signature)
         position = len(c.SIGNATURE)
@@ -137,7 +146,7 @@ class ChunkReader:
                 break
             if len(self.chunks) >= c.MAX_CHUNKS:
                 raise FormatError(f"more than {c.MAX_CHUNKS} chunks")
-        self.size, self.trailing = position, self.size - position
+        self.size, self.end, self.trailing = position, position, self.size - position
 
     def _strict_place(self, offset: int) -> ChunkPlace:
         if self.size - offset < c.CHUNK_OVERHEAD_BYTES:
@@ -167,12 +176,25 @@ class ChunkReader:
                 start, position = position, self._resume(position)
                 self.damage.append(DamagedBytes(start, position, "no intact chunk"))
                 continue
+            if place.type == c.CHUNK_HEAD and self._starts_another(position):
+                return
             self.chunks.append(place)
             position = place.end
             if place.type == c.CHUNK_END:
+                self.end = position
                 break
         if position < self.size:
             self.damage.append(DamagedBytes(position, self.size, "bytes after the end"))
+
+    def _starts_another(self, head: int) -> bool:
+        """Whether the header chunk at `head` is that of the next file, whose signature is then where this one ends."""
+        border = head - len(c.SIGNATURE)
+        if border < len(c.SIGNATURE) or self._read(border, len(c.SIGNATURE)) != c.SIGNATURE:
+            return False
+        self.end = border
+        if self.damage and self.damage[-1].end == head:
+            self.damage[-1] = replace(self.damage[-1], end=border)
+        return True
 
     def _intact_place(self, offset: int) -> ChunkPlace | None:
         """The chunk at `offset` if it is whole and its CRC right."""
@@ -180,10 +202,10 @@ class ChunkReader:
             place = self._strict_place(offset)
         except (FormatError, DamagedError):
             return None
-        if place.length > self._budget:
+        if place.length > self.budget:
             return None
         if not self._crc_right(place, place.length):
-            self._budget -= place.size
+            self.budget -= place.size
             return None
         return place
 

@@ -18,6 +18,7 @@ Tags = dict[str, str | list[str]]
 NETWORK_DIGEST_BYTES = 8
 _TAGS_WINDOW_BYTES = 1 << 23
 _TAGS_LEVEL = 19
+_MASK_OFFSET = 16  # of the layer mask in HEAD
 _SUBTYPE_CODES = {name: code for code, name in c.SUBTYPES.items()}
 
 
@@ -49,6 +50,7 @@ class Header:
     reference_depth  longest chain of segment dependencies; 0: all segments are independent
     reference_span   how many segments back a dependency reaches at most
     loop             whether the first frame follows upon the last
+    chained          whether another link of the file follows (spec 4.6)
     extra            fields that a later minor version appended, kept as they are
     """
 
@@ -64,6 +66,7 @@ class Header:
     networks: tuple[NetworkReference, ...] = ()
     minor: int = c.VERSION_MINOR
     loop: bool = False
+    chained: bool = False
     extra: bytes = b""
 
     def __post_init__(self) -> None:
@@ -135,7 +138,7 @@ class Header:
         """Payload of HEAD."""
         frames = c.FRAMES_UNKNOWN if self.frames is None else self.frames
         mask = sum(1 << bit for bit, name in enumerate(c.LAYERS) if name in self.layers)
-        mask |= self.loop << c.LOOP_BIT
+        mask |= self.loop << c.LOOP_BIT | self.chained << c.CHAIN_BIT
         fields = (
             (c.VERSION_MAJOR, 1),
             (self.minor, 1),
@@ -171,7 +174,7 @@ class Header:
         subtype = c.SUBTYPES.get(code := reader.unsigned(1), f"number {code}")
         mask = reader.unsigned(1)
         segment_frames = reader.unsigned(4)
-        if (mask & ~(1 << c.LOOP_BIT)) >> len(c.LAYERS) and minor == 0:
+        if (mask & ~(1 << c.LOOP_BIT | 1 << c.CHAIN_BIT)) >> len(c.LAYERS) and minor == 0:
             raise FormatError("header names layers that version 1.0 does not have")
         if segment_frames == 0:
             raise FormatError("header gives segments no length")
@@ -189,10 +192,18 @@ class Header:
                 networks=_read_networks(reader),
                 minor=minor,
                 loop=bool(mask >> c.LOOP_BIT & 1),
+                chained=bool(mask >> c.CHAIN_BIT & 1),
                 extra=reader.take(reader.remaining),
             )
         except InputError as error:
             raise FormatError(f"header: {error}") from error
+
+
+def with_chain(payload: bytes, chained: bool) -> bytes:
+    """The payload of HEAD with the bit that says whether another link follows; all else as it is."""
+    changed = bytearray(payload)
+    changed[_MASK_OFFSET] = payload[_MASK_OFFSET] & ~(1 << c.CHAIN_BIT) | chained << c.CHAIN_BIT
+    return bytes(changed)
 
 
 def _read_networks(reader: ByteReader) -> tuple[NetworkReference, ...]:

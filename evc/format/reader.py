@@ -13,28 +13,34 @@ from typing import BinaryIO
 from evc.format import constants as c
 from evc.format.binary import ByteReader
 from evc.format.container import KNOWN_TYPES, ChunkPlace, ChunkReader, DamagedBytes, check_signature
+from evc.format.edits import EditList, read_edits
 from evc.format.errors import SALVAGE, DamagedError, EvcWarning, FormatError, UnsupportedError, reason
 from evc.format.header import Header, Tags, read_speakers, read_tags
 from evc.format.index import End, IndexEntry, read_index
 from evc.format.metadata import Foreign, Picture
 from evc.format.segment import Dictionary, Segment, read_segment_start
+from evc.format.sharing import PositionedFile
 from evc.format.speakers import usual_mask
 
 _METADATA: dict[bytes, type[Picture] | type[Foreign]] = {c.CHUNK_PICT: Picture, c.CHUNK_FRGN: Foreign}
+FIRST_LINK = (c.CHUNK_TAGS, c.CHUNK_SPKR, c.CHUNK_EDIT, *_METADATA)  # only in the first link of a chain, in usual order
 _LARGEST = {c.CHUNK_PICT: c.MAX_PICTURE_BYTES, c.CHUNK_FRGN: c.MAX_FOREIGN_BYTES + 8}
 
 
 class ContainerReader:
-    """Reads a seekable binary file; the caller closes it.
+    """Reads a seekable binary file, or one link of a chain (`evc.format.chain`): the one behind the link `before`,
+    which begins at byte `start`. The caller closes the file.
 
     header        the HEAD chunk; its `frames` is always known: of a file that was cut or never
                   finished, salvage mode makes it the end of the last intact segment
     tags          dict of texts and lists of texts, empty where there are none
     speakers      the mask of spec 3.4; 0 where the speakers are not known
+    edits         the EDIT chunk (spec 3.7); None where there is none
     pictures      the PICT chunks, in file order, read when asked for
     foreign       the FRGN chunks, likewise
     dictionaries  the DICT chunks, in file order
     chunks        places of all chunks (salvage mode: of the intact ones), in file order
+    promised_frames  length of the sound, before salvage mode shortened it; 0 where it is not known
     damage        damaged byte ranges, ascending; empty in strict mode
     segments      number of segments
     lost          numbers of the segments that are missing or lean on a missing one
@@ -44,17 +50,23 @@ class ContainerReader:
     `segment` at the same time.
     """
 
-    def __init__(self, file: BinaryIO, salvage: bool = False) -> None:
+    def __init__(
+        self, file: BinaryIO | PositionedFile, salvage: bool = False, before: ContainerReader | None = None
+    ) -> None:
         self.salvage = salvage
-        self._reader = ChunkReader(file, salvage)
+        self.start: int = 0 if before is None else before.start + before.file_bytes
+        budget = None if before is None else before.search_budget
+        self._reader = ChunkReader(file, salvage, self.start, budget)
         self.chunks = self._reader.chunks
-        self.damage: list[DamagedBytes] = list(self._reader.damage)
+        self.damage: list[DamagedBytes] = []
         self.tags: Tags = {}
         self.dictionaries: list[Dictionary] = []
         self.lost: frozenset[int] = frozenset()
         self._dictionary_bytes = 0
         self._tags_place: ChunkPlace | None = None
         self._speakers_place: ChunkPlace | None = None
+        self._edits_place: ChunkPlace | None = None
+        self.edits: EditList | None = None
         self._picture_places: list[ChunkPlace] = []
         self._foreign_places: list[ChunkPlace] = []
         self._index_place: ChunkPlace | None = None
@@ -65,6 +77,7 @@ class ContainerReader:
         self._patterns: dict[int, int] = {}
 
         self.header = self._read_header()
+        self.damage += [span for span in self._reader.damage if span.start < self.file_bytes]
         self.speakers = usual_mask(self.header.channels)
         for place in self.chunks:
             try:
@@ -74,21 +87,32 @@ class ContainerReader:
                     raise
                 self.damage.append(DamagedBytes(place.offset, place.end, reason(error)))
         self.damage.sort(key=lambda span: span.start)
+        self.promised_frames = self.header.sound_frames if self.header.frames is not None else 0
         if salvage:
             self._settle_length()
         else:
             self._check_whole()
         self.segments = self.header.segments
         self._check_dependencies()
-        if self._reader.trailing:
+        if self._reader.trailing and not self.header.chained:
             name = getattr(file, "name", None)
             where = f"{name}: " if isinstance(name, str) else ""
             warnings.warn(f"{where}{_trailing(self._reader.trailing)}: ignored", EvcWarning, stacklevel=3)
 
     @property
     def file_bytes(self) -> int:
-        """Of the whole file; what follows its end marker is no part of it."""
-        return self._reader.size
+        """Of the whole file, or link; what follows its end marker is no part of it."""
+        return self._reader.end if self.header.chained else self._reader.size
+
+    @property
+    def search_budget(self) -> int:
+        """Bytes that may still be spent on finding chunks behind this link (salvage mode)."""
+        return self._reader.budget
+
+    @property
+    def edits_damaged(self) -> bool:
+        """Whether there was an EDIT chunk that cannot be used (salvage mode)."""
+        return self.edits is None and c.CHUNK_EDIT in self._damaged_types
 
     @property
     def pictures(self) -> list[Picture]:
@@ -103,8 +127,13 @@ class ContainerReader:
     @property
     def lost_metadata(self) -> list[str]:
         """Types of the damaged chunks of tags, pictures and the like (salvage mode), one for each."""
-        types = [self._reader.bytes_at(span.start, 4) for span in self.damage]
-        return [type.decode() for type in types if type in (c.CHUNK_TAGS, c.CHUNK_SPKR, *_METADATA)]
+        metadata = (c.CHUNK_TAGS, c.CHUNK_SPKR, *_METADATA)
+        return [type.decode() for type in self._damaged_types if type in metadata]
+
+    @property
+    def _damaged_types(self) -> list[bytes]:
+        """What stands where the type of a chunk should, at the start of all damage."""
+        return [self._reader.bytes_at(span.start, 4) for span in self.damage]
 
     def place(self, index: int) -> ChunkPlace | None:
         """Where segment `index` lies in the file; None where it is missing (salvage mode)."""
@@ -143,7 +172,7 @@ class ContainerReader:
     def verify(self) -> None:
         """Reads what opening left unread: raises unless all CRCs are right and all segments are
         well-formed, and nothing follows the end marker. Decodes nothing."""
-        if self._reader.trailing:
+        if self._reader.trailing and not self.header.chained:
             raise FormatError(_trailing(self._reader.trailing))
         for place in self.chunks:
             if place.type not in KNOWN_TYPES:
@@ -167,6 +196,7 @@ class ContainerReader:
         return Header.read(payload)
 
     def _read_chunk(self, place: ChunkPlace) -> None:
+        _refuse(self.start > 0 and place.type in FIRST_LINK, place)
         match place.type:
             case c.CHUNK_SEGM:
                 self._read_segment_start(place)
@@ -180,6 +210,10 @@ class ContainerReader:
                 _refuse(self._speakers_place is not None or bool(self._places), place)
                 self._speakers_place = place
                 self.speakers = read_speakers(self._reader.payload(place), self.header.channels)
+            case c.CHUNK_EDIT:
+                _refuse(self._edits_place is not None or bool(self._places), place)
+                self._edits_place = place
+                self.edits = read_edits(self._reader.payload(place), self.header)
             case c.CHUNK_PICT | c.CHUNK_FRGN:
                 self._read_metadata(place)
             case c.CHUNK_INDX:
@@ -255,12 +289,13 @@ class ContainerReader:
         """Salvage mode: the length is the header's only where the end of the file is still there."""
         frames = self.header.frames
         fits = frames is not None and (self.header.segments * c.MIN_SEGMENT_CHUNK_BYTES <= self.file_bytes)
-        if self._end is None or not fits:
+        whole = self._end is not None or self.header.chained and self._reader.end < self._reader.size
+        if not whole or not fits:
             rescued = (max(self._places, default=-1) + 1) * self.header.segment_frames
             frames = rescued if frames is None else min(frames, rescued)
         # Without its overlap a loop has no end to meet its start.
-        whole = frames == self.header.frames
-        self.header = replace(self.header, frames=frames, loop=self.header.loop and whole)
+        loop = self.header.loop and frames == self.header.frames
+        self.header = replace(self.header, frames=frames, loop=loop)
 
     def _check_dependencies(self) -> None:
         """Length of every chain of dependencies; salvage mode also finds what is lost."""

@@ -90,6 +90,7 @@ class PositionedFile(Forkable):
 
     def __init__(self, file: BinaryIO) -> None:
         check_file(file)
+        self.name = getattr(file, "name", None)
         self._file = file
         self._plain = _plain_file(file)
         self._lock = threading.Lock()

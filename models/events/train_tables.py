@@ -21,9 +21,10 @@ from evc.format import constants as c
 from evc.format.decoding import SegmentDecoder, stream_context
 from evc.format.reader import ContainerReader
 from evc.format.streams import StreamContext
-from evc.format.streams.event_coding import PART_KINDS, SEMITONES, class_start, fineness, split_pitch
+from evc.format.streams.event_coding import PART_KINDS, SEMITONES, fineness, split_pitch
 from evc.format.streams.event_tables import Tables
 from evc.format.streams.events import USUAL_SIZES, EventStream
+from evc.format.streams.positions import class_start
 
 Counts = dict[str, NDArray[np.float64]]
 Stream = tuple[EventStream, StreamContext]

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
+from evc.format.streams.changes import context, passes, surroundings
 from evc.format.streams.integers import flag_bits, magnitude_bits
 from evc.format.streams.noise import NoisePlane
-from evc.format.streams.noise_changes import END, FIRST, START, PlaneKind, context, passes, surroundings, tables
+from evc.format.streams.noise_changes import END, FIRST, START, PlaneKind, tables
 from evc.models.arrays import Floats
 
 Integers = NDArray[np.int64]
@@ -106,7 +107,7 @@ def levels(sums: list[Floats], lengths: Integers, kind: PlaneKind, price: float)
     which = np.array([np.where(np.arange(stretches) > 0, START, FIRST), np.full(stretches, END)])[..., None]
     for number, at, left, right in passes(bands):
         around, sizes, signs = surroundings(changes, left, right)
-        rows = (context(which, number, sizes), c.NOISE_SIGNS * which + signs)
+        rows = (context(which, number, sizes), c.CHANGE_SIGNS * which + signs)
         start, end = found[..., at] = _trellis(quadratic[..., at], around, rows, kind, price)
         before = np.concatenate([np.zeros((1, len(at)), np.int64), end[:-1]])
         changes[..., at] = np.stack([start - before, end - start])

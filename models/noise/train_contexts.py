@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
+from evc.format.streams.changes import context, passes, surroundings
 from evc.format.streams.noise import NoisePlane, NoiseStream
-from evc.format.streams.noise_changes import END, FIRST, START, context, passes, plane_kinds, surroundings, tables
+from evc.format.streams.noise_changes import END, FIRST, START, plane_kinds, tables
 from evc.models.noise.encoder import NoiseEncoder
 
 SECONDS = 16.0
@@ -42,7 +43,7 @@ class Counts:
     ) -> None:
         some = values != 0
         _add(self.magnitudes[:, row], at, np.abs(values))
-        _add(self.negatives[:, row], c.NOISE_SIGNS * which + sign[some], values[some] < 0)
+        _add(self.negatives[:, row], c.CHANGE_SIGNS * which + sign[some], values[some] < 0)
 
     def tables(self) -> dict[str, NDArray[np.int32]]:
         scales = c.SCALE_ONE * self.magnitudes[0] / self.magnitudes[1]

@@ -134,7 +134,7 @@ class _LatticeQuantiser:
         magnitudes = np.abs(pattern)
         some = magnitudes > magnitudes.max() / 2.0**steps.floor
         levels = np.rint(c.LATTICE_UNITY + steps.magnitude * np.log2(np.where(some, magnitudes, 1)))
-        levels = np.where(some, np.clip(levels, 1, c.MAX_SURFACE_LEVEL), 0).astype(np.int64)
+        levels = np.where(some, np.clip(levels, 1, c.MAX_LATTICE_LEVEL), 0).astype(np.int64)
         carrier = _carrier(pattern)
         phases = np.zeros(levels.shape, np.int64)
         lattice = Lattice(self._fft_log2, self._hop_log2, steps.magnitude, steps.phase, levels, phases, carrier)

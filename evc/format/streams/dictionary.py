@@ -12,9 +12,9 @@ from evc.format import constants as c
 from evc.format.coder import CodedStream, SymbolDecoder, SymbolEncoder
 from evc.format.errors import FormatError, InputError
 from evc.format.streams import StreamContext
+from evc.format.streams.changes import Changes
 from evc.format.streams.integers import Numbers, Scales
 from evc.format.streams.port import Port, ReadPort, WritePort
-from evc.format.streams.surface import code_surface
 
 
 @dataclass(frozen=True)
@@ -214,8 +214,10 @@ class _PatternCoder:
         if fft > c.LATTICE_MAX_FFT_LOG2 or hop > fft or columns * bins > c.MAX_LATTICE_CELLS:
             raise FormatError("a lattice pattern has an impossible shape")
         port.reserve(columns * bins)
-        levels = old.levels[None].copy() if port.writing else np.zeros((1, columns, bins), np.int64)
-        levels = code_surface(port, levels, 1, "magnitude")[0]
+        levels = old.levels.copy() if port.writing else np.zeros((columns, bins), np.int64)
+        changes, before = Changes(0, c.MAX_LATTICE_LEVEL), np.full(bins, c.LATTICE_UNITY)
+        for column in range(columns):
+            before = levels[column] = changes.code(port, before, levels[column], "magnitude")
         some = levels > 0
         phases = np.zeros(levels.shape, np.int64)
         source = old.phases if port.writing else phases

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.errors import FormatError
 from evc.format.streams.event_tables import Tables
+from evc.format.streams.mixture import Mixture
 from evc.format.streams.port import Port
 
 Integers = NDArray[np.int64]
@@ -24,19 +25,6 @@ SEMITONES = c.PITCHES // c.PITCHES_PER_SEMITONE + 1
 PART_KINDS = "phase attack decay length resonator".split() + ["partials"] * c.PARTIALS + ["deform", "noise", "room"]
 _KINDS = ("near", "octave", "before")  # tables of a part: rows by the neighbour's code, the octave, the code before
 _HALF = c.PITCHES_PER_SEMITONE // 2
-
-
-def distance_class(distance: int) -> tuple[int, int]:
-    """Class of a distance, two of them in an octave, and how many bits tell the distances of a class apart."""
-    if distance < 4:
-        return distance, 0
-    bits = distance.bit_length() - 2
-    return 2 * bits + (distance >> bits), bits
-
-
-def class_start(number: int) -> int:
-    """The least distance of a class."""
-    return number if number < 4 else (2 + (number & 1)) << ((number >> 1) - 1)
 
 
 def split_pitch(pitch: int) -> tuple[int, int]:
@@ -61,37 +49,6 @@ def grained(codes: Integers) -> Integers:
     return result
 
 
-class Mixture:
-    """Symbols 0 .. symbols - 1 under weights that are given, and histograms: every symbol adds `rates` to its own
-    place, in the histogram of the context. Where symbols are `ordered`, half of that goes to each place beside it."""
-
-    def __init__(self, symbols: int, rates: Integers, ordered: bool = False) -> None:
-        self._symbols = symbols
-        self._rates = rates.tolist()
-        self._ordered = ordered
-        self._histograms: list[dict[int, Integers]] = [{} for _ in self._rates]
-
-    def code(self, port: Port, value: int, weights: Integers, contexts: tuple[int, ...], kind: str) -> int:
-        """Code a symbol, in each histogram under its own context."""
-        if self._symbols == 1:
-            return 0
-        rows = []
-        for histogram, context in zip(self._histograms, contexts, strict=True):
-            row = histogram.get(context)
-            if row is None:
-                row = histogram[context] = np.zeros(self._symbols + 2, np.int64)  # room beside the first and the last
-            else:
-                weights = weights + row[1:-1]
-            rows.append(row)
-        value = port.weighted(value, weights, kind)
-        for row, rate in zip(rows, self._rates, strict=True):
-            row[value + 1] += rate
-            if self._ordered:
-                row[value] += rate >> 1
-                row[value + 2] += rate >> 1
-        return value
-
-
 @dataclass
 class _Event:
     """One that was coded: the distance from its semitone, the amplitude counted down from the greatest, the pan counted
@@ -114,7 +71,6 @@ class EventCoder:
         self._port, self._tables = port, tables
         self._levels, self._pans, self._sizes = levels, pans, sizes
         rates = tables["rates"]
-        self._times = Mixture(c.DISTANCE_CLASSES, rates[0, :2])
         self._semitones = Mixture(SEMITONES, rates[1, :2])
         self._fine = Mixture(c.PITCHES_PER_SEMITONE, rates[2], ordered=True)
         self._amplitudes = Mixture(levels, rates[3], ordered=True)
@@ -125,30 +81,16 @@ class EventCoder:
         if self._known:
             self._rows = [[tables[f"part{i + 1}.{kind}"] for kind in _KINDS] for i in range(len(sizes))]
         self._kinds = PART_KINDS if self._known else ["vector"] * len(sizes)
-        self._same = 1  # whether the last event began in the same cell as the one before
         self._before: _Event | None = None
         self._slots: dict[int, _Event] = {}
 
-    def distance(self, value: int, expected: int) -> int:
-        """Cells between this event and the one before."""
-        number, _ = distance_class(value)
-        row = self._tables["time"][min(distance_class(expected)[0], c.DISTANCE_CLASSES - 1)]
-        number = self._times.code(self._port, number, row, (0, self._same), "time")
-        least = class_start(number)
-        bits = distance_class(least)[1]
-        result, low = least, min(bits, c.PIECE_BITS)
-        if bits:
-            result += self._port.field((value - least) & ((1 << low) - 1), low, "time")
-        if bits > low:
-            result += self._port.field((value - least) >> low, bits - low, "time") << low
-        self._same = int(result == 0)
-        return result
-
-    def event(self, pitch: int, amplitude: int, pan: int, codes: Integers) -> tuple[int, int, int, list[int]]:
+    def code(
+        self, pitch: int, amplitude: int, pan: int, codes: Integers, same: int
+    ) -> tuple[int, int, int, list[int]]:
         """All of an event but its time: pitch, amplitude counted down from the greatest, pan counted from the left,
-        codes of the parts behind the pitch."""
+        codes of the parts behind the pitch. `same`: 1 if it begins in the cell of the event before."""
         semitone, fine = split_pitch(pitch)
-        semitone = self._code_semitone(semitone)
+        semitone = self._code_semitone(semitone, same)
         near = self._slots.get(semitone)
         amplitude = self._code_amplitude(amplitude, semitone, near)
         pan = self._code_pan(pan, semitone, near)
@@ -162,11 +104,11 @@ class EventCoder:
         self._before = self._slots[semitone] = _Event(semitone, fine, amplitude, pan, found)
         return pitch, amplitude, pan, found
 
-    def _code_semitone(self, semitone: int) -> int:
+    def _code_semitone(self, semitone: int, same: int) -> int:
         weights = self._tables["note"]
         if self._before is not None:
             start = SEMITONES - 1 - self._before.semitone
-            weights = weights + self._tables["interval"][self._same, start : start + SEMITONES]
+            weights = weights + self._tables["interval"][same, start : start + SEMITONES]
         before = SEMITONES if self._before is None else self._before.semitone
         return self._semitones.code(self._port, semitone, weights, (0, before), "note")
 

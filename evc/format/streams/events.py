@@ -18,7 +18,7 @@ from evc.format.streams import StreamContext
 from evc.format.streams.event_coding import EventCoder
 from evc.format.streams.event_tables import Tables, tables
 from evc.format.streams.port import Port, ReadPort, WritePort
-from evc.format.streams.positions import Times, check_times, common_grid, most_placed
+from evc.format.streams.positions import TimeCoder, Times, check_times, code_count
 
 USUAL_SIZES = (c.PITCHES, *c.EVENT_PARTS)
 
@@ -84,31 +84,25 @@ class EventStream:
 
     def code(self, port: Port, context: StreamContext, frozen: Tables | None = None) -> None:
         """Pass the events through a port, in either direction; `frozen` tables, if others than the format's."""
-        count = port.number(len(self.times), c.COUNT_ORDER)
-        if count > most_placed(context):
-            raise FormatError(f"{count} events in a segment; {most_placed(context)} are allowed")
+        count = code_count(port, len(self.times), context)
         if not count:
             return
         self.amplitude_step = 1 + port.field(self.amplitude_step - 1, c.AMPLITUDE_STEP_BITS)
         self.pan_steps = port.field(self.pan_steps, c.PAN_STEPS_BITS)
         self.sizes = _code_sizes(port, self.sizes)
         top, levels = _code_range(port, self.amplitudes)
-        grid = port.field(common_grid(self.times, (1 << c.GRID_BITS) - 1), c.GRID_BITS)
+        times = TimeCoder(port, self.times, count, context, frozen or tables())
         if not port.writing:
             port.reserve(count)
             self.times, self.amplitudes, self.pans = np.zeros((3, count), np.int64)
             self.codes = np.zeros((count, len(self.sizes)), np.int64)
-        cells = ((context.frames << context.phase_bits) + (1 << grid) - 1) >> grid
         coder = EventCoder(port, frozen or tables(), levels, 2 * self.pan_steps + 1, self.sizes[1:])
-        cell = 0
         for i in range(count):
-            cell += coder.distance((int(self.times[i]) >> grid) - cell, (cells - 1 - cell) // (count - i))
-            if cell >= cells:
-                raise FormatError("an event begins behind the end of its segment")
+            time = times.code(int(self.times[i]))
             values = int(self.codes[i, 0]), top - int(self.amplitudes[i]), int(self.pans[i]) + self.pan_steps
-            pitch, amplitude, pan, codes = coder.event(*values, self.codes[i, 1:])
+            pitch, amplitude, pan, codes = coder.code(*values, self.codes[i, 1:], times.same)
             if not port.writing:
-                self.times[i], self.amplitudes[i], self.pans[i] = cell << grid, top - amplitude, pan - self.pan_steps
+                self.times[i], self.amplitudes[i], self.pans[i] = time, top - amplitude, pan - self.pan_steps
                 self.codes[i, 0], self.codes[i, 1:] = pitch, codes
 
     def _check(self, context: StreamContext) -> None:

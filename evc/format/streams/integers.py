@@ -6,6 +6,8 @@ each call, by the mean of what the call coded under each context, so both direct
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -148,58 +150,62 @@ class Flags(_Averages):
         return bool(self.code(port, np.array([value], np.int32), at, kind)[0])
 
 
+class Recent:
+    """Values that tend to come back: one of the last sixteen, or a new one (spec 6.3)."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._values: list[int] = []
+        self._again = Flags(1)
+        self._places = Scales(1)
+
+    def code(self, port: Port, value: int, new: Callable[[], int]) -> int:
+        """Code one value; `new` codes one that is not among the last."""
+        if self._values and self._again.one(port, value in self._values, 0, self._kind):
+            place = self._values.index(value) if port.writing else 0
+            place = int(self._places.unsigned(port, np.array([place]), 0, self._kind)[0])
+            if place >= len(self._values):
+                raise FormatError(f"a {self._kind} refers to an earlier one that does not exist")
+            value = self._values.pop(place)
+        else:
+            value = new()
+        self._values = [value, *self._values][: c.RECENT_VALUES]
+        return value
+
+
 class Numbers:
     """Numbers from 0 to `most` (below 2**62) that tend to come back: lags, lengths, distances (spec 6.3).
 
-    A number is near one of the last twelve, or new: then its bit length is coded relative to an expected one.
+    Of a new one the bit length is coded relative to that of the last new one.
     """
 
     def __init__(self, kind: str, most: int) -> None:
-        self._kind = kind
-        self._most = most
-        self._recent: list[int] = []
-        self._near = Flags(1)
-        self._places = Scales(3)  # place in the list, jitter, bit length
+        self._kind, self._most = kind, most
+        self._recent = Recent(kind)
+        self._lengths = Scales(1)
         self._length = 0
 
-    def code(self, port: Port, value: int, expected: int | None = None) -> int:
-        """Code one number; `expected` is its likely size, otherwise that of the last new one."""
-        place = jitter = 0
-        if port.writing:
-            place, jitter = self._nearest(value)
-        if self._recent and self._near.one(port, abs(jitter) <= c.MAX_JITTER, 0, self._kind):
-            place = self._unsigned(port, place, 0)
-            if place >= len(self._recent):
-                raise FormatError("a number refers to an earlier one that does not exist")
-            jitter = int(self._places.signed(port, np.array([jitter]), 1, self._kind)[0])
-            value = self._recent.pop(place) + jitter
-            if abs(jitter) > c.MAX_JITTER:
-                raise FormatError("a number lies too far from the earlier one it refers to")
-        else:
-            value = self._new(port, value, self._length if expected is None else expected.bit_length())
-        if not 0 <= value <= self._most:
-            raise FormatError(f"a {self._kind} is out of range")
-        self._recent = [value, *(other for other in self._recent if other != value)][: c.RECENT_NUMBERS]
-        return value
+    def code(self, port: Port, value: int) -> int:
+        """Code one number."""
+        return self._recent.code(port, value, lambda: self._new(port, value))
 
-    def _nearest(self, value: int) -> tuple[int, int]:
-        """Place of the nearest recent number, and the distance to it."""
-        distances = [value - other for other in self._recent]
-        place = min(range(len(distances)), key=lambda i: abs(distances[i]), default=0)
-        return place, distances[place] if distances else 0
-
-    def _new(self, port: Port, value: int, expected: int) -> int:
-        difference = self._places.signed(port, np.array([value.bit_length() - expected]), 2, self._kind)
-        self._length = expected + int(difference[0])
+    def _new(self, port: Port, value: int) -> int:
+        difference = self._lengths.signed(port, np.array([value.bit_length() - self._length]), 0, self._kind)
+        self._length += int(difference[0])
         if not 0 <= self._length <= self._most.bit_length():
             raise FormatError(f"a {self._kind} is out of range")
         below = max(self._length - 1, 0)
-        result = 1 << below if self._length else 0
-        for start, width in ((0, c.PIECE_BITS), (c.PIECE_BITS, 32), (c.PIECE_BITS + 32, 32)):
-            width = min(width, below - start)
-            if width > 0:
-                result += port.field(value >> start & ((1 << width) - 1), width, self._kind) << start
-        return result
+        first = 1 << below if self._length else 0
+        value = first + pieces(port, value - first, below, self._kind)
+        if value > self._most:
+            raise FormatError(f"a {self._kind} is out of range")
+        return value
 
-    def _unsigned(self, port: Port, value: int, at: int) -> int:
-        return int(self._places.unsigned(port, np.array([value]), at, self._kind)[0])
+
+def pieces(port: Port, value: int, bits: int, kind: str) -> int:
+    """An unsigned number of any width, from its lowest bits on in fields of at most 16 (spec 6.3)."""
+    result = 0
+    for start in range(0, bits, c.PIECE_BITS):
+        width = min(c.PIECE_BITS, bits - start)
+        result += port.field(value >> start & ((1 << width) - 1), width, kind) << start
+    return result

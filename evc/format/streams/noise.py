@@ -16,8 +16,9 @@ from evc.format import constants as c
 from evc.format.coder import SymbolDecoder, SymbolEncoder
 from evc.format.errors import FormatError, InputError
 from evc.format.streams import StreamContext
+from evc.format.streams.changes import Levels
 from evc.format.streams.integers import Flags, Numbers
-from evc.format.streams.noise_changes import END, FIRST, START, SYMBOLS, Changes, Levels, PlaneKind, plane_kinds
+from evc.format.streams.noise_changes import END, FIRST, START, SYMBOLS, PlaneKind, noise_changes, plane_kinds
 from evc.format.streams.port import Port, ReadPort, WritePort
 
 
@@ -119,7 +120,7 @@ class _PlaneCoder:
         self._port, self._bands = port, bands
         self._lengths = Numbers(SYMBOLS, c.MAX_SPAN)
         self._flags = Flags(3)  # joined; held, by whether joined
-        self._changes = Changes(port, bands, kind)
+        self._changes = noise_changes(kind)
 
     def code(self, plane: NoisePlane, left: int) -> None:
         """Code a plane of `left` hops; when reading, fill it."""
@@ -151,9 +152,12 @@ class _PlaneCoder:
     def _stretch(self, before: Levels | None, start: Levels, end: Levels) -> tuple[Levels, Levels]:
         flags, joined = self._flags, False
         if before is None:
-            start = self._changes.code(np.zeros(self._bands, np.int64), start, FIRST)
+            start = self._code(np.zeros(self._bands, np.int64), start, FIRST)
         else:
             joined = flags.one(self._port, bool((start == before).all()), 0, SYMBOLS)
-            start = before if joined else self._changes.code(before, start, START)
+            start = before if joined else self._code(before, start, START)
         held = flags.one(self._port, bool((end == start).all()), 1 + joined, SYMBOLS)
-        return start, start if held else self._changes.code(start, end, END)
+        return start, start if held else self._code(start, end, END)
+
+    def _code(self, before: Levels, levels: Levels, which: int) -> Levels:
+        return self._changes.code(self._port, before, levels, SYMBOLS, which)

@@ -18,7 +18,7 @@ from evc.format.errors import FormatError, InputError
 from evc.format.streams import StreamContext
 from evc.format.streams.bands import band_count, band_edges
 from evc.format.streams.gains import OFF, GainCoder
-from evc.format.streams.integers import Flags, Numbers, Scales
+from evc.format.streams.integers import Flags, Numbers, Recent
 from evc.format.streams.port import Port, ReadPort, WritePort
 from evc.format.streams.positions import POSITION_FIELDS, Times, check_times, code_times, common_grid, fill_positions
 
@@ -223,22 +223,12 @@ def _code_patterns(port: Port, patterns: _Column, known: int) -> _Column:
     """Entry numbers below `known`: one of the last sixteen, or any."""
     if len(patterns) and not known:
         raise FormatError("an occurrence names a pattern, and there is none")
-    again, places = Flags(1), Scales(1)
-    recent: list[int] = []
-    result = np.zeros(len(patterns), np.int64)
-    for i in range(len(patterns)):
-        number = int(patterns[i])
-        if recent and again.one(port, number in recent, 0, "pattern"):
-            place = recent.index(number) if port.writing else 0
-            place = int(places.unsigned(port, np.array([place]), 0, "pattern")[0])
-            if place >= len(recent):
-                raise FormatError("an occurrence refers to an earlier pattern that does not exist")
-            number = recent.pop(place)
-        else:
-            number = int(port.uniform(patterns[i : i + 1], known, "pattern")[0])
-        recent = [number, *(other for other in recent if other != number)][: c.RECENT_PATTERNS]
-        result[i] = number
-    return result
+    recent = Recent("pattern")
+
+    def code(number: _Column) -> int:
+        return recent.code(port, int(number[0]), lambda: int(port.uniform(number, known, "pattern")[0]))
+
+    return np.array([code(patterns[i : i + 1]) for i in range(len(patterns))], np.int64)
 
 
 def _code_on_grid(port: Port, values: _Column, kind: str, most: int) -> _Column:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.errors import FormatError, InputError
 from evc.format.streams import StreamContext
-from evc.format.streams.integers import Numbers
+from evc.format.streams.event_tables import Tables, tables
+from evc.format.streams.integers import pieces
+from evc.format.streams.mixture import Mixture
 from evc.format.streams.port import Port
 
 Times = NDArray[np.int64]
@@ -27,25 +29,64 @@ def most_placed(context: StreamContext) -> int:
 
 
 def code_times(port: Port, times: Times, context: StreamContext) -> Times:
-    """Code how many there are, the grid they all lie on, then the ascending `times` [n] by distance."""
-    count = port.number(len(times), c.COUNT_ORDER)
-    if count > most_placed(context):
-        raise FormatError(f"{count} positions in a segment; {most_placed(context)} are allowed")
+    """Code how many there are, then the ascending `times` [n]."""
+    count = code_count(port, len(times), context)
     port.reserve(count)
     result = np.zeros(count, np.int64)
-    if not count:
-        return result
-    grid = port.field(common_grid(times, (1 << c.GRID_BITS) - 1), c.GRID_BITS)
-    cells = ((context.frames << context.phase_bits) + (1 << grid) - 1) >> grid
-    distances = Numbers("time", cells)
-    before = 0
-    for i in range(count):
-        distance = (int(times[i]) >> grid) - before if port.writing else 0
-        before += distances.code(port, distance, (cells - 1 - before) // (count - i))
-        if before >= cells:
+    if count:
+        coder = TimeCoder(port, times, count, context, tables())
+        for i in range(count):
+            result[i] = coder.code(int(times[i]) if port.writing else 0)
+    return result
+
+
+def code_count(port: Port, count: int, context: StreamContext) -> int:
+    """Code how many positions there are."""
+    count = port.number(count, c.COUNT_ORDER)
+    if count > most_placed(context):
+        raise FormatError(f"{count} positions in a segment; {most_placed(context)} are allowed")
+    return count
+
+
+class TimeCoder:
+    """Codes the grid that all of `count` ascending times lie on, then one by one the distances between them."""
+
+    def __init__(self, port: Port, times: Times, count: int, context: StreamContext, frozen: Tables) -> None:
+        self._port, self._table = port, frozen["time"]
+        self._grid = port.field(common_grid(times, (1 << c.GRID_BITS) - 1), c.GRID_BITS)
+        self._cells = ((context.frames << context.phase_bits) + (1 << self._grid) - 1) >> self._grid
+        self._cell, self._left = 0, count
+        self._classes = Mixture(c.DISTANCE_CLASSES, frozen["rates"][0, :2])
+        self.same = 1  # whether the last time was that before it; 1 at first
+
+    def code(self, time: int) -> int:
+        """Code one time, in 2**-phase_bits frames from the start of the segment."""
+        expected = (self._cells - 1 - self._cell) // self._left
+        distance = self._distance((time >> self._grid) - self._cell, expected)
+        self._cell, self._left, self.same = self._cell + distance, self._left - 1, int(distance == 0)
+        if self._cell >= self._cells:
             raise FormatError("a position lies behind the end of its segment")
-        result[i] = before
-    return result << grid
+        return self._cell << self._grid
+
+    def _distance(self, distance: int, expected: int) -> int:
+        number = distance_class(distance)[0]
+        row = self._table[min(distance_class(expected)[0], c.DISTANCE_CLASSES - 1)]
+        number = self._classes.code(self._port, number, row, (0, self.same), "time")
+        least = class_start(number)
+        return least + pieces(self._port, distance - least, distance_class(least)[1], "time")
+
+
+def distance_class(distance: int) -> tuple[int, int]:
+    """Class of a distance, two of them in an octave, and how many bits tell the distances of a class apart."""
+    if distance < 4:
+        return distance, 0
+    bits = distance.bit_length() - 2
+    return 2 * bits + (distance >> bits), bits
+
+
+def class_start(number: int) -> int:
+    """The least distance of a class."""
+    return number if number < 4 else (2 + (number & 1)) << ((number >> 1) - 1)
 
 
 def common_grid(values: Times, most: int) -> int:

@@ -1,0 +1,147 @@
+"""The links of an open file, nearly always one (spec 4.6): what decodes and renders each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.events import EventList
+from evc.format.chain import Chain
+from evc.format.decoding import SegmentDecoder
+from evc.format.edits import Stretch
+from evc.format.layers import Place
+from evc.format.lazy import cached_property
+from evc.format.reader import ContainerReader
+from evc.playback import Player
+
+Coded = Callable[[int, int], NDArray[np.float32]]  # first frame and number of frames to audio [channels, frames]
+
+_AWAKE = 2  # links that keep what they have decoded
+
+
+class Link:
+    """One link: its reader, where it begins on the coded timeline, the number that its first segment has in the file,
+    and what decodes and renders it, counting frames and segments from there."""
+
+    def __init__(self, container: ContainerReader, start: int, first: int) -> None:
+        self.container, self.start, self.first = container, start, first
+        self._known: dict[int, str] = {}
+
+    @cached_property
+    def decoder(self) -> SegmentDecoder:
+        decoder = SegmentDecoder(self.container)
+        decoder.lost.update(self._known)
+        return decoder
+
+    @cached_property
+    def player(self) -> Player:
+        return Player(self.decoder)
+
+    @property
+    def seconds(self) -> float:
+        """When it begins."""
+        return self.start / self.container.header.samplerate
+
+    @property
+    def lost(self) -> list[tuple[int, int, str]]:
+        """The spans of the coded timeline that are known to be lost, [begin, end), and the reasons, in order."""
+        header = self.container.header
+        spans = [(*header.segment_span(index), reason) for index, reason in sorted(self.decoder.lost.items())]
+        # A loop's overlap is no time of its own.
+        ends = [min(start + frames, header.sound_frames) for start, frames, _ in spans]
+        found = [(self.start + one[0], self.start + end, one[2]) for one, end in zip(spans, ends, strict=True)]
+        return [span for span in found if span[0] < span[1]]
+
+    def close(self) -> None:
+        """Let go of all that is decoded."""
+        if "player" in self.__dict__:
+            self.player.close()
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin again, with nothing but what is known to be lost."""
+        if "decoder" in self.__dict__:
+            self._known = self.decoder.lost
+        self.__dict__.pop("decoder", None)
+        self.__dict__.pop("player", None)
+
+
+class Links:
+    """All links of a chain. Those used last keep what they have decoded."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._all: list[Link] = []
+        first = 0
+        for container, start in zip(chain.links, chain.starts, strict=True):
+            self._all.append(Link(container, start, first))
+            first += container.segments
+        self._awake: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __getitem__(self, number: int) -> Link:
+        if number in self._awake:
+            self._awake.remove(number)
+        self._awake.append(number)
+        if len(self._awake) > _AWAKE:
+            self._all[self._awake.pop(0)].close()
+        return self._all[number]
+
+    def __iter__(self) -> Iterator[Link]:
+        return (self[number] for number in range(len(self)))
+
+    @property
+    def lost(self) -> list[tuple[int, int, str]]:
+        """As `Link.lost`, of all."""
+        return [span for link in self._all for span in link.lost]
+
+    def audio(self, start: int, frames: int) -> NDArray[np.float32]:
+        """Frames [start, start + frames) of the coded timeline: float32 [channels, frames]."""
+        return self._audio(lambda link: link.player, start, frames)
+
+    def chosen(
+        self, layers: Collection[str], occurrences: Collection[Place] | None, events: EventList | None
+    ) -> Coded:
+        """What gives audio as `audio` does, of some layers, occurrences (by the number of the segment in the file) and
+        events."""
+        last: dict[Link, Player] = {}
+
+        def player(link: Link) -> Player:
+            if link not in last:
+                own = None if occurrences is None else {(index - link.first, row) for index, row in occurrences}
+                moved = None if events is None else events.shifted(-link.seconds)
+                last.clear()
+                last[link] = Player(link.decoder, layers, own, moved)
+            return last[link]
+
+        return partial(self._audio, player)
+
+    def _audio(self, player: Callable[[Link], Player], start: int, frames: int) -> NDArray[np.float32]:
+        pieces = list(self._chain.pieces(start, frames)) or [(0, Stretch(0, 0))]
+        if len(pieces) == 1:
+            number, piece = pieces[0]
+            return player(self[number]).audio(*piece)
+        audio, at = np.empty((self._chain.links[0].header.channels, frames), np.float32), 0
+        for number, piece in pieces:
+            audio[:, at : at + piece.frames] = player(self[number]).audio(*piece)
+            at += piece.frames
+        return audio
+
+    def prefetch(self, start: int, end: int) -> None:
+        """Unless frame `start` is at hand, render it together with what follows before `end`."""
+        number, piece = next(self._chain.pieces(start, end - start))
+        self[number].player.prefetch(piece.start, piece.end)
+
+    def close(self) -> None:
+        for link in self._all:
+            link.close()
+
+    def renew(self) -> None:
+        """Begin again behind a fork."""
+        for link in self._all:
+            link.renew()
