@@ -30,6 +30,7 @@ LAYERS = {
 class Hints(NamedTuple):
     """What may tell of the sound.
 
+    tells        what that is, in a few words
     encoder      a function with the arguments of `pipeline.encode`
     least, most  kbit/s
     usual        kbit/s where no bitrate is asked for; None: a quality is chosen then
@@ -39,6 +40,7 @@ class Hints(NamedTuple):
                  such a range are for what lies below, or above, that of the others
     """
 
+    tells: str
     encoder: str
     least: float
     most: float = math.inf
@@ -49,12 +51,13 @@ class Hints(NamedTuple):
 
 
 HINTS = {
-    "noise": Hints("evc.models.description.described", 0.4, 6.0, 1.0, 2),
+    "noise": Hints("a list of events, and noise", "evc.models.description.described", 0.4, 6.0, 1.0, 2),
     "latent": Hints(
-        "evc.models.latents.encoder.with_latents", 1.2, 16.0, 6.0, 2, (32_000, 48_000), {1: (1.5, 12.0), 2: (1.5, 14.0)}
+        "what a network needs to restore it from these", "evc.models.latents.encoder.with_latents", 1.2, 16.0, 6.0,
+        2, (32_000, 48_000), {1: (1.5, 12.0), 2: (1.5, 14.0)},
     ),
-    "spectrum": Hints("evc.models.waveform.with_waveform", 6.0),
-}
+    "spectrum": Hints("a waveform", "evc.models.waveform.with_waveform", 6.0),
+}  # fmt: skip
 LEAST_BITRATE = min(hints.least for hints in HINTS.values())
 
 

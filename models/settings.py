@@ -24,6 +24,16 @@ def _option(
     return declared
 
 
+def _told_hints() -> str:
+    """What each of the hints is, and at which bitrates."""
+    text = ""
+    for name, hints in HINTS.items():
+        upward = f"from {hints.least:g} kbit/s, or at a quality"
+        within = f"{hints.least:g} to {hints.most:g} kbit/s, default {hints.usual or 0:g}"
+        text += f"{name}: {hints.tells}, {upward if hints.usual is None else within}. "
+    return text.strip()
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncodeSettings:
     """What to encode a file with. Raises InputError for anything else."""
@@ -34,9 +44,7 @@ class EncodeSettings:
     )
     hints: str = _option(
         "auto",
-        "What tells of the sound. noise: a list of events, and noise, 0.4 to 6 kbit/s, default 1. latent: what a "
-        "network needs to restore it from these, 1.2 to 16 kbit/s, default 6. spectrum: a waveform, from 6 kbit/s, or "
-        "at a quality. auto: what measures best at the bitrate.",
+        f"What tells of the sound. {_told_hints()} auto: what measures best at the bitrate.",
         choices=("auto", *HINTS),
     )
     patterns: str = _option(
