@@ -68,7 +68,7 @@ def resealed(data: bytes, start: int) -> bytes:
 def later() -> bytes:
     """Minor version 7: appended fields, reserved layers, an unknown chunk, unknown streams that may be
     skipped; dictionaries and a second header between the segments."""
-    header = Header(RATE, 1, 4000, layers=("patterns", "events"), segment_frames=SUPERFRAME, minor=7, extra=b"more")
+    header = Header(RATE, 1, 4000, layers=("patterns",), segment_frames=SUPERFRAME, minor=7, extra=b"more")
     mask = len(b"\1\7" + bytes(4 + 1 + 8 + 1))
     payload = header.write()
     payload = patched(payload, mask, bytes([payload[mask] | 0x20]))

@@ -27,6 +27,7 @@ MALFORMED, DAMAGED, UNSUPPORTED = "malformed", "damaged", "unsupported"
 Case = tuple[str, str, bytes]  # the kind of error, what is wrong, the file
 
 _PLAIN = Header(RATE, 1, 2 * SUPERFRAME, layers=("spectrum",), segment_frames=SUPERFRAME)
+_UNHEARD_OF = NetworkReference("evc-unheard-of", bytes(8))
 _LEANING = replace(_PLAIN, layers=("patterns", "spectrum"), reference_depth=1, reference_span=1)
 _HEAD = len(c.SIGNATURE)  # where the first chunk is
 _FIELDS = {"major": 0, "minor": 1, "samplerate": 2, "channels": 6, "frames": 7, "subtype": 15, "layers": 16,
@@ -97,7 +98,9 @@ def _headers() -> Iterator[tuple[str, Case]]:
     other = replace(_PLAIN, subtype="PCM_24")
     yield "second-header", (MALFORMED, "a second HEAD that differs", file_of([*_silent(), head(other)]))
     yield "three-headers", (MALFORMED, "three times HEAD", file_of([*_silent(), head(_PLAIN), head(_PLAIN)]))
-    named = replace(_PLAIN, layers=("events",), networks=(NetworkReference("evc-unheard-of", bytes(8)),))
+    mask = patched(payload, _FIELDS["layers"], b"\2")
+    yield "unnamed", (MALFORMED, "events without a network", file_of([Chunk(c.CHUNK_HEAD, mask), *_silent()[1:]]))
+    named = replace(_PLAIN, layers=("events",), networks=(_UNHEARD_OF,))
     one = np.zeros(1, np.int64)
     event = EventStream(one, one, one, np.zeros((1, len(c.EVENT_PARTS) + 1), np.int64), pan_steps=0)
     streams = (coded(c.STREAM_EVENTS, event, StreamContext(RATE, 1, SUPERFRAME)),)
@@ -157,9 +160,9 @@ def _segments() -> Iterator[tuple[str, Case]]:
     yield "behind", (MALFORMED, "a payload longer than its fields", with_segment(b"\0\0\0\0"))
     yield "short", (MALFORMED, "a payload shorter than its fields", with_segment(b"\0\0\1\2\4"))
     stream = StreamData(2, bytes(4), 1, 0)
-    two = [StreamData(2, b"", 0, 0), StreamData(1, b"", 0, 0)]
+    two = [StreamData(3, b"", 0, 0), StreamData(2, b"", 0, 0)]
     body = b"".join(bytes([one.kind, 0, 0]) + bytes(4) for one in two)
-    both = replace(_PLAIN, layers=("events", "spectrum"))
+    both = replace(_PLAIN, layers=("spectrum", "noise"))
     yield "kinds", (MALFORMED, "streams out of order", with_segment(b"\0\0\2" + body, both))
     seventeen = b"".join(bytes([kind, 0, 0]) + bytes(4) for kind in range(128, 145))
     yield "streams", (MALFORMED, "17 streams", with_segment(b"\0\0\x11" + seventeen))
@@ -190,7 +193,7 @@ def _streams() -> Iterator[tuple[str, Case]]:
         c.STREAM_SPECTRUM, lambda port: [port.uniform(np.array([x]), n, "") for x, n in ((2048, 4096), (23, 24))]
     )
     yield "bandwidth", (MALFORMED, "bands above half the sample rate", holding(wide))
-    eventful = replace(_PLAIN, layers=("events",))
+    eventful = replace(_PLAIN, layers=("events",), networks=(_UNHEARD_OF,))
     many = _by_hand(c.STREAM_EVENTS, lambda port: port.number(65, c.COUNT_ORDER))
     yield "events", (MALFORMED, "65 events in a superframe", holding(many, eventful))
     noisy = replace(_PLAIN, layers=("noise",))

@@ -35,6 +35,7 @@ from evc.models.source import ArraySource, AudioSource, LoopSource
 from evc.spec import stress, stress_spectrum
 from evc.spec.containers import later
 from evc.spec.latents import large_latents, latents
+from evc.spec.learned import described, events, roar
 from evc.spec.patterned import coded, copies, graded, lattices, placements
 
 Audio = NDArray[np.float64]
@@ -342,6 +343,16 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "placements": ("explicit waveforms and an excerpt, placed; a plane of gains per channel", placements),
     "lattices": ("lattices, shifted and turned, beside copies and without", lattices),
     "hiss": ("noise of levels, balances, angles and colours that change; a segment without", _hiss),
+    "roar": ("noise of three channels, at the start and behind 65 536 frames; colours up to the last bands", roar),
+    "events": (
+        "events of all parts, one as long as events can be, one cut by the end; with `evc-events-test.safetensors`",
+        lambda: events(FOLDER),
+    ),
+    "described": (
+        "events and noise, and latents that restore something from them; with `evc-events-test.safetensors`, and the "
+        "weights of latents that the package has",
+        lambda: described(FOLDER),
+    ),
     "layers": ("dictionary, occurrences, events, noise, dependent segments; no sound to compare", _layers),
     "chain": ("three files joined: a dictionary, dependencies and noise that begin again", _chain),
     "rejoined": ("noise, a loop and copies joined, with an edit list of stretches that lie across them", _rejoined),
@@ -355,3 +366,5 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
         "a later minor version: what a reader skips; dictionaries and a second HEAD between the segments", later,
     ),
 } | stress.FILES | stress_spectrum.FILES
+# Too loud, or without frames, networks or usual parts: there is no sound to compare.
+UNHEARD = {"empty", "layers", "latents", "large-latents", "later", "many-events", "many-levels", "many-occurrences"}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.header import Header
+from evc.format.header import Header, NetworkReference
 from evc.format.segment import Dictionary, Segment, StreamData
 from evc.format.sources import decode_entry, needed_segments, sound_sources
 from evc.format.streams import StreamContext
@@ -33,9 +33,9 @@ Random = np.random.Generator
 
 def occurrences() -> bytes:
     """More sources than a list keeps, that come back; times near and far, equal ones; a second dictionary between the
-    segments. The file claims events, and so makes no sound to compare."""
+    segments."""
     header = Header(
-        RATE, 2, 30_000, layers=("patterns", "events"), segment_frames=8 * SUPERFRAME,
+        RATE, 2, 30_000, layers=("patterns",), segment_frames=8 * SUPERFRAME,
         reference_depth=3, reference_span=3, phase_bits=16,
     )  # fmt: skip
     random = np.random.default_rng(11)
@@ -115,7 +115,10 @@ def drawn_lattice(random: Random, carrier: tuple[int, int, int] | None) -> Latti
 def events() -> bytes:
     """Many events of every code, pan and loudness, on the finest grid; amplitudes further apart than the tables reach;
     one pan, and more pans than the tables know; parts of other sizes."""
-    header = Header(RATE, 2, 25_000, layers=("events",), segment_frames=8 * SUPERFRAME, phase_bits=16)
+    header = Header(
+        RATE, 2, 25_000, layers=("events",), segment_frames=8 * SUPERFRAME, phase_bits=16,
+        networks=(NetworkReference("example", bytes(8)),),
+    )  # fmt: skip
     kinds = [(150, 5, USUAL_SIZES), (100, 0, USUAL_SIZES), (60, 127, (8192, 200, 1, 3)), (40, 3, (8192,))]
     random = np.random.default_rng(12)
     target = io.BytesIO()
@@ -140,33 +143,11 @@ def events() -> bytes:
 
 
 def levels() -> bytes:
-    """Noise of three channels whose levels jump over their whole range, in many stretches; contexts settle. The file
-    claims events, and so makes no sound to compare."""
-    header = Header(RATE, 3, 8000, layers=("events", "noise"), segment_frames=4 * SUPERFRAME)
+    """Noise of three channels whose levels jump over their whole range, in many stretches; contexts settle."""
+    header = Header(RATE, 3, 8000, layers=("noise",), segment_frames=4 * SUPERFRAME)
     random = np.random.default_rng(13)
     return _noise_file(header, {
         index: [_plane(random, context, kind, stride, 12, 255) for kind, stride in zip(plane_kinds(3), (0, 7, 1, 1))]
-        for index, context in enumerate(contexts(header))
-    })  # fmt: skip
-
-
-def late_noise() -> bytes:
-    """One channel, silent but from frame 65 536 on: behind the noise's table. Loud and coloured in the last band."""
-    header = Header(RATE, 1, 66_100, layers=("noise",), segment_frames=2 * SUPERFRAME)
-    random = np.random.default_rng(14)
-    last = header.segments - 1
-    context = StreamContext(RATE, 1, header.segment_span(last)[1])
-    level, colour = (_plane(random, context, kind, stride, 2, 17) for kind, stride in zip(plane_kinds(1), (9, 15)))
-    level.starts[:, -1] = level.ends[:, -1] = 17
-    return _noise_file(header, {last: [level, colour]})
-
-
-def noises() -> bytes:
-    """Three channels of noise."""
-    header = Header(RATE, 3, 2500, layers=("noise",), segment_frames=2 * SUPERFRAME)
-    random = np.random.default_rng(15)
-    return _noise_file(header, {
-        index: [_plane(random, context, kind, stride, 3, 17) for kind, stride in zip(plane_kinds(3), (9, 5, 0, 2))]
         for index, context in enumerate(contexts(header))
     })  # fmt: skip
 
@@ -206,6 +187,4 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     ),
     "many-events": ("events drawn at random: of all codes, loudnesses and pans, parts of other sizes", events),
     "many-levels": ("levels of noise drawn at random, three channels", levels),
-    "noise-of-three": ("noise of three channels", noises),
-    "late-noise": ("noise behind frame 65 536, coloured in its last band", late_noise),
 }

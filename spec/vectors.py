@@ -27,7 +27,7 @@ from evc.format.chain import Chain
 from evc.format.decoding import SegmentDecoder
 from evc.format.errors import EvcError
 from evc.format.metadata import Foreign, Picture
-from evc.format.networks import installed_too
+from evc.format.networks import find, installed_too
 from evc.format.reader import ContainerReader
 from evc.format.segment import StreamData
 from evc.format.speakers import names_of
@@ -37,14 +37,16 @@ from evc.format.streams.noise_changes import tables as noise_tables
 from evc.format.streams.spectrum import SpectrumStream
 from evc.format.streams.spectrum_tables import tables
 from evc.spec import broken
+from evc.spec.events import event_signal
+from evc.spec.latent_synthesis import latent_signal
 from evc.spec.listing import listing
 from evc.spec.noise import noise_signal
-from evc.spec.signals import FILES, FOLDER
+from evc.spec.signals import FILES, FOLDER, UNHEARD
 from evc.spec.synthesis import synthesise, without_overlap
 
 SPEC = Path(__file__).parent
-PEAK_TOLERANCE = 2.0**-17  # of section 11.2; no vector is louder than full scale
-RMS_TOLERANCE = 2.0**-20
+PEAK_TOLERANCE, RMS_TOLERANCE = 2.0**-17, 2.0**-20  # of section 11.2; no vector is louder than full scale
+LATENT_TOLERANCE = 16  # times as much beside latents
 PCM_STEP = 2.0**-23  # of the samples in the FLAC files
 SHOWN_INTEGERS = 1500  # spectra of so many integers are written out, longer ones only as a digest
 
@@ -113,11 +115,21 @@ def _link(container: ContainerReader) -> dict[str, Any]:
         known = [data for data in dictionary.streams if data.kind < c.OPTIONAL_STREAM]
         streams = [_description(data, decoded_stream(data, entries)[0]) for data in known]
         found["dictionaries"].append({"entries": dictionary.entries, "streams": streams})
+    depths = _depths(container)
     for index, decoded in _decoded(container).items():
         segment = container.segment(index)
         streams = [_description(data, decoded[data.kind]) for data in segment.streams if data.kind in decoded]
-        found["segments"].append({"dependencies": list(segment.dependencies), "streams": streams})
+        row = {"dependencies": list(segment.dependencies), "depth": depths[index], "streams": streams}
+        found["segments"].append(row)
     return found
+
+
+def _depths(container: ContainerReader) -> list[int]:
+    """Of all segments (section 4.1)."""
+    depths: list[int] = []
+    for index in range(container.segments):
+        depths.append(1 + max((depths[other] for other in container.dependencies(index)), default=-1))
+    return depths
 
 
 def _decoded(container: ContainerReader) -> dict[int, dict[int, Any]]:
@@ -154,11 +166,8 @@ def _plain(value: Any) -> Any:
 
 
 def reference_samples(data: bytes) -> NDArray[np.int32] | None:
-    """The samples of section 11.2 in steps of 24 bits, [frames, channels]; None if the file makes no sound that they
-    can hold."""
+    """The samples of section 11.2 in steps of 24 bits, [frames, channels]; None if they do not fit full scale."""
     chain = Chain(io.BytesIO(data))
-    if not chain.frames or set(chain.layers) - {"patterns", "spectrum", "noise"}:
-        return None
     audio = np.concatenate([_link_sound(link) for link in chain.links], axis=1)
     if chain.edited:
         audio = np.concatenate([audio[:, a : a + n] for a, n in chain.edits.stretches], axis=1)
@@ -169,24 +178,46 @@ def reference_samples(data: bytes) -> NDArray[np.int32] | None:
 
 def _link_sound(container: ContainerReader) -> NDArray[np.float64]:
     """The sound of a link by section 10, [channels, frames]."""
-    spectra, occurrences, noise = (
-        {index: streams[kind] for index, streams in _decoded(container).items() if kind in streams}
-        for kind in (c.STREAM_SPECTRUM, c.STREAM_OCCURRENCES, c.STREAM_NOISE)
+    header, decoded = container.header, _decoded(container)
+    spectra, occurrences, events, noise, latents = (
+        {index: streams[kind] for index, streams in decoded.items() if kind in streams}
+        for kind in (c.STREAM_SPECTRUM, c.STREAM_OCCURRENCES, c.STREAM_EVENTS, c.STREAM_NOISE, c.STREAM_LATENT)
     )
-    audio = synthesise(container.header, spectra, occurrences, SegmentDecoder(container).entries)
-    if noise:
-        audio = audio + noise_signal(container.header, noise)
-    return without_overlap(container.header, audio)
+    audio = synthesise(header, spectra, occurrences, SegmentDecoder(container).entries)
+    hiss = noise_signal(header, noise) if noise else np.zeros_like(audio)
+    audio = audio + hiss
+    with installed_too(FOLDER):
+        if events:
+            audio += event_signal(header, events, find(header.networks[0]))
+        if latents:
+            audio += latent_signal(header, audio, hiss, latents, find(header.networks[-1]))
+    return without_overlap(header, audio)
+
+
+def tolerances(data: bytes) -> tuple[float, float]:
+    """Of section 11.2: the greatest deviation, and the root mean square."""
+    factor = LATENT_TOLERANCE if "latent" in Chain(io.BytesIO(data)).layers else 1
+    return factor * PEAK_TOLERANCE, factor * RMS_TOLERANCE
 
 
 def deviation(data: bytes, samples: NDArray[np.int32]) -> tuple[float, float]:
-    """(greatest, root mean square) deviation of the decoder's sound from the samples; infinite if of another shape."""
-    with evc.open(io.BytesIO(data)) as file:
+    """(greatest, root mean square) deviation of the decoder's sound from the samples, those in segments of depth n
+    divided by n + 1; infinite if of another shape."""
+    with installed_too(FOLDER), evc.open(io.BytesIO(data)) as file:
         audio = file.read(dtype="float64", always_2d=True)
     if audio.shape != samples.shape:
         return math.inf, math.inf
-    error = audio - samples * PCM_STEP
+    error = (audio - samples * PCM_STEP) / (_frame_depths(Chain(io.BytesIO(data)))[:, None] + 1)
     return float(np.abs(error).max()), float(np.sqrt(np.square(error).mean()))
+
+
+def _frame_depths(chain: Chain) -> NDArray[np.int64]:
+    """The depth of the segment that each frame played lies in."""
+    parts = [
+        np.repeat(_depths(link), link.header.segment_frames)[: link.header.sound_frames] for link in chain.links
+    ]
+    depths = np.concatenate(parts)
+    return np.concatenate([depths[a : a + n] for a, n in chain.edits.stretches]) if chain.edited else depths
 
 
 def problems(name: str, folder: Path = FOLDER) -> list[str]:
@@ -213,13 +244,13 @@ def write(name: str) -> None:
     """Make one vector: the file, its JSON and, if it has sound, the reference samples."""
     about, make = FILES[name]
     data = make()
-    samples = reference_samples(data)
     sound: dict[str, Any] | None = None
+    samples = None if name in UNHEARD else reference_samples(data)
     if samples is not None:
         _write_samples(FOLDER / f"{name}.flac", samples, describe(data)["samplerate"])
-        peak, rms = deviation(data, samples)
-        sound = {"sha256": _samples_digest(samples), "peak": PEAK_TOLERANCE, "rms": RMS_TOLERANCE,
-                 "measured_peak": peak, "measured_rms": rms}  # fmt: skip
+        peak, rms = tolerances(data)
+        found = dict(zip(("measured_peak", "measured_rms"), deviation(data, samples), strict=True))
+        sound = {"sha256": _samples_digest(samples), "peak": peak, "rms": rms} | found
     (FOLDER / f"{name}.evc").write_bytes(data)
     text = json.dumps({"about": about, **describe(data), "pcm": sound}, indent=1)
     rows_of_numbers = re.compile(r"\[[-\d\s,]+\]")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evc.format.header import Header
-from evc.format.networks import weights
+from evc.format.networks import installed_network, weights
 from evc.models.events.atoms import Atoms
 from evc.models.events.codebooks import Codebooks
 from evc.models.events.decompose import WindowDecomposer, decompose, time_grid, windows
@@ -56,7 +56,7 @@ def codes_of(**parts: int) -> list[int]:
 
 
 def header(frames: int, channels: int = 2, rate: int = RATE) -> Header:
-    return Header(rate, channels, frames, "FLOAT", layers=("events",))
+    return Header(rate, channels, frames, "FLOAT", layers=("events",), networks=(installed_network(EVENTS_NETWORK),))
 
 
 PLANTED = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from evc.format.events import by_segment
 from evc.format.header import Header, NetworkReference
 from evc.format.networks import installed_network
 from evc.format.reader import ContainerReader
+from evc.format.segment import Segment
+from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.events import EventStream
 from evc.format.writer import ContainerWriter
 from evc.models.events.codebooks import Codebooks
@@ -109,7 +112,7 @@ def test_amplitudes_that_are_far_apart(with_melody: bytes) -> None:
 
 
 def test_streams_of_segments() -> None:
-    header = Header(8000, 1, 3000, layers=("events",), segment_frames=1024)
+    header = Header(8000, 1, 3000, layers=("events",), segment_frames=1024, networks=(REFERENCE,))
     times = np.array([-5, 0, 1024 * 32 - 1, 1024 * 32, 1024 * 32, 2999 * 32, 3000 * 32])
     codes = np.zeros((7, 16), np.int64)
     codes[:, 0] = [1, 2, 3, 500, 4, 6, 7]
@@ -124,22 +127,11 @@ def test_streams_of_segments() -> None:
 
 def foreign(events: EventList, network: NetworkReference) -> bytes:
     """A file with events of another network."""
-    from evc.format.coder import SymbolEncoder
-    from evc.format.decoding import stream_context
-    from evc.format.segment import Segment, StreamData
-
     header = Header(RATE, 2, RATE, layers=("events",), segment_frames=1 << 14, networks=(network,))
     target = io.BytesIO()
     with ContainerWriter(target, header) as writer:
-        own = Header(RATE, 2, RATE, layers=("events",), segment_frames=1 << 14, networks=(REFERENCE,))
-        stream = by_segment(events.coded(own), header)[0]
-        encoder = SymbolEncoder()
-        from evc.format.streams import StreamContext
-
-        stream.write(encoder, StreamContext(RATE, 2, RATE))
-        coded = encoder.finish()
-        writer.add_segment(Segment(0, (), (StreamData(c.STREAM_EVENTS, coded.words, coded.symbols, coded.checksum),)))
-    assert stream_context(ContainerReader(target), 0).frames == RATE
+        stream = by_segment(events.coded(replace(header, networks=(REFERENCE,))), header)[0]
+        writer.add_segment(Segment(0, (), (coded_stream(c.STREAM_EVENTS, stream, StreamContext(RATE, 2, RATE)),)))
     return target.getvalue()
 
 
@@ -165,6 +157,20 @@ def test_a_network_that_is_missing_is_named_before_any_audio(network: NetworkRef
         write_events(target, events.shifted(0.1), file)  # needs no vectors
         with evc.open(target) as other:
             assert other.networks == (network,) and other.events.times[0] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("salvage", [False, True])
+def test_events_of_unusual_parts_have_no_sound(salvage: bool) -> None:
+    sizes = (c.PITCHES, *(size - 1 or 1 for size in c.EVENT_PARTS))
+    stream = EventStream(*np.zeros((3, 1), np.int64), np.array([[4096] + [0] * 15]), sizes)
+    header = Header(8000, 1, 8000, layers=("events",), segment_frames=8192, networks=(REFERENCE,))
+    target = io.BytesIO()
+    with ContainerWriter(target, header) as writer:
+        writer.add_segment(Segment(0, (), (coded_stream(c.STREAM_EVENTS, stream, StreamContext(8000, 1, 8000)),)))
+    with evc.open(target, salvage=salvage) as file:
+        assert file.events.notes.tolist() == [64]
+        with pytest.raises(UnsupportedError, match="parts are not the usual ones"):
+            file.read()
 
 
 def test_salvage_keeps_the_events_of_intact_segments(with_melody: bytes) -> None:

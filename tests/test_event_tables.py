@@ -63,10 +63,15 @@ def test_the_meter_counts_what_coding_costs() -> None:
 
 def test_streams_come_from_files(tmp_path: Path, monkeypatch, capsys) -> None:
     from evc.format.header import Header
+    from evc.format.networks import installed_network
     from evc.format.writer import ContainerWriter
+    from evc.models.events.vectors import EVENTS_NETWORK
 
     stream, context = planted(1)
-    header = Header(44_100, 2, context.frames, layers=("events",), segment_frames=context.frames)
+    networks = (installed_network(EVENTS_NETWORK),)
+    header = Header(
+        44_100, 2, context.frames, layers=("events",), segment_frames=context.frames, networks=networks
+    )
     file = io.BytesIO()
     with ContainerWriter(file, header) as writer:
         words = coded(stream, context)

@@ -205,14 +205,17 @@ def streams_file(parts, layers, patterns=()):
     before it."""
     from evc.format.coder import SymbolEncoder
     from evc.format.decoding import stream_context
-    from evc.format.header import Header
+    from evc.format.header import Header, NetworkReference
     from evc.format.reader import ContainerReader
     from evc.format.segment import Dictionary, Segment, StreamData
     from evc.format.streams import StreamContext
     from evc.format.writer import ContainerWriter
 
     frames = len(parts) * 1024
-    header = Header(8000, 1, frames, layers=layers, segment_frames=1024, reference_depth=9, reference_span=9)
+    networks = (NetworkReference("example", bytes(8)),) if "events" in layers else ()
+    header = Header(
+        8000, 1, frames, layers=layers, segment_frames=1024, reference_depth=9, reference_span=9, networks=networks
+    )
 
     def coded(kind, stream, context):
         encoder = SymbolEncoder()
@@ -228,7 +231,7 @@ def streams_file(parts, layers, patterns=()):
             context = StreamContext(8000, 1, frames, header.phase_bits, len(patterns))
             stream = coded(c.STREAM_DICTIONARY, DictionaryStream(list(patterns)), context)
             writer.add_dictionary(Dictionary(0, len(patterns), (stream,)))
-        context = StreamContext(8000, 1, 1024, header.phase_bits, len(patterns))
+        context = StreamContext(8000, 1, 1024, header.phase_bits, len(patterns), networks=networks)
         for index, streams in enumerate(parts):
             data = tuple(coded(kind, stream, context) for kind, stream in streams)
             writer.add_segment(Segment(index, tuple(range(index)), data))
@@ -252,7 +255,7 @@ def test_events_of_all_segments_form_one_list():
         assert events.pans.tolist() == [0.5, -1, 0]
         assert events.codes.tolist() == [*pitches.tolist(), [77, 2, *[-1] * 14]]
         assert events.notes == pytest.approx([62.5, 64.0625, 77 / 64])
-        with pytest.raises(UnsupportedError, match="names no network"):
+        with pytest.raises(UnsupportedError, match="not installed: example"):
             events.vectors  # noqa: B018
         assert [layer.name for layer in file.stats().layers] == ["events"]
         file.verify()

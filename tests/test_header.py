@@ -106,17 +106,23 @@ def headers(draw):
     segment_frames = superframes * c.superframe_length(samplerate)
     minor = draw(st.integers(0, 255))
     depth = draw(st.integers(0, 255))
+    channels, named = draw(st.integers(1, 8)), tuple(draw(networks))
+    layers = draw(st.sets(st.sampled_from(c.LAYERS)))
+    if channels > c.MAX_LATENT_CHANNELS or segment_frames % c.LATENT_HOP:
+        layers.discard("latent")
+    if len(named) < len(layers & c.NETWORK_LAYERS):
+        layers -= c.NETWORK_LAYERS
     return Header(
         samplerate=samplerate,
-        channels=draw(st.integers(1, 8)),
+        channels=channels,
         frames=draw(st.none() | st.integers(0, min(c.MAX_FRAMES, c.MAX_SEGMENTS * segment_frames))),
         subtype=draw(st.sampled_from(list(c.SUBTYPES.values()))),
-        layers=tuple(draw(st.sets(st.sampled_from(c.LAYERS)))),
+        layers=tuple(layers),
         segment_frames=segment_frames,
         phase_bits=draw(st.integers(0, c.MAX_PHASE_BITS)),
         reference_depth=depth,
         reference_span=draw(st.integers(1, c.MAX_SEGMENTS)) if depth else 0,
-        networks=tuple(draw(networks)),
+        networks=named,
         minor=minor,
         chained=draw(st.booleans()),
         extra=draw(st.binary(max_size=9)) if minor else b"",
@@ -142,6 +148,10 @@ def test_round_trip(header):
         {"frames": c.MAX_SEGMENTS * 8192 + 1},
         {"subtype": "VORBIS"},
         {"layers": ("drums",)},
+        {"layers": ("latent",), "channels": 3},
+        {"layers": ("latent",), "samplerate": 8000, "segment_frames": 3 * 1024},
+        {"layers": ("latent",), "networks": ()},
+        {"layers": ("events", "latent")},
         {"segment_frames": 4097},
         {"segment_frames": 4096 * 257},
         {"phase_bits": 17},
@@ -177,6 +187,7 @@ def patched(at, value):
         patched(7, b"\xfe" + b"\xff" * 7),  # more frames than allowed
         patched(15, b"\x00"),  # no subtype
         patched(16, b"\x25"),  # an unknown layer
+        patched(16, b"\x12"),  # events and latents with one network
         patched(17, bytes(4)),  # segments of no length
         patched(17, b"\x01\x20\x00\x00"),  # not a multiple of the superframe
         patched(21, b"\x11"),  # phase bits

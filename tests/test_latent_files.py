@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,9 +29,9 @@ from synthesis_tools import DecodedSegments
 
 import evc
 from evc.format import constants as c
-from evc.format.errors import DamagedError, FormatError, UnsupportedError
-from evc.format.header import NetworkReference
-from evc.format.segment import Segment
+from evc.format.errors import DamagedError, InputError, UnsupportedError
+from evc.format.header import Header, NetworkReference
+from evc.format.networks import find, installed_too, reference_of
 from evc.format.writer import ContainerWriter
 from evc.models.device import one_thread
 from evc.models.latents import rendering
@@ -38,6 +39,8 @@ from evc.models.latents.network import SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
 from evc.models.latents.rendering import step_size
 from evc.models.synthesis import Choice, Synthesiser
+from evc.spec.latent_synthesis import latent_signal
+from evc.spec.latents import drawn_entropy, write_weights
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,23 @@ def test_the_layer_is_what_the_network_makes_of_the_others(
     expected = from_planes(heard, channels)[:, margin * SAMPLES_PER_COLUMN :][:, :FRAMES]
     np.testing.assert_allclose(whole, expected, atol=1e-5)
     assert np.abs(whole - y).max() > 1e-3
+
+
+@pytest.mark.parametrize("frames, channels", [(100, 1), (2048, 2), (5000, 1), (SEGMENT + 3 * 2048, 2)])
+def test_the_layer_is_that_of_the_specification(network: LatentNetwork, frames: int, channels: int) -> None:
+    """Section 10.10 in double precision, for files that end in a first column, with one, and within others."""
+    header = latent_header(RATE, channels, frames, segment_frames=SEGMENT)
+    segments = DecodedSegments(header, streams_of(header))
+    y, hiss = (
+        Synthesiser(segments, Choice(layers)).render(0, frames).astype(np.float64)
+        for layers in (("events", "noise"), ("noise",))
+    )
+    latents = {index: streams[c.STREAM_LATENT] for index, streams in segments.streams.items()}
+    layer = latent_signal(header, y, hiss, latents, find(header.networks[-1]))
+    found = Synthesiser(segments).render(0, frames)
+    # These weights are drawn at random and enlarge rounding more than trained ones.
+    np.testing.assert_allclose(found, y + layer, atol=2**-11 * np.abs(layer).max())
+    assert np.abs(layer).max() > 1e-2
 
 
 @settings(max_examples=10)
@@ -165,13 +185,8 @@ def test_a_missing_network_is_an_error_that_names_it(segments: DecodedSegments, 
     assert evc.info(file).networks[-1] == "drums-1"
 
 
-@pytest.mark.parametrize("channels, rate, superframes", [(3, 44_100, 4), (2, 8_000, 3)])
-def test_files_that_cannot_have_latents(network: LatentNetwork, channels: int, rate: int, superframes: int) -> None:
-    length = superframes * c.superframe_length(rate)
-    header = latent_header(rate, channels, 2 * length, segment_frames=length)
-    file = io.BytesIO()
-    with ContainerWriter(file, header) as writer:
-        for index in range(header.segments):
-            writer.add_segment(Segment(index))
-    with evc.open(file) as opened, pytest.raises(FormatError, match="cannot have latents"):
-        opened.read()
+def test_weights_with_other_latents_make_no_sound(tmp_path: Path) -> None:
+    weights = write_weights(tmp_path, drawn_entropy((2, 2), (1, 2), 0))
+    header = Header(RATE, 1, 5000, layers=("latent",), networks=(reference_of(weights),))
+    with installed_too(tmp_path), pytest.raises(InputError, match="does not hold the weights of a latent network"):
+        Synthesiser(DecodedSegments(header, {}))

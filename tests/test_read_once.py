@@ -317,11 +317,11 @@ def test_nothing_is_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> Non
     count, few = 200, 9
     monkeypatch.setattr(decoding, "KEPT_BYTES", few << 11)
     target, before = io.BytesIO(), held()
-    with ContainerWriter(target, Header(RATE, 1, count * N, layers=("events",), segment_frames=N)) as writer:
+    with ContainerWriter(target, Header(RATE, 1, count * N, layers=("patterns",), segment_frames=N)) as writer:
         for index in range(count):
             writer.add_segment(Segment(index))
     decoder = SegmentDecoder(ContainerReader(target))
-    assert not list(decoder.streams(c.STREAM_EVENTS))
+    assert not list(decoder.streams(c.STREAM_OCCURRENCES))
     assert 0 < (held() - before)[Segment] <= few
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,9 +15,11 @@ from evc.format import constants as c
 from evc.format.container import chunk_bytes
 from evc.format.errors import EvcWarning, FormatError, InputError
 from evc.format.header import Header
+from evc.format.networks import installed_network
 from evc.format.reader import ContainerReader
 from evc.format.speakers import NAMES, Layout, layout_of_tag, names_of, order_for
 from evc.format.writer import ContainerWriter, rewrite
+from evc.models.events.vectors import EVENTS_NETWORK
 from evc.sound.source import FileSource
 
 SURROUND = ("FL", "FR", "FC", "LFE", "BL", "BR")
@@ -216,7 +217,7 @@ def test_channels_of_which_nothing_is_known_keep_their_places(tmp_path):
 
 
 def test_edited_events_leave_the_speakers_alone(tmp_path):
-    header = replace(Header(8000, 2, 0), layers=("events",))
+    header = Header(8000, 2, 0, layers=("events",), networks=(installed_network(EVENTS_NETWORK),))
     with open(tmp_path / "a.evc", "wb") as file, ContainerWriter(file, header, None, 0x30):
         pass
     with evc.open(tmp_path / "a.evc") as file:

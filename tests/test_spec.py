@@ -134,7 +134,7 @@ def test_a_number_of_the_events(quote: str) -> None:
         f"| `magnitudes` | [{MAGNITUDE_ROWS}, {MAGNITUDES}] |",
         f"| `differences` | [{DIFFERENCE_ROWS}, {DIFFERENCES}] |",
         f"D is at most {c.MAX_LATENT_DIMENSIONS}.",
-        f"{c.FEATURE_LIMIT} for features, {c.ACTIVATION_LIMIT} between layers, {c.LATENT_REACH} for the inputs",
+        f"with {c.LATENT_REACH} as the greatest magnitude of the inputs of the centres",
         f"λ(v) = min({c.LATENT_LEVEL_OCTAVE} · (o − 1) + (({c.LATENT_LEVEL_OCTAVE} · m) >> o), {c.FEATURE_LIMIT})",
         "A = A + ((16 · λ − A) >> {}), B = B + ((16 · λ − B) >> {}),".format(*c.LATENT_SLOW_SHIFTS),
         f"limited to −{c.LATENT_REACH} … {c.LATENT_REACH}.",
@@ -190,4 +190,5 @@ def test_networks_stay_exact() -> None:
     for name in layers:
         weights, biases = (tables()[each].astype(np.int64) for each in (name, name.replace(".w", ".b")))
         reach = c.FEATURE_LIMIT if name.endswith("w0") else c.ACTIVATION_LIMIT
+        assert np.abs(weights).max() < 2**15
         assert (np.abs(weights).sum(axis=1) * reach + np.abs(biases)).max() < 2**24

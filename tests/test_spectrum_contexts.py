@@ -12,11 +12,13 @@ from evc.format import constants as c
 from evc.format.streams import StreamContext
 from evc.format.streams import spectrum_contexts as contexts
 from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.integer_network import EXACT, MOST_WEIGHT, exact_layer
 from evc.format.streams.spectrum import SpectrumStream, channel_groups
 from evc.format.streams.spectrum_model import BlockNetwork, spectrum_model
 from evc.format.streams.spectrum_steps import step_logs
 from evc.format.streams.spectrum_tables import tables
 from evc.format.streams.spectrum_walk import Block, Walk
+from evc.models.training.integer_layers import FINEST_SHIFT, rounded_layer
 
 # Networks and contexts
 
@@ -41,6 +43,25 @@ NETWORKS = [
     *(f"energy{channel}{stage}" for channel in range(2) for stage in range(contexts.ENERGY_PASSES)),
     *(f"coefficient{channel}{stage}" for channel in range(2) for stage in range(contexts.COEFFICIENT_PASSES)),
 ]
+
+
+def test_a_weight_beyond_16_bits_is_refused() -> None:
+    least = np.array([[-MOST_WEIGHT, 1]])
+    exact_layer(least, np.zeros(1, np.int64), 0, c.FEATURE_LIMIT)
+    with pytest.raises(ValueError, match="16 bits"):
+        exact_layer(least - [[1, 0]], np.zeros(1, np.int64), 0, c.FEATURE_LIMIT)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 9.0, 300.0])
+def test_training_rounds_to_weights_that_are_read(size: float) -> None:
+    random = np.random.default_rng(3)
+    floats, biases = size * random.standard_normal((4, 2)), random.standard_normal(4)
+    weights, offsets, shift = rounded_layer(floats, biases, c.FEATURE_LIMIT)
+    exact_layer(weights, offsets, shift, c.FEATURE_LIMIT)
+    np.testing.assert_allclose(weights * 2.0**-shift, floats, atol=2.0 ** (-shift - 1))
+    # Twice as fine would not do, or is finer than need be.
+    sums = np.abs(2 * weights).sum(axis=1) * c.FEATURE_LIMIT + np.abs(2 * offsets)
+    assert shift == FINEST_SHIFT or np.abs(2 * weights).max() >= MOST_WEIGHT or sums.max() > 0.99 * EXACT
 
 
 @pytest.mark.parametrize("name", NETWORKS)

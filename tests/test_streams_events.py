@@ -19,10 +19,11 @@ from stream_tools import (
 
 from evc.format import constants as c
 from evc.format.coder import SymbolEncoder
-from evc.format.errors import EvcError, InputError
+from evc.format.errors import EvcError, FormatError, InputError
 from evc.format.streams import StreamContext
 from evc.format.streams.event_tables import tables
 from evc.format.streams.events import USUAL_SIZES, EventStream
+from evc.format.streams.port import WritePort
 
 TABLES = {name: array.tolist() for name, array in tables().items()}
 
@@ -74,6 +75,18 @@ def music(times: np.ndarray, seed: int = 0) -> EventStream:
 @given(streams())
 def test_round_trip(case: tuple[EventStream, StreamContext]) -> None:
     assert_round_trip(*case)
+
+
+def test_usual_parts_are_not_coded_as_unusual_ones() -> None:
+    encoder = SymbolEncoder()
+    port = WritePort(encoder)
+    port.number(1, c.COUNT_ORDER)
+    for value, bits in ((0, c.AMPLITUDE_STEP_BITS), (0, c.PAN_STEPS_BITS), (0, 1), (15, c.PART_COUNT_BITS)):
+        port.field(value, bits)
+    for codes in c.EVENT_PARTS:
+        port.field(codes - 1, c.PART_CODES_BITS)
+    with pytest.raises(FormatError, match="usual parts"):
+        read(EventStream, encoder.finish(), STEREO)
 
 
 @given(streams())

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from evc.format import constants as c
 from evc.format.coder import SymbolDecoder, SymbolEncoder
-from evc.format.errors import FormatError, InputError, UnsupportedError
+from evc.format.errors import InputError, UnsupportedError
 from evc.format.header import NetworkReference
 from evc.format.networks import find, installed_too, reference_of, tensors
 from evc.format.streams import StreamContext
@@ -278,15 +278,6 @@ def test_what_breaks_a_limit_is_not_written(stream: LatentStream) -> None:
         coded(stream, context_of("seven", 6000))
 
 
-def test_latents_are_for_one_or_two_channels() -> None:
-    stream = LatentStream(np.zeros((3, 7), np.int64), 0)
-    with pytest.raises(InputError, match="one or two channels"):
-        coded(stream, context_of("seven", 6000, channels=3))
-    coding = coded(stream, context_of("seven", 6000))
-    with pytest.raises(FormatError, match="3 channels"):
-        read(LatentStream, coding, context_of("seven", 6000, channels=3))
-
-
 def test_a_network_that_is_not_installed_is_named() -> None:
     stream, context = drawn("seven", 6000, 1.0, 0), context_of("seven", 6000)
     coding = coded(stream, context)
@@ -323,6 +314,8 @@ def test_a_network_that_is_not_installed_is_named() -> None:
         ("b0", np.zeros((6, 8), np.int64)),
         ("b0", np.zeros(8, np.int64)),
         ("w0", np.zeros((8, 3), np.int64)),
+        ("w0", np.eye(8, 12, dtype=np.int64) << 15),
+        ("w0", np.eye(8, 12, dtype=np.int64) * -(1 << 15)),
         ("w1", np.full((5, 8), 1 << 20)),
         ("w2", np.zeros((3, 5), np.int64)),
         ("b2", np.zeros((7, 2), np.int64)),

@@ -19,6 +19,12 @@ def test_a_vector_decodes_as_it_should(name: str) -> None:
     assert vectors.problems(name) == []
 
 
+def test_the_tolerance_of_a_file_is_that_of_its_layers() -> None:
+    files = {name: (vectors.FOLDER / f"{name}.evc").read_bytes() for name in ("events", "described")}
+    found = {name: vectors.tolerances(data) for name, data in files.items()}
+    assert found == {"events": (2.0**-17, 2.0**-20), "described": (2.0**-13, 2.0**-16)}
+
+
 def test_every_vector_is_small() -> None:
     found = sorted(path.stem for path in vectors.FOLDER.glob("*.evc"))
     assert found == sorted(vectors.FILES)

@@ -71,6 +71,7 @@ SPEAKERS = (
 )  # fmt: skip
 
 CHAIN_BIT = 6  # of the layer mask: another link of the file follows behind the end marker
+NETWORK_LAYERS = {"events", "latent"}
 LOOP_BIT = 7  # of the layer mask: the first frame follows upon the last
 LOOP_OVERLAPS_PER_SUPERFRAME = 8  # a loop's start is coded again behind its end, for an eighth of a superframe
 

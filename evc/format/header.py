@@ -89,6 +89,10 @@ class Header:
         if unknown := set(self.layers) - set(c.LAYERS):
             raise InputError(f"unknown layers: {', '.join(sorted(unknown))}")
         object.__setattr__(self, "layers", tuple(name for name in c.LAYERS if name in self.layers))
+        if c.LAYERS[c.STREAM_LATENT] in self.layers:
+            _within("number of channels beside latents", self.channels, c.MIN_CHANNELS, c.MAX_LATENT_CHANNELS)
+            if self.segment_frames % c.LATENT_HOP:
+                raise InputError(f"segment length {self.segment_frames} is no whole number of columns of latents")
         _within("phase resolution", self.phase_bits, 0, c.MAX_PHASE_BITS)
         _within("dependency depth", self.reference_depth, 0, c.MAX_REFERENCE_DEPTH)
         _within("dependency span", self.reference_span, 0, c.MAX_SEGMENTS)
@@ -97,6 +101,8 @@ class Header:
         _within("number of networks", len(self.networks), 0, c.MAX_NETWORKS)
         if len({network.id for network in self.networks}) < len(self.networks):
             raise InputError("a network is named twice")
+        if len(self.networks) < len(c.NETWORK_LAYERS & set(self.layers)):
+            raise InputError("events and latents need a network each")
         _within("minor version", self.minor, 0, 255)
         if self.extra and self.minor == 0:
             raise InputError("version 1.0 has no fields behind the networks")

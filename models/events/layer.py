@@ -16,7 +16,7 @@ from evc.format.events import events_network, in_file
 from evc.format.header import Header, NetworkReference
 from evc.format.lazy import cached_property
 from evc.format.networks import find, installed_network
-from evc.format.streams.events import EventStream
+from evc.format.streams.events import USUAL_SIZES, EventStream
 from evc.models.events.columns import EventColumns, Heard
 from evc.models.events.vectors import EVENTS_NETWORK
 from evc.models.source import Read
@@ -41,6 +41,8 @@ class EventLayer:
         header = self._header
         if self._events is not None or not len(stream):
             return None
+        if stream.sizes != USUAL_SIZES:
+            raise UnsupportedError("this version makes no sound of events whose parts are not the usual ones")
         return EventColumns.of(in_file(stream, header, index), header.samplerate, header.phase_bits, self._network)
 
     def source(self, near: Mapping[int, EventColumns], start: int, end: int) -> Read | None:

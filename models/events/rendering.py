@@ -1,7 +1,7 @@
 """Events to samples, quickly: any span of any list of events, as NumPy arrays.
 
 Every event is computed on a grid of blocks that begins with its own first sample, so that a span gives the same samples
-however it is cut. Silent partials and what is below -100 dB cost nothing.
+however it is cut. Silent partials and what is below -120 dB cost nothing.
 """
 
 from __future__ import annotations

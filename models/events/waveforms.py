@@ -18,8 +18,8 @@ from evc.models.events.noise_source import white_series
 from evc.models.events.sounds import DURATION, LONGEST, Sounds
 
 BLOCK = 128
-AUDIBLE = 1e-5
-"""-100 dB: what is below, against the first partial, is left out."""
+AUDIBLE = 1e-6
+"""-120 dB: what is below, against the first partial, is left out."""
 
 AUDIBLE_ECHO = 1e-4
 """-80 dB, against the dry sound: what a room's neighbours among the codes leave behind is not rendered."""

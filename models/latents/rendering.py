@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.errors import FormatError, UnsupportedError
+from evc.format.errors import InputError
 from evc.format.header import Header, NetworkReference
 from evc.format.networks import find
+from evc.format.streams.latent_model import LatentModel
 from evc.models.device import one_thread
 from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
@@ -72,11 +73,9 @@ class Stretch(NamedTuple):
 class LatentRenderer:
     """Renders the layer of a file: what its decoder changes of what is `known`, all other layers together and noise
     alone (`Synthesiser.known`). Units are rendered in `parallel`, a function like map. Raises UnsupportedError if the
-    network is not installed, FormatError if the file cannot have latents."""
+    network is not installed."""
 
     def __init__(self, header: Header, decode: Decode, known: Read, parallel: Parallel = map) -> None:
-        if header.channels > c.MAX_LATENT_CHANNELS or header.segment_frames % SAMPLES_PER_COLUMN:
-            raise FormatError("the file cannot have latents: their columns do not fit its channels or its segments")
         self._header, self._decode, self._known, self._parallel = header, decode, known, parallel
         self._network = latent_network(header)
         self._units = Units(UNIT_COLUMNS * SAMPLES_PER_COLUMN, header.known_frames, UNITS_AHEAD, self._render_all)
@@ -152,12 +151,13 @@ def columns_of(header: Header) -> int:
 
 def latent_network(header: Header, device: str = "cpu") -> LatentNetwork:
     """The network of a file's latents, the last that its header names (spec 3.2). Raises UnsupportedError if it is not
-    installed."""
-    if not header.networks:
-        raise UnsupportedError("the file names no network for its latents")
+    installed, InputError if its weights do not make sound of latents."""
     return _loaded(header.networks[-1], device)
 
 
 @lru_cache(maxsize=2)
 def _loaded(reference: NetworkReference, device: str) -> LatentNetwork:
-    return LatentNetwork.load(find(reference)).to(device)
+    path = find(reference)
+    if LatentModel.load(path).dimensions != DIMENSIONS:
+        raise InputError(f"{path.name} does not hold the weights of a latent network")
+    return LatentNetwork.load(path).to(device)

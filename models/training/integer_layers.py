@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.streams.integer_network import EXACT
+from evc.format.streams.integer_network import EXACT, MOST_WEIGHT
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -22,9 +22,10 @@ PRIOR_SYMBOLS = 40  # what prior probabilities count for
 
 def rounded_layer(weights: Array, biases: Array, reach: int, finest: int = FINEST_SHIFT) -> tuple[Array, Array, int]:
     """Float weights [outputs, inputs] and biases [outputs] or [rows, outputs] as int32 with a shift: as many fractional
-    bits, at most `finest`, as sums over inputs from -reach to reach stay exact with in float32."""
-    most = (np.abs(weights).sum(axis=1) * reach + np.abs(biases)).max()
-    shift = min(finest, int(np.floor(np.log2((EXACT - ROUNDING) / most)))) if most else finest
+    bits, at most `finest`, as leave sums over inputs from -reach to reach exact in float32 and weights in 16 bits."""
+    sums, greatest = (np.abs(weights).sum(axis=1) * reach + np.abs(biases)).max(), np.abs(weights).max()
+    limits = [limit / most for limit, most in ((EXACT - ROUNDING, sums), (MOST_WEIGHT, greatest)) if most]
+    shift = min([finest, *(int(np.floor(np.log2(limit))) for limit in limits)])
     return np.rint(weights * 2**shift).astype(np.int32), np.rint(biases * 2**shift).astype(np.int32), shift
 
 

@@ -137,9 +137,12 @@ def _code_sizes(port: Port, sizes: tuple[int, ...]) -> tuple[int, ...]:
     if port.field(int(sizes == USUAL_SIZES), 1):
         return USUAL_SIZES
     count = port.field(len(sizes) - 1, c.PART_COUNT_BITS)
-    return c.PITCHES, *(
+    found = c.PITCHES, *(
         1 + port.field(sizes[1 + i] - 1 if port.writing else 0, c.PART_CODES_BITS) for i in range(count)
     )
+    if found == USUAL_SIZES:
+        raise FormatError("the usual parts of events are coded as unusual ones")
+    return found
 
 
 def _code_range(port: Port, amplitudes: NDArray[np.int64]) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Small networks whose weights, biases and activations are integers (spec 9.8), for probability models.
 
 They are evaluated as float32 matrices, which is exact in any order of summation because every partial sum stays below
-2**24.
+2**24. Weights fit 16 bits, for those who compute in integers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ Features = NDArray[np.float32]
 Layer = tuple[Integers, Integers, int]  # weights [outputs, inputs], biases [outputs] or [rows, outputs], shift
 
 EXACT = 1 << 24  # below it float32 holds every integer
+MOST_WEIGHT = (1 << 15) - 1
 
 # Rows multiplied at once. Above some size BLAS libraries start threads of their own, which get in the way of those
 # that segments are coded in, and make such small products many times slower.
@@ -24,8 +25,10 @@ _ROWS = 192
 
 def exact_layer(weights: Integers, biases: Integers, shift: int, reach: int) -> tuple[Features, Features]:
     """A layer for inputs from -reach to reach, as float32 weights [inputs, outputs] and biases of the shape given, both
-    scaled by 2**-shift. Raises ValueError if a partial sum could be inexact."""
+    scaled by 2**-shift. Raises ValueError for weights beyond 16 bits, or if a partial sum could be inexact."""
     weights, biases = weights.astype(np.int64), biases.astype(np.int64)
+    if np.abs(weights).max(initial=0) > MOST_WEIGHT:
+        raise ValueError("a weight of an integer network does not fit 16 bits")
     if not 0 <= shift <= 24 or (np.abs(weights).sum(axis=1) * reach + np.abs(biases)).max(initial=0) >= EXACT:
         raise ValueError("a layer of an integer network can exceed the exact range of float32")
     scale = 2.0**-shift
@@ -53,7 +56,7 @@ class IntegerNetwork:
     """
 
     def __init__(self, layers: list[Layer]) -> None:
-        """Raises ValueError if a layer could be inexact."""
+        """Raises ValueError for weights beyond 16 bits, or if a layer could be inexact."""
         reaches = [FEATURE_LIMIT] + [ACTIVATION_LIMIT] * (len(layers) - 1)
         self.layers = [exact_layer(*layer, reach) for layer, reach in zip(layers, reaches, strict=True)]
 

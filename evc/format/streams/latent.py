@@ -50,8 +50,6 @@ class LatentStream:
     def read(cls, decoder: SymbolDecoder, context: StreamContext) -> Self:
         """Raises DamagedError or FormatError where the words hold no latents, UnsupportedError if their network is not
         installed."""
-        if context.channels > c.MAX_LATENT_CHANNELS:
-            raise FormatError(f"latents in a file of {context.channels} channels")
         model, port = LatentModel.of(context.networks), ReadPort(decoder)
         step = port.field(0, c.LATENT_STEP_BITS)
         port.reserve(columns(context.frames) * model.dimensions)
@@ -74,8 +72,6 @@ class LatentStream:
         return cls(latents, step)
 
     def _check(self, context: StreamContext, model: LatentModel) -> None:
-        if context.channels > c.MAX_LATENT_CHANNELS:
-            raise InputError(f"latents are for files of one or two channels, not {context.channels}")
         if self.latents.shape != (columns(context.frames), model.dimensions):
             raise InputError("the latents have another shape than their segment and their network")
         if not 0 <= self.step < 1 << c.LATENT_STEP_BITS or np.abs(self.latents).max(initial=0) > c.MAX_LATENT:
