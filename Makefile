@@ -16,14 +16,13 @@ demo: $(VENV)/installed
 test: lint
 	$(BIN)/python -m pytest -q -n 2
 
-lint: $(VENV)/installed types
+lint: types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# The packages under their installed names, as links, for the type checker.
-types:
-	rm -rf build/types && mkdir -p build/types/evc
-	ln -s $(CURDIR)/evc/* $(CURDIR)/models $(CURDIR)/cli $(CURDIR)/spec build/types/evc/
+# The packages as they are installed, for the type checker.
+types: $(VENV)/installed
+	rm -rf build/lib && $(BIN)/python -c "import setuptools; setuptools.setup()" --quiet build_py 2>/dev/null
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -15,7 +15,6 @@ import click
 from evc.cli.common import (
     PATH,
     STANDARD,
-    Progress,
     gathered_warnings,
     naming,
     print_json,
@@ -25,7 +24,9 @@ from evc.cli.common import (
     size_text,
     time_text,
 )
+from evc.format.cores import available_cores
 from evc.format.errors import EvcError
+from evc.models.progress import Progress
 
 Summary = dict[str, Any]  # of a file, ready for JSON: at least source, target, bytes, source_bytes, duration, seconds
 _Done = tuple[Summary, list[str]]  # with warnings
@@ -234,8 +235,6 @@ def _worked_on(
     jobs: list[Job], call: Callable[[Job], _Done], kind: Kind, options: Options
 ) -> Generator[_Done | str, None, None]:
     """Several jobs, each as soon as it is done: what `call` returns, or why it failed."""
-    from evc.models.processes import available_cores
-
     attempt, count = partial(_caught, call), min(options.jobs or available_cores(), len(jobs))
     with progress_bar(kind.doing, files=True, quiet=options.quiet) as progress:
         if count == 1:

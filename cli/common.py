@@ -8,19 +8,18 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from evc.format.errors import SALVAGE, EvcError, EvcWarning, OutputError
+from evc.models.progress import Progress
 from evc.streaming import UNNAMED, UNNAMED_OUTPUT
 
 if TYPE_CHECKING:
     from evc.file import EvcFile
-
-Progress = Callable[[float, float], None]
 
 STANDARD = "-"
 _SALVAGE = SALVAGE, SALVAGE.replace("salvage=True", "evc decode --salvage")

@@ -15,7 +15,6 @@ from evc.cli.common import (
     PATH,
     STANDARD,
     TIME,
-    Progress,
     examples,
     input_file,
     output_file,
@@ -23,6 +22,7 @@ from evc.cli.common import (
     time_text,
 )
 from evc.format.errors import EvcError
+from evc.models.progress import Progress
 
 
 @click.command(

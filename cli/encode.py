@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,6 @@ from evc.cli.common import (
     BITRATE,
     PATH,
     STANDARD,
-    Progress,
     examples,
     input_file,
     output_file,
@@ -25,16 +25,9 @@ from evc.cli.common import (
     time_text,
 )
 from evc.format.errors import EvcError
-from evc.models.settings import (
-    BITRATES,
-    DEFAULT_EFFORT,
-    DEVICES,
-    HIGHEST_EFFORT,
-    HINTS,
-    PATTERNS,
-    PRESETS,
-    EncodeSettings,
-)
+from evc.models.layers import LEAST_BITRATE
+from evc.models.progress import Progress
+from evc.models.settings import EncodeSettings
 
 HIGHEST_BITRATE = 2000.0  # kbit/s beyond which one is asked whether it was meant: a CD has 1411
 
@@ -48,6 +41,20 @@ class _Options:
     force: bool
 
 
+def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with an option for each of the encoder's settings, as these describe themselves."""
+    for setting in reversed(fields(EncodeSettings)):
+        told = setting.metadata
+        kind: Any = click.Choice(told["choices"]) if told["choices"] else type(setting.default)
+        if setting.default is None:
+            kind = BITRATE if setting.name == "bitrate" else float
+        command = click.option(
+            f"--{setting.name}", type=kind, is_flag=kind is bool, default=setting.default, metavar=told["name"] or None,
+            help=told["help"],
+        )(command)  # fmt: skip
+    return command
+
+
 @click.command(
     epilog=examples(
         "evc encode song.wav --bitrate 48  # makes song.evc",
@@ -55,55 +62,17 @@ class _Options:
     )
 )
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="IN... [OUT.evc]")
-@click.option("--bitrate", type=BITRATE, metavar="KBPS", help="Target in kbit/s, from 0.4: 48, 48k or 48kbps.")
+@_setting_options
 @click.option("--force-bitrate", is_flag=True, help=f"Take a bitrate of more than {HIGHEST_BITRATE:g} kbit/s as meant.")
-@click.option("--quality", type=float, metavar="Q", help="Constant quality, 0 to 10; default 6.")
-@click.option(
-    "--preset",
-    type=click.Choice(PRESETS),
-    default="auto",
-    help="events: the same as --hints noise.",
-)
-@click.option(
-    "--hints",
-    type=click.Choice(HINTS),
-    default="auto",
-    help="What tells of the sound. noise: a list of events, and noise, 0.4 to 6 kbit/s, default 1. latent: what a "
-    "network needs to restore it from these, 1.2 to 16 kbit/s, default 6. spectrum: a waveform, from 6 kbit/s. auto: "
-    "what measures best at the bitrate.",
-)
-@click.option("--device", type=click.Choice(DEVICES), default="auto", help="Where networks run.")
-@click.option(
-    "--patterns",
-    type=click.Choice(PATTERNS),
-    default="auto",
-    help="Code what repeats once, where that saves bits; off: never.",
-)
-@click.option(
-    "--effort",
-    type=click.IntRange(0, HIGHEST_EFFORT),
-    default=DEFAULT_EFFORT,
-    metavar="E",
-    help=f"How thoroughly to look for patterns and events, 0 (fast) to {HIGHEST_EFFORT}; default {DEFAULT_EFFORT}.",
-)
-@click.option("--loop", is_flag=True, help="The sound is a loop: code it without a seam from its end to its start.")
 @click.option("--verify", is_flag=True, help="Decode the result again and check it before it appears.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @batch.batch_options
 def encode(
     paths: tuple[str, ...],
-    bitrate: float | None,
     force_bitrate: bool,
-    quality: float | None,
-    preset: str,
-    hints: str,
-    device: str,
-    patterns: str,
-    effort: int,
-    loop: bool,
     verify: bool,
     as_json: bool,
-    **common: Any,
+    **given: Any,
 ) -> int:
     """Encode sound files: IN becomes a file of the same name that ends in .evc, beside it.
 
@@ -113,13 +82,14 @@ def encode(
     Reads what libsndfile reads, and through ffmpeg, where that is installed, more; "-" stands for standard input, or at
     the end for standard output. Tags, pictures and loop points are carried over.
     """
-    options = batch.Options(**common)
+    asked = {setting.name: given.pop(setting.name) for setting in fields(EncodeSettings)}
+    options = batch.Options(**given)
     if options.quiet and as_json:
         raise click.UsageError("--quiet and --json exclude each other")
-    if bitrate is not None and not force_bitrate:
-        _check_sense(bitrate)
+    if asked["bitrate"] is not None and not force_bitrate:
+        _check_sense(asked["bitrate"])
     try:
-        settings = EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints, loop)
+        settings = EncodeSettings(**asked)
     except EvcError as error:
         raise click.UsageError(str(error)) from error
     work = partial(_encode_one, options=_Options(settings, verify, options.force))
@@ -130,8 +100,8 @@ def encode(
 def _check_sense(bitrate: float) -> None:
     if bitrate > HIGHEST_BITRATE:
         meant = bitrate / 1000  # who thinks in bit/s
-        least = min(rates.least for rates in BITRATES.values())
-        hint = f"did you mean {meant:g}? --force-bitrate if not" if least <= meant <= HIGHEST_BITRATE else "give kbit/s"
+        sensible = LEAST_BITRATE <= meant <= HIGHEST_BITRATE
+        hint = f"did you mean {meant:g}? --force-bitrate if not" if sensible else "give kbit/s"
         raise click.UsageError(f"bitrate {bitrate:g} kbit/s is more than a CD has without any coding, 1411: {hint}")
 
 
@@ -148,18 +118,10 @@ def _names_output(path: str) -> bool:
 
 def _encode_one(job: batch.Job, progress: Progress | None, options: _Options) -> batch.Summary:
     begun = time.monotonic()
-    output, wanted = output_file(job.target, options.force), options.settings
     found = evc.encode_file(
         input_file(job.source),
-        output,
-        bitrate=wanted.bitrate,
-        quality=wanted.quality,
-        device=wanted.device,
-        patterns=wanted.patterns,
-        effort=wanted.effort,
-        preset=wanted.preset,
-        hints=wanted.hints,
-        loop=wanted.loop,
+        output_file(job.target, options.force),
+        settings=options.settings,
         overwrite=options.force,
         verify=options.verify,
         progress=progress,

@@ -29,14 +29,15 @@ _HOMES = {
     "evc.events": ("EventList", "write_events"),
     "evc.file": ("EvcFile",),
     "evc.format.metadata": ("Foreign", "Picture"),
+    "evc.models.settings": ("EncodeSettings",),
     "evc.stats": ("Stats",),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "DamagedError", "DamagedSpan", "EvcError", "EvcFile", "EvcWarning", "EventList", "FileInfo", "Foreign",
-    "FormatError", "InputError", "OutputError", "Picture", "SegmentInfo", "Stats", "UnsupportedError", "__version__",
-    "decode", "decode_file", "edit_tags", "encode", "encode_file", "info", "open", "write_events",
+    "DamagedError", "DamagedSpan", "EncodeSettings", "EvcError", "EvcFile", "EvcWarning", "EventList", "FileInfo",
+    "Foreign", "FormatError", "InputError", "OutputError", "Picture", "SegmentInfo", "Stats", "UnsupportedError",
+    "__version__", "decode", "decode_file", "edit_tags", "encode", "encode_file", "info", "open", "write_events",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from evc.format.metadata import Foreign, Picture
+    from evc.models.settings import EncodeSettings
     from evc.stats import Stats
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Unpack
 
 from evc.fileinfo import FileInfo, info
 from evc.format.constants import CHUNK_OVERHEAD_BYTES
 from evc.format.errors import EvcWarning, InputError
 from evc.format.header import Header, folded, values_of
 from evc.format.metadata import Foreign, Metadata, Picture
-from evc.format.writer import ContainerWriter, rewrite
+from evc.format.writer import ContainerWriter, rewrite, text_chunks
 from evc.loops import Loop, loop_tags, part_of
-from evc.models.settings import DEFAULT_EFFORT, EncodeSettings
+from evc.models.settings import EncodeOptions, EncodeSettings
 from evc.streaming import PathOrFile, check_readable, seekable_input, seekable_output
 from evc.version import __version__
 
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
     from evc.contents import DamagedSpan
     from evc.file import EvcFile
+    from evc.models.progress import Progress
     from evc.models.source import ArraySource, AudioSource
     from evc.sound.source import FileSource
-
-Progress = Callable[[float, float], None]  # seconds of audio done, and in all
 
 _BLOCK_FRAMES = 1 << 16
 # A bitrate is missed where a file is larger or smaller by this share of its bytes, and by more than anyone will miss.
@@ -48,40 +47,26 @@ def encode(
     audio: ArrayLike,
     samplerate: int,
     *,
-    bitrate: float | None = None,
-    quality: float | None = None,
-    patterns: str = "auto",
-    effort: int = DEFAULT_EFFORT,
-    preset: str = "auto",
-    hints: str = "auto",
-    loop: bool = False,
-    device: str = "auto",
+    settings: EncodeSettings | None = None,
     tags: Mapping[str, str | list[str]] | None = None,
     pictures: Sequence[Picture] = (),
     foreign: Sequence[Foreign] = (),
     subtype: str = "PCM_16",
     speakers: Sequence[str] | None = None,
     progress: Progress | None = None,
+    **options: Unpack[EncodeOptions],
 ) -> bytes:
     """Encode `audio`, [frames] or [frames, channels], into the bytes of an .evc file.
 
-    Floats have full scale at ±1, integers of 8, 16 and 32 bits at the ends of their range. `bitrate` in kbit/s, or
-    `quality` from 0 to 10 (default 6) at a bitrate that varies. With `patterns` "auto" what repeats is coded
-    once where that saves bits, and `effort`, 0 to 9, is spent on finding it; "off" saves the time.
+        evc.encode(audio, 44100, bitrate=48)
 
-    `hints` are what tells of the sound: "noise", a list of events and noise, at 0.4 to 6 kbit/s (default 1; also the
-    `preset` "events"); "latent", what a network needs to restore the sound from these, at 1.2 to 16 kbit/s (default 6);
-    "spectrum", a waveform, from 6 kbit/s on, or at a quality; "auto", what measures best at the bitrate. The first two
-    need one or two channels, latents also a sample rate of 32 to 48 kHz.
+    Floats have full scale at ±1, integers of 8, 16 and 32 bits at the ends of their range. `options` are the fields of
+    `EncodeSettings`: bitrate, quality, hints, patterns, effort, loop, device; `settings` holds them for many files.
 
-    With `loop` the audio is a loop: its first frame follows upon its last, without a seam, and the file says so. Only a
-    spectrum holds loops.
-
-    `device` is "auto", "cpu" or "cuda": where networks run, if any are used. `subtype` is what decoding to a sound file
-    restores. `speakers` names the speaker of each channel ("FL", "FR", "FC", "LFE", "BL", "BR", …, "" for none); the
-    file has its channels in the order of spec 3.4. `progress` is called with seconds of audio done and in all. Raises
-    InputError for audio or arguments that cannot be encoded; an EvcWarning says that a bitrate could not be met, as
-    that of silence cannot.
+    `subtype` is what decoding to a sound file restores. `speakers` names the speaker of each channel ("FL", "FR", "FC",
+    "LFE", "BL", "BR", …, "" for none); the file has its channels in the order of spec 3.4. `progress` is called with
+    seconds of audio done and in all. Raises InputError for audio or arguments that cannot be encoded; an EvcWarning
+    says that a bitrate could not be met, as that of silence cannot.
 
     `tags` are texts, or lists of texts, under names as Vorbis comments have them, in lower case; loops are the tags
     loopstart and looplength, in frames. `pictures` and `foreign` chunks come on top of a bitrate:
@@ -93,7 +78,7 @@ def encode(
 
     target = io.BytesIO()
     source = ArraySource(audio, samplerate, subtype, dict(tags or {}), speakers, pictures, foreign)
-    _encode(source, target, EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints, loop), progress)
+    _encode(source, target, _settings(settings, options), progress)
     return target.getvalue()
 
 
@@ -109,18 +94,12 @@ def encode_file(
     source: PathOrFile,
     target: PathOrFile,
     *,
-    bitrate: float | None = None,
-    quality: float | None = None,
-    patterns: str = "auto",
-    effort: int = DEFAULT_EFFORT,
-    preset: str = "auto",
-    hints: str = "auto",
-    loop: bool = False,
+    settings: EncodeSettings | None = None,
     tags: Mapping[str, str | list[str]] | None = None,
-    device: str = "auto",
     overwrite: bool = True,
     verify: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[EncodeOptions],
 ) -> FileInfo:
     """Encode a sound file, by path or from a binary file (pipes included), in bounded memory.
 
@@ -129,13 +108,13 @@ def encode_file(
     """
     from evc.sound.source import FileSource
 
-    settings = EncodeSettings(bitrate, quality, device, patterns, effort, preset, hints, loop)
+    chosen = _settings(settings, options)
     check_readable(source)
     with ExitStack() as stack:
         audio = stack.enter_context(FileSource(source))
         audio.tags.update(tags or {})
         output = stack.enter_context(seekable_output(target, overwrite))
-        _encode(audio, output, settings, progress)
+        _encode(audio, output, chosen, progress)
         result = info(output)
         if verify:
             with open(output) as file:
@@ -220,6 +199,15 @@ def edit_tags(
         rewrite(file, output, tags, pictures, foreign)
 
 
+def _settings(settings: EncodeSettings | None, options: EncodeOptions) -> EncodeSettings:
+    """Those of a call, which has one of the two."""
+    if settings is None:
+        return EncodeSettings(**options)
+    if options:
+        raise InputError(f"settings and {', '.join(options)} exclude each other: give one of them")
+    return settings
+
+
 def _encode(
     source: ArraySource | FileSource, target: BinaryIO, settings: EncodeSettings, progress: Progress | None
 ) -> None:
@@ -233,12 +221,12 @@ def _encode(
     coded: AudioSource = LoopSource(source) if settings.loop else source
     shape = source.samplerate, source.channels, coded.frames, source.subtype
     header = Header(*shape, layers=("spectrum",), loop=settings.loop)
-    before_sound = _start_bytes(header, tags, source.speakers)
+    tag_bytes = len(text_chunks(header, tags, source.speakers))
     if settings.bitrate is not None and source.frames:
         wanted = settings.bitrate * 125 * source.frames / source.samplerate
-        least = _start_bytes(header, {"encoder": own}, source.speakers)
-        before_sound = min(before_sound, least + int(wanted * _TAGS_SHARE))
-    found = pipeline.encode(coded, header, settings, before_sound, _in_frames(progress, source.samplerate))
+        least = len(text_chunks(header, {"encoder": own}, source.speakers))
+        tag_bytes = min(tag_bytes, least + int(wanted * _TAGS_SHARE))
+    found = pipeline.encode(coded, header, settings, tag_bytes, _in_frames(progress, source.samplerate))
     metadata = source.pictures, source.foreign
     with ContainerWriter(target, found.header, tags, source.speakers, *metadata) as writer:
         for segment in found.segments:
@@ -257,14 +245,7 @@ def _warn_of_bitrate(asked: float, size: int, duration: float) -> None:
         warnings.warn(text, EvcWarning, stacklevel=4)
 
 
-def _start_bytes(header: Header, tags: Mapping[str, str | list[str]], speakers: int) -> int:
-    """Of a file, up to its speakers: what counts as part of a bitrate beside the coded sound."""
-    start = io.BytesIO()
-    ContainerWriter(start, header, tags, speakers)
-    return len(start.getvalue())
-
-
-def _in_frames(progress: Progress | None, samplerate: int) -> Callable[[int, int], None] | None:
+def _in_frames(progress: Progress | None, samplerate: int) -> Progress | None:
     """`progress` for a caller that counts frames."""
     if progress is None:
         return None

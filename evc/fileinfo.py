@@ -10,6 +10,7 @@ from evc.format.constants import CHUNK_FRGN, CHUNK_PICT
 from evc.format.header import Tags
 from evc.format.speakers import names_of
 from evc.loops import cues_of, loops_of
+from evc.models.layers import LAYERS
 from evc.streaming import PathOrFile, seekable_input
 
 
@@ -90,7 +91,4 @@ def info(file: PathOrFile, salvage: bool = False) -> FileInfo:
 
 def _hints(layers: tuple[str, ...]) -> str:
     """What tells of a file's sound, as `encode` names it."""
-    for layer, name in (("latent", "latent"), ("spectrum", "spectrum"), ("patterns", "spectrum")):
-        if layer in layers:
-            return name
-    return "noise" if layers else ""
+    return next((layer.hints for name, layer in LAYERS.items() if name in layers), "")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.decoding import DecodedStreams, SegmentDecoder
+from evc.format.decoding import DecodedSegment, SegmentDecoder
 from evc.format.header import Header
 from evc.format.lazy import cached_property
 from evc.format.sources import SoundSource
@@ -62,16 +62,16 @@ class SavedBits:
         bits: NDArray[np.float64] = _entry_bits(self._decoder, len(frames)) / np.array(frames, float)
         return bits
 
-    def segment(self, index: int, streams: DecodedStreams) -> NDArray[np.float64]:
-        """Bits saved [superframes] in a segment with these streams."""
+    def segment(self, index: int, decoded: DecodedSegment) -> NDArray[np.float64]:
+        """Bits saved [superframes] in a segment that was decoded with accounts."""
         start, frames = self._header.segment_span(index)
         first, superframes = start // self._size, -(-frames // self._size)
-        spectrum: SpectrumStream | None = streams.get(c.STREAM_SPECTRUM)
-        occurrences: OccurrenceStream | None = streams.get(c.STREAM_OCCURRENCES)
+        spectrum: SpectrumStream | None = decoded.streams.get(c.STREAM_SPECTRUM)
+        occurrences: OccurrenceStream | None = decoded.streams.get(c.STREAM_OCCURRENCES)
         sources = self._decoder.sources(index)
         spent = np.zeros(superframes)
-        if spectrum is not None and spectrum.superframe_bits is not None:
-            spent = spectrum.superframe_bits - _finer_bits(spectrum, superframes)
+        if spectrum is not None and (bits := decoded.accounts[c.STREAM_SPECTRUM].places) is not None:
+            spent = bits - _finer_bits(spectrum, superframes)
         shares = np.zeros(0) if occurrences is None else (occurrences.gains != OFF).mean(axis=(1, 2))
         saved = np.zeros(superframes)
         for place in range(superframes):

@@ -152,7 +152,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.bits: dict[int, int] = defaultdict(int)
-        self.accounts: dict[int, Account] = defaultdict(dict)
+        self.accounts: dict[int, Account] = defaultdict(Account)
 
     def add_account(self, kind: int, account: Account) -> None:
         total = self.accounts[kind]
@@ -192,20 +192,17 @@ def measure(
             if patterns is not None:
                 decoded = decoder.accounted(index)
                 accounts = decoded.accounts
-                spectrum = decoded.streams.get(constants.STREAM_SPECTRUM)
-                saved[index] = estimate.segment(index, decoded.streams)
-                if spectrum is not None and spectrum.superframe_bits is not None:
-                    shares[index] = spectrum.superframe_bits
-                latents = decoded.streams.get(constants.STREAM_LATENT)
-                if latents is not None and latents.column_bits is not None:
-                    columns[index] = latents.column_bits
+                saved[index] = estimate.segment(index, decoded)
+                for kind, places in ((constants.STREAM_SPECTRUM, shares), (constants.STREAM_LATENT, columns)):
+                    if kind in accounts and (bits := accounts[kind].places) is not None:
+                        places[index] = bits
         except EvcError:
             if not container.salvage:
                 raise
             continue
         for stream in segment.streams:
             tally.bits[stream.kind] += 8 * len(stream.words)
-            tally.add_account(stream.kind, accounts.get(stream.kind, {}))
+            tally.add_account(stream.kind, accounts.get(stream.kind, Account()))
             if stream.kind == constants.STREAM_OCCURRENCES:
                 placed[index] = 8 * len(stream.words)
         if progress:

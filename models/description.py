@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.errors import InputError
 from evc.format.events import by_segment
 from evc.format.header import Header
 from evc.format.networks import installed_network
@@ -24,24 +23,24 @@ from evc.format.segment import Segment, StreamData
 from evc.format.streams import Stream, StreamContext, coded_stream
 from evc.format.streams.events import EventStream
 from evc.models.device import one_thread
+from evc.models.encoded import Encoded, target_bytes
 from evc.models.events.columns import EventColumns
+from evc.models.events.layer import event_renderer
 from evc.models.events.vectors import EVENTS_NETWORK
 from evc.models.noise.encoder import NoiseEncoder, NoiseTargets
-from evc.models.overlay import event_renderer
-from evc.models.patterns.file import Encoded
 from evc.models.progress import Progress, forward, part, stage
-from evc.models.room import FileRoom, file_bytes
+from evc.models.search import Secant
 from evc.models.settings import EncodeSettings
-from evc.models.source import LOUDEST, AudioSource
+from evc.models.source import AudioSource, padded
 
-MOST_CHANNELS = 2
 SEGMENT_SUPERFRAMES = 176  # 16 s at 44.1 kHz: a segment costs some 40 bytes, whatever is in it
 USUAL_NOISE, MOST_NOISE = 0.15, 0.5  # of the streams' bytes, where there are events to spend the rest on
 EVENT_BYTES = 5.0  # as a first guess
 CANDIDATES = 1.3  # times the events that fit are looked for
 DETAIL = 60.0  # of the noise, in squared dB per bit, unless it then takes more than MOST_NOISE,
 DETAILS = (4.0, 16000.0)  # or there is room for more
-DETAIL_SLOPE = -0.75  # d log(bytes) / d log(detail), before two probes tell it
+DETAIL_SLOPE = -0.75  # d log(bytes) / d log(detail), before two probes tell it,
+DETAIL_SLOPES = (-2.0, -0.2)  # and those that are believed
 ROUGHLY = 0.1  # of log(bytes) of the noise: the events make up for it
 PROBES = 8
 ACCEPTED = 0.003  # of the file's bytes
@@ -57,20 +56,16 @@ def described(
     source: AudioSource,
     header: Header,
     settings: EncodeSettings,
-    header_bytes: int,
+    tag_bytes: int,
     progress: Progress | None = None,
 ) -> Encoded:
     """The segments of a whole source as events and noise, and the header for them; the arguments are those of
-    `pipeline.encode`. Raises InputError for more than two channels, UnsupportedError if the network is missing."""
-    if source.channels > MOST_CHANNELS:
-        only = f"events describe 1 or {MOST_CHANNELS} channels, not {source.channels}"
-        raise InputError(f"{only}: ask for 6 kbit/s or more, without hints of noise")
-    room = FileRoom.of(header, settings, header_bytes)
+    `pipeline.encode`. Raises UnsupportedError if the network is missing."""
     header = description_header(header)
     if not header.known_frames:
         return Encoded(replace(header, layers=(), networks=()), [])
     found = Describer.of(source, header, settings, settings.known_bitrate, part(progress, 0, DECOMPOSING))
-    return found.to_target(room.target(header), part(progress, DECOMPOSING, 1.0))
+    return found.to_target(target_bytes(header, settings.known_bitrate, tag_bytes), part(progress, DECOMPOSING, 1.0))
 
 
 def description_header(header: Header) -> Header:
@@ -191,20 +186,18 @@ class Describer:
 
     def _sampled_noise(self, targets: Mapping[int, NoiseTargets], least: float, most: float) -> dict[int, StreamData]:
         """The noise of some segments in about `least` to `most` bytes; moves the detail so that it is."""
-        slope = DETAIL_SLOPE
-        before: tuple[float, float] | None = None  # logarithms of the detail and of its bytes
+        limits = math.log(DETAILS[0]), math.log(DETAILS[1])
+        search = Secant(math.log(self._detail), DETAIL_SLOPE, DETAIL_SLOPES, limits)
         for _ in range(PROBES):
             coded: dict[int, StreamData] = {}
             for index, found in targets.items():
                 coded.update(self._fitted(index, found))
-            words = max(_words(coded), 1)
-            point, off = (math.log(self._detail), math.log(words)), math.log(words / min(max(words, least), most))
-            if before is not None and point[0] != before[0]:
-                slope = min(max((point[1] - before[1]) / (point[0] - before[0]), -2.0), -0.2)
-            moved = min(max(self._detail * math.exp(-off / slope), DETAILS[0]), DETAILS[1])
-            if abs(off) < ROUGHLY or moved == self._detail:
+            words, before = max(_words(coded), 1), search.at
+            off = math.log(words / min(max(words, least), most))
+            search.probed(off)
+            if abs(off) < ROUGHLY or search.at == before:
                 break
-            before, self._detail = point, moved
+            self._detail = math.exp(search.at)
         return coded
 
     def _fitted(self, index: int, targets: NoiseTargets) -> Streams:
@@ -216,24 +209,13 @@ class Describer:
         margin = self._noise.margin
         start, frames = self._header.segment_span(index)
         span = start - margin, frames + 2 * margin
-        return self._noise.prepare(self._read(*span), self._renderer.render(*events, *span))
-
-    def _read(self, start: int, count: int) -> NDArray[np.float32]:
-        """Samples [channels, count] from frame `start` on, silence outside the file."""
-        out = np.zeros((self._source.channels, count), np.float32)
-        inside = max(0, start)
-        frames = max(0, min(start + count, self._source.frames) - inside)
-        if frames:
-            out[:, inside - start : inside - start + frames] = self._source.read(inside, frames)
-        if np.abs(out).max(initial=0) > LOUDEST:
-            raise InputError(f"a sample exceeds {LOUDEST:g} times full scale: scale the audio down first")
-        return out
+        original = padded(self._source.read, self._source.channels, self._source.frames, *span)
+        return self._noise.prepare(original, self._renderer.render(*events, *span))
 
     # --- Files --------------------------------------------------------------------------------
 
     def _size(self, events: Streams, noise: Streams) -> int:
-        found = self._encoded(events, noise)
-        return file_bytes(found.header, found.segments)
+        return self._encoded(events, noise).bytes()
 
     def _encoded(self, events: Streams, noise: Streams) -> Encoded:
         """Segments of what there is, under a header that names no more than that."""
@@ -259,8 +241,7 @@ def _permitted(events: EventStream, gains: NDArray[np.float64], header: Header) 
 
 
 def _coded(stream: Stream, kind: int, header: Header, index: int) -> StreamData:
-    frames = header.segment_span(index)[1]
-    return coded_stream(kind, stream, StreamContext(header.samplerate, header.channels, frames, header.phase_bits))
+    return coded_stream(kind, stream, StreamContext.of_segment(header, index))
 
 
 def _words(streams: Streams) -> int:

@@ -20,18 +20,14 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Self
 
+from evc.format.cores import WORKERS
+
 _COMMAND = [sys.executable, "-m", "evc.models.processes"]
-_MOST = 8
-
-
-def available_cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cores() -> int:
     """How many processes are worth it: one where this process is one of several already."""
-    return 1 if parent_process() is not None else min(available_cores(), _MOST)
+    return 1 if parent_process() is not None else WORKERS
 
 
 def follow_parent(end: Callable[[], object]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from evc.format.header import Header
 
-Progress = Callable[[int, int], None]  # frames done, frames in all
+Progress = Callable[[float, float], None]  # what is done and what there is in all, in one unit: for encoders, frames
 
 
 def stage(progress: Progress | None, number: int, of: int) -> Progress | None:

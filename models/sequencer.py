@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-Signal = NDArray[np.float32]
+from evc.models.arrays import Signal
 
 TEMPO = 120.0  # beats per minute: a bar lasts two seconds
 STEPS = 16  # sixteenth notes in a bar

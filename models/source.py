@@ -8,7 +8,7 @@ pass over the audio several times in bounded memory. Arrays and files have `pict
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +19,8 @@ from evc.format.errors import InputError
 from evc.format.header import Tags
 from evc.format.metadata import Foreign, Picture
 from evc.format.speakers import Layout
+
+Read = Callable[[int, int], NDArray[np.float32]]  # first frame and number of frames to samples [channels, frames]
 
 LOUDEST = 256.0  # times full scale: what is louder has another scale
 
@@ -35,6 +37,16 @@ class AudioSource(Protocol):
     def read(self, start: int, count: int) -> NDArray[np.float32]:
         """Frames [start, start + count) as float32 [channels, count]; raises InputError for NaN, infinity, and
         samples beyond `LOUDEST`."""
+
+
+def padded(read: Read, channels: int, frames: int, start: int, count: int) -> NDArray[np.float32]:
+    """Frames [start, start + count) of what has so many `channels` and `frames`, as float32 [channels, count], silence
+    outside; `read` is asked only inside."""
+    out = np.zeros((channels, count), np.float32)
+    first, end = max(start, 0), min(start + count, frames)
+    if first < end:
+        out[:, first - start : end - start] = read(first, end - first)
+    return out
 
 
 def check_format(samplerate: int, channels: int, name: str = "audio") -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.decoding import WORKERS
+from evc.format.cores import WORKERS
 from evc.format.header import Header
 from evc.format.lazy import cached_property
 from evc.format.sources import Entry, sound_sources
@@ -31,7 +31,7 @@ Streams = Mapping[int, Any]  # of one segment, by kind
 FULL_SCALE = np.float32(2.0**-15)
 WINDOW = 2 * WORKERS  # segments rendered together, at most
 KEPT_BYTES = 1 << 28  # of samples that later copies may read; what is older is rendered again when it is needed
-LAYERS = {c.STREAM_OCCURRENCES: "patterns", c.STREAM_SPECTRUM: "spectrum"}
+COPIED = ("patterns", "spectrum")  # layers rendered here
 
 
 class Segments(Protocol):
@@ -98,7 +98,7 @@ class Superframes:
     def fetch(self, out: NDArray[np.float32], start: int) -> None:
         """Put frames from `start` on, which lie inside the file, into `out` [channels, frames], full scale 1.
 
-        Raises UnsupportedError for streams that cannot be rendered, FormatError for occurrences that cannot be.
+        Raises FormatError for occurrences that cannot be rendered.
         """
         length = self._segments.header.segment_frames
         at, stop = start, start + out.shape[1]
@@ -177,9 +177,10 @@ class Superframes:
         stream = self._segments.occurrences(index) if "patterns" in header.layers else None
         if stream is None or not len(stream.times):
             return [[] for _ in self._groups]
-        start, frames = span = header.segment_span(index)
-        context = StreamContext(header.samplerate, header.channels, frames, header.phase_bits)
-        sources = sound_sources(stream, list(self._segments.entries), context, start)
+        span = header.segment_span(index)
+        sources = sound_sources(
+            stream, list(self._segments.entries), StreamContext.of_segment(header, index), span[0]
+        )
         rate, bits = header.samplerate, header.phase_bits
         return [soundings(stream, sources, rate, bits, span, group.channels) for group in self._groups]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -12,20 +11,17 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.decoding import SegmentDecoder
-from evc.format.errors import UnsupportedError
 from evc.format.header import Header
 from evc.format.reader import ContainerReader
 from evc.format.sources import Entry
 from evc.format.streams.occurrences import OccurrenceStream
-from evc.models import overlay, superframes
 from evc.models.overlay import Overlay, Parallel
-from evc.models.superframes import Choice, Segments, Streams, Superframes
+from evc.models.superframes import COPIED, WINDOW, Choice, Segments, Streams, Superframes
 
 if TYPE_CHECKING:
     from evc.models.latents.rendering import LatentRenderer
 
 LATENT = c.LAYERS[c.STREAM_LATENT]
-RENDERED = {**superframes.LAYERS, **overlay.LAYERS, c.STREAM_LATENT: LATENT}
 
 
 class Synthesiser:
@@ -34,13 +30,14 @@ class Synthesiser:
 
     def __init__(self, segments: Segments, choice: Choice | None = None, parallel: Parallel = map) -> None:
         self._choice, self._parallel = choice, parallel
-        self._segments = _Rendered(segments)
+        self._segments = segments
         header = segments.header
-        layers, events = (header.layers, None) if choice is None else (choice.layers, choice.events)
-        present = (set(header.layers) | ({"events"} if events is not None else set())) & set(layers)
+        layers = header.layers if choice is None else choice.layers
+        replaced = {} if choice is None or choice.events is None else {"events": choice.events}
+        present = (set(header.layers) | replaced.keys()) & set(layers)
         self._superframes = Superframes(self._segments, choice, parallel)
-        self._copied = not header.layers or bool(present & set(superframes.LAYERS.values()))
-        self._overlay = Overlay(header, self._segments.decode, present, events, parallel)
+        self._copied = not header.layers or bool(present & set(COPIED))
+        self._overlay = Overlay(header, self._segments.decode, present, replaced, parallel)
         self._latents = self._latent_renderer() if LATENT in present else None
 
     def _latent_renderer(self) -> LatentRenderer:
@@ -60,7 +57,7 @@ class Synthesiser:
     def render(self, start: int, frames: int) -> NDArray[np.float32]:
         """Frames [start, start + frames), which lie inside the file: float32 [channels, frames] of full scale 1.
 
-        Raises UnsupportedError for streams that nothing here renders, FormatError for occurrences that cannot be.
+        Raises FormatError for occurrences that cannot be rendered.
         """
         out = np.zeros((self._segments.header.channels, frames), np.float32)
         at, end = start, start + frames
@@ -80,7 +77,7 @@ class Synthesiser:
         if self._latents is not None:
             return self._latents.together(start)
         length = self._segments.header.segment_frames
-        return (start // length + superframes.WINDOW) * length
+        return (start // length + WINDOW) * length
 
     def _render(self, out: NDArray[np.float32], start: int) -> None:
         """Frames from `start` on into `out`, all zeros."""
@@ -102,7 +99,7 @@ class Synthesiser:
         alone, [2 * channels, frames]. Of lost segments it is what is known of them."""
         out = np.zeros((self._segments.header.channels, frames), np.float32)
         self._add_others(out, start)
-        return np.concatenate([out, self._overlay.noise(start, frames)])
+        return np.concatenate([out, self._overlay.alone("noise", start, frames)])
 
     def waveform(self, entry: int) -> NDArray[np.float32]:
         """The sound of an explicit or lattice entry alone: float32 [channels, frames] of full scale 1."""
@@ -122,37 +119,6 @@ class Synthesiser:
         if self._copied:
             self._superframes.prepare(start, end)
         self._overlay.prepare(start, end)
-
-
-@dataclass(frozen=True)
-class _Rendered:
-    """Segments whose streams are all of kinds that can be rendered."""
-
-    _all: Segments
-
-    @property
-    def header(self) -> Header:
-        return self._all.header
-
-    @property
-    def lost(self) -> Collection[int]:
-        return self._all.lost
-
-    @property
-    def entries(self) -> Sequence[Entry | None]:
-        return self._all.entries
-
-    def occurrences(self, index: int) -> OccurrenceStream | None:
-        return self._all.occurrences(index)
-
-    def decode(self, indices: Iterable[int]) -> Mapping[int, Streams]:
-        """Raises UnsupportedError where a stream is of another kind."""
-        decoded = self._all.decode(indices)
-        kinds = {kind for streams in decoded.values() for kind in streams}
-        if kinds - RENDERED.keys():
-            names = ", ".join(c.STREAM_NAMES[kind] for kind in sorted(kinds - RENDERED.keys()))
-            raise UnsupportedError(f"this version cannot render: {names}")
-        return decoded
 
 
 class FileSegments:

@@ -12,10 +12,10 @@ from evc.format.header import Header
 from evc.format.streams.noise import NoisePlane, NoiseStream
 from evc.format.streams.noise_changes import LEVEL, plane_kinds, tables
 
-Signal = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
-def noise_signal(header: Header, streams: Mapping[int, NoiseStream]) -> Signal:
+def noise_signal(header: Header, streams: Mapping[int, NoiseStream]) -> Floats:
     """The noise of a whole file, float64 [channels, frames] of full scale 1, from the streams of its segments."""
     noise = _Noise(header, streams)
     return np.stack([noise.channel(channel) for channel in range(header.channels)])
@@ -32,7 +32,7 @@ class _Noise:
         noises = [self._source(number) for number in range(header.channels)]
         self.sources = [self._shaped(noise, self.size // 2, self._colours) for noise in noises]
 
-    def channel(self, number: int) -> Signal:
+    def channel(self, number: int) -> Floats:
         if self.header.channels == 2 and number == 1:
             whole = self._shaped(self.sources[0], self.hop, lambda m: self._right(m, 0))
             whole += self._shaped(self.sources[1], self.hop, lambda m: self._right(m, 1))
@@ -40,14 +40,14 @@ class _Noise:
             whole = self._shaped(self.sources[number], self.hop, lambda m: self._gain(m, number))
         return whole[self.before : self.before + self.header.known_frames]
 
-    def _source(self, number: int) -> Signal:
+    def _source(self, number: int) -> Floats:
         table = tables()["noise"].astype(np.float64)
         t = np.arange(-self.before, self.header.known_frames + self.before)
         values = table[(t + c.NOISE_TURN * (c.MAX_CHANNELS * (t // c.NOISE_TABLE) + number)) % c.NOISE_TABLE]
-        signal: Signal = np.where(t < 0, 0, values / np.sqrt(np.square(table).mean()))
+        signal: Floats = np.where(t < 0, 0, values / np.sqrt(np.square(table).mean()))
         return signal
 
-    def _shaped(self, signal: Signal, step: int, gain: Callable[[int], Signal]) -> Signal:
+    def _shaped(self, signal: Floats, step: int, gain: Callable[[int], Floats]) -> Floats:
         window = np.sin(np.pi * (np.arange(2 * step) + 0.5) / (2 * step))
         out = np.zeros(len(signal))
         for m in range(1 - self.before // step, (len(signal) - self.before) // step - 1):
@@ -55,7 +55,7 @@ class _Noise:
             out[at] += window * np.fft.irfft(gain(m) * np.fft.rfft(window * signal[at]))
         return out
 
-    def _colours(self, block: int) -> Signal:
+    def _colours(self, block: int) -> Floats:
         """Gains of a long block."""
         gains = np.ones(self.size // 2 + 1)
         segment, frame = divmod(block * self.size // 2 + self.size // 4, self.header.segment_frames)
@@ -71,7 +71,7 @@ class _Noise:
             gains[band == one] /= np.sqrt(np.square(gains[band == one]).mean())
         return gains
 
-    def _values(self, block: int, plane: int) -> Signal | None:
+    def _values(self, block: int, plane: int) -> Floats | None:
         """A plane at the bins of a short block; None in segments without noise."""
         segment, hop = divmod(block, self.header.segment_frames // self.hop)
         stream = self.streams.get(segment)
@@ -81,37 +81,37 @@ class _Noise:
         edges = plane_kinds(self.header.channels)[plane].edges(rate, stream.planes[plane].stride)
         bins = np.arange(self.hop + 1) * rate / (2 * self.hop)
         step = stream.step / c.NOISE_UNITS_PER_DB if plane != 2 or self.header.channels != 2 else 1
-        values: Signal = step * np.interp(bins, (edges[:-1] + edges[1:]) / 2, _at(stream.planes[plane], hop))
+        values: Floats = step * np.interp(bins, (edges[:-1] + edges[1:]) / 2, _at(stream.planes[plane], hop))
         return values
 
-    def _gain(self, block: int, channel: int) -> Signal:
+    def _gain(self, block: int, channel: int) -> Floats:
         """Gains of a short block of a channel."""
         level = self._values(block, channel if self.header.channels != 2 else 0)
         if level is None:
             return np.zeros(self.hop + 1)
-        gain: Signal = 10 ** (c.NOISE_FLOOR_DB / 20) * (10 ** (level / 20) - 1)
+        gain: Floats = 10 ** (c.NOISE_FLOOR_DB / 20) * (10 ** (level / 20) - 1)
         balance = self._values(block, 1) if self.header.channels == 2 else None
         if balance is not None:
             ratio = 10 ** (balance / 10)
             gain *= np.sqrt(2 * (ratio if channel == 0 else 1) / (1 + ratio))
         return gain
 
-    def _right(self, block: int, source: int) -> Signal:
+    def _right(self, block: int, source: int) -> Floats:
         """Gains of one of the two noises that the right channel is made of."""
         angle = self._values(block, 2)
         gain = self._gain(block, 1)
         if angle is None:
             return gain
         turn = np.pi / c.NOISE_ANGLES * angle
-        mixed: Signal = gain * (np.sin(turn) if source else np.cos(turn))
+        mixed: Floats = gain * (np.sin(turn) if source else np.cos(turn))
         return mixed
 
 
-def _at(plane: NoisePlane, hop: int) -> Signal:
+def _at(plane: NoisePlane, hop: int) -> Floats:
     """The levels in the middle of a hop [bands]."""
     for length, start, end in zip(plane.lengths, plane.starts, plane.ends, strict=True):
         if hop < length:
-            levels: Signal = start + (end - start) * (hop + 0.5) / length
+            levels: Floats = start + (end - start) * (hop + 0.5) / length
             return levels
         hop -= int(length)
     raise ValueError("the hop lies behind the plane")

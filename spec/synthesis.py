@@ -24,7 +24,7 @@ from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream, channel_groups
 from evc.format.streams.spectrum_walk import Block
 
-Signal = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class _Sounding:
     """An occurrence: gains [planes, bands], None where off, and edges of the bands in units (9.2)."""
 
     source: SoundSource
-    waveform: Signal | None
+    waveform: Floats | None
     gains: list[list[float | None]]
     mid_side: bool
     edges: NDArray[np.int64]
@@ -53,7 +53,7 @@ def synthesise(
     spectra: Mapping[int, SpectrumStream],
     occurrences: Mapping[int, OccurrenceStream] | None = None,
     entries: Sequence[Entry | None] = (),
-) -> Signal:
+) -> Floats:
     """The whole file, float64 [channels, frames] of full scale 1, from the streams of its segments and the entries of
     its dictionary; segments that are missing are silence."""
     out = np.zeros((header.channels, header.known_frames))
@@ -64,7 +64,7 @@ def synthesise(
     return out
 
 
-def without_overlap(header: Header, output: Signal) -> Signal:
+def without_overlap(header: Header, output: Floats) -> Floats:
     """Section 10.6: the sound [channels, F] of a file from its output [channels, frames]: a loop's start fades in from
     what is coded behind its end."""
     if not header.loop:
@@ -79,7 +79,7 @@ def without_overlap(header: Header, output: Signal) -> Signal:
     return sound
 
 
-def noise(counters: NDArray[np.int64]) -> Signal:
+def noise(counters: NDArray[np.int64]) -> Floats:
     """Section 10.2: the hash of counters, as noise of unit power."""
     mask = np.uint64(2**32 - 1)
     x = counters.astype(np.uint64) & mask
@@ -91,7 +91,7 @@ def noise(counters: NDArray[np.int64]) -> Signal:
     return np.sqrt(3) * (x.astype(np.float64) / 2**31 - 1)
 
 
-def dct4(spectrum: Signal) -> Signal:
+def dct4(spectrum: Floats) -> Floats:
     """Section 10.4: the orthonormal DCT-IV [..., size], by a Fourier transform of twice its size."""
     size = spectrum.shape[-1]
     n = np.arange(size)
@@ -104,7 +104,7 @@ def _group(
     groups: Mapping[int, list[list[Block]]],
     soundings: Mapping[int, list[_Sounding]],
     channels: slice,
-) -> Signal:
+) -> Floats:
     superframe = c.superframe_length(header.samplerate)
     parts = _parts(header, groups, soundings)
     count = -(-header.known_frames // superframe)
@@ -174,7 +174,7 @@ def _soundings(
     return found
 
 
-def _waveform(header: Header, entry: Entry | None, shift: float, rotation: float) -> Signal:
+def _waveform(header: Header, entry: Entry | None, shift: float, rotation: float) -> Floats:
     """An entry that is no excerpt, [channels, frames] in 16-bit units."""
     if entry is None:
         raise FormatError("a dictionary entry is lost")
@@ -189,7 +189,7 @@ def _waveform(header: Header, entry: Entry | None, shift: float, rotation: float
     return 2.0**15 * synthesise(own, spectra)
 
 
-def _lattice(pattern: Lattice, shift: float, rotation: float) -> Signal:
+def _lattice(pattern: Lattice, shift: float, rotation: float) -> Floats:
     """Section 7.3: the waveform of a lattice, [frames]."""
     size, hop, (columns, bins) = 1 << pattern.fft_log2, 1 << pattern.hop_log2, pattern.levels.shape
     column, bin = np.indices((columns, bins))
@@ -219,8 +219,8 @@ def _superframe(group: Group, number: int) -> Group:
 
 
 def _prediction(
-    header: Header, sounding: _Sounding, past: Signal, part: _Part, before: int, after: int, channels: slice
-) -> Signal:
+    header: Header, sounding: _Sounding, past: Floats, part: _Part, before: int, after: int, channels: slice
+) -> Floats:
     """Section 10.7: what an occurrence brings to a block, [channels, size]."""
     source, waveform = sounding.source, past
     if sounding.waveform is not None:
@@ -242,7 +242,7 @@ def _prediction(
     return np.stack([out[0] + out[1], out[0] - out[1]]) if sounding.mid_side else out
 
 
-def _delayed(signal: Signal, ends: tuple[int, int], frames: NDArray[np.int64], delay: int, phase_bits: int) -> Signal:
+def _delayed(signal: Floats, ends: tuple[int, int], frames: NDArray[np.int64], delay: int, phase_bits: int) -> Floats:
     """`signal`, nothing outside its `ends`, at frames - delay / 2**phase_bits."""
     whole, fraction = delay >> phase_bits, (delay % (1 << phase_bits)) / (1 << phase_bits)
     out = np.zeros((len(signal), len(frames)))
@@ -255,7 +255,7 @@ def _delayed(signal: Signal, ends: tuple[int, int], frames: NDArray[np.int64], d
     return out
 
 
-def _folded(signal: Signal, ahead: int, behind: int) -> Signal:
+def _folded(signal: Floats, ahead: int, behind: int) -> Floats:
     """The inverse of unfolding, for one block with `ahead` frames in front of it and `behind` behind it."""
     size = signal.shape[1] - ahead - behind
     out = signal[:, ahead : ahead + size].copy()
@@ -270,7 +270,7 @@ def _folded(signal: Signal, ahead: int, behind: int) -> Signal:
     return out
 
 
-def _spectrum(part: _Part, block: Block, superframe: int, channels: slice) -> Signal:
+def _spectrum(part: _Part, block: Block, superframe: int, channels: slice) -> Floats:
     """Left/right coefficients [channels, size] of one block, sections 10.1 to 10.3."""
     geometry = layout.geometry(superframe, len(block.modes))
     bands = geometry.layouts[block.depth]
@@ -303,7 +303,7 @@ def _is_on(sounding: _Sounding, unit: int, channels: slice) -> bool:
     return any(plane[band] is not None for plane in planes)
 
 
-def _dequantised(values: NDArray[np.int32], energy: int, log_step: int, counters: NDArray[np.int64]) -> Signal:
+def _dequantised(values: NDArray[np.int32], energy: int, log_step: int, counters: NDArray[np.int64]) -> Floats:
     """The coefficients of one band, noise included."""
     step = 2.0 ** (log_step / c.OCTAVE)
     rms = 2.0 ** ((c.ENERGY_FLOOR + (energy - 1) * c.ENERGY_STEP) / c.OCTAVE) if energy else 0.0
@@ -319,7 +319,7 @@ def _dequantised(values: NDArray[np.int32], energy: int, log_step: int, counters
     return out
 
 
-def _unfold(signal: Signal, starts: list[int]) -> None:
+def _unfold(signal: Floats, starts: list[int]) -> None:
     """Section 10.4: turn the samples around each boundary between blocks, in place."""
     sizes = np.diff([*starts, signal.shape[1]])
     for at, before, after in zip(starts[1:], sizes[:-1], sizes[1:], strict=True):

@@ -1,6 +1,7 @@
 """The functions of the library: what goes in comes out, and bad input is refused in one clear line."""
 
 import io
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from conftest import RATE
 
 import evc
 from evc.format.errors import DamagedError, EvcError, FormatError, InputError
+from evc.models.settings import EncodeOptions
 
 
 def likeness(a, b):
@@ -116,6 +118,18 @@ def test_audio_the_format_cannot_hold_is_refused(audio, rate, message):
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         evc.encode(np.zeros(100), 8000, **settings)
+
+
+def test_settings_may_be_an_object_or_keywords():
+    """The same ones, under the same names."""
+    audio = 0.5 * np.sin(np.arange(5000) / 7)
+    settings = evc.EncodeSettings(quality=3, patterns="off")
+    assert evc.encode(audio, 8000, settings=settings) == evc.encode(audio, 8000, quality=3, patterns="off")
+    assert get_type_hints(EncodeOptions) == get_type_hints(evc.EncodeSettings)
+    with pytest.raises(InputError, match="settings and quality exclude each other"):
+        evc.encode(audio, 8000, settings=settings, quality=3)
+    with pytest.raises(TypeError, match="qualty"):
+        evc.encode(audio, 8000, qualty=3)
 
 
 def test_device_is_checked(folder, tmp_path):

@@ -27,9 +27,10 @@ from evc.format.streams import StreamContext
 from evc.format.streams.events import EventStream
 from evc.format.writer import ContainerWriter
 from evc.models.events.columns import EventColumns
+from evc.models.events.layer import LONGEST_EVENT, event_renderer
 from evc.models.events.vectors import EVENTS_NETWORK, PART_INDEX, PARTS
 from evc.models.noise.encoder import NoiseEncoder
-from evc.models.overlay import LONGEST_EVENT, UNIT_SUPERFRAMES, event_renderer
+from evc.models.overlay import UNIT_SUPERFRAMES
 from evc.models.settings import EncodeSettings
 from evc.models.synthesis import Choice, Synthesiser
 
@@ -277,14 +278,14 @@ def test_events_of_most_gain_stay(found: Any) -> None:
 def test_a_density_beyond_the_limits_is_thinned_out(found: Any) -> None:
     crowd = planted(2000, SUPERFRAME)
     found(crowd)
-    data = evc.encode(truth(crowd.chosen(slice(0, 20)), 2 * RATE), RATE, bitrate=6, preset="events")
+    data = evc.encode(truth(crowd.chosen(slice(0, 20)), 2 * RATE), RATE, bitrate=6, hints="noise")
     assert len(evc.decode(data)[0]) == 2 * RATE
 
 
 def test_without_events_that_pay_noise_stands_alone(found: Any) -> None:
     found(planted(0))
     hiss = 0.1 * np.random.default_rng(0).standard_normal((4 * RATE, 2)).astype(np.float32)
-    data = evc.encode(hiss, RATE, preset="events")
+    data = evc.encode(hiss, RATE, hints="noise")
     with evc.open(io.BytesIO(data)) as file:
         assert file.layers == ("noise",) and file.networks == ()
         decoded = file.read()
@@ -293,7 +294,7 @@ def test_without_events_that_pay_noise_stands_alone(found: Any) -> None:
 
 def test_silence_costs_next_to_nothing(found: Any) -> None:
     found(planted(0))
-    data = evc.encode(np.zeros((120 * RATE, 2), np.float32), RATE, preset="events")
+    data = evc.encode(np.zeros((120 * RATE, 2), np.float32), RATE, hints="noise")
     assert len(data) < 300 and evc.info(io.BytesIO(data)).layers == ()
     assert not evc.decode(data)[0].any()
 
@@ -301,21 +302,21 @@ def test_silence_costs_next_to_nothing(found: Any) -> None:
 @pytest.mark.parametrize("frames", [0, 1, 100])
 def test_the_shortest_files(found: Any, frames: int) -> None:
     found(planted(0))
-    data = evc.encode(np.full((frames, 1), 0.3, np.float32), RATE, preset="events")
+    data = evc.encode(np.full((frames, 1), 0.3, np.float32), RATE, hints="noise")
     assert len(evc.decode(data)[0]) == frames
 
 
 def test_progress_goes_up_to_the_end(found: Any) -> None:
     found(planted(30, 5 * RATE))
     calls: list[tuple[float, float]] = []
-    evc.encode(truth(planted(30, 5 * RATE), 5 * RATE), RATE, preset="events", progress=lambda *call: calls.append(call))
+    evc.encode(truth(planted(30, 5 * RATE), 5 * RATE), RATE, hints="noise", progress=lambda *call: calls.append(call))
     done = [call[0] for call in calls]
     assert done == sorted(done) and calls[-1] == (5.0, 5.0) and len(calls) > 2
 
 
 def test_more_channels_than_events_have() -> None:
     with pytest.raises(InputError, match="1 or 2 channels, not 3"):
-        evc.encode(np.zeros((1000, 3)), RATE, preset="events")
+        evc.encode(np.zeros((1000, 3)), RATE, hints="noise")
 
 
 # Settings
@@ -327,8 +328,8 @@ def test_more_channels_than_events_have() -> None:
         ({}, "spectrum", None),
         ({"bitrate": 6}, "spectrum", 6),
         ({"bitrate": 5.9}, "noise", 5.9),
-        ({"preset": "events"}, "noise", 1.0),
-        ({"preset": "events", "bitrate": 6}, "noise", 6),
+        ({"hints": "noise"}, "noise", 1.0),
+        ({"hints": "noise", "bitrate": 6}, "noise", 6),
     ],
 )
 def test_what_selects_events(asked: dict[str, Any], hints: str, bitrate: float | None) -> None:
@@ -340,10 +341,10 @@ def test_what_selects_events(asked: dict[str, Any], hints: str, bitrate: float |
 @pytest.mark.parametrize(
     "asked, message",
     [
-        ({"preset": "events", "quality": 5}, "no quality"),
-        ({"preset": "events", "bitrate": 8}, "at most 6 kbit/s"),
+        ({"hints": "noise", "quality": 5}, "no quality"),
+        ({"hints": "noise", "bitrate": 8}, "at most 6 kbit/s"),
         ({"bitrate": 0.3}, "at least 0.4 kbit/s"),
-        ({"preset": "loud"}, "auto, events"),
+        ({"hints": "loud"}, "auto, noise"),
     ],
 )
 def test_settings_that_cannot_be(asked: dict[str, Any], message: str) -> None:
@@ -362,7 +363,7 @@ def test_from_the_command_line(run_evc: Any, tmp_path: Any) -> None:
         for at, f in ((0.2, 440.0), (1.3, 660.0))
     ]
     soundfile.write(tmp_path / "in.wav", sum(tones), 16_000)
-    coded = run_evc("encode", "--preset", "events", "--effort", "0", "--verify", "in.wav", "a.evc", cwd=tmp_path)
+    coded = run_evc("encode", "--hints", "noise", "--effort", "0", "--verify", "in.wav", "a.evc", cwd=tmp_path)
     assert coded.returncode == 0, coded.stderr
     report = json.loads(run_evc("stats", "--json", "a.evc", cwd=tmp_path).stdout)
     assert {"events", "noise"} >= {row["layer"] for row in report["rows"] if row["level"] == "layer"} > set()
@@ -370,5 +371,5 @@ def test_from_the_command_line(run_evc: Any, tmp_path: Any) -> None:
     decoded, _ = soundfile.read(tmp_path / "out.wav")
     assert len(decoded) == len(time)
     assert abs(np.corrcoef(decoded, sum(tones))[0, 1]) > 0.9
-    wrong = run_evc("encode", "--preset", "events", "--quality", "5", "in.wav", "b.evc", cwd=tmp_path)
+    wrong = run_evc("encode", "--hints", "noise", "--quality", "5", "in.wav", "b.evc", cwd=tmp_path)
     assert wrong.returncode == 2 and b"no quality" in wrong.stderr and not (tmp_path / "b.evc").exists()

@@ -33,15 +33,14 @@ from evc.format.errors import InputError
 from evc.format.header import Header
 from evc.format.segment import Segment
 from evc.format.writer import ContainerWriter
+from evc.models.encoded import Encoded
 from evc.models.latents import rendering
 from evc.models.latents.encoder import LatentEncoder, analysed, chosen_way
 from evc.models.latents.network import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
-from evc.models.latents.quantise import Quantiser
+from evc.models.latents.quantise import LatentQuantiser
 from evc.models.latents.rendering import step_size
 from evc.models.latents.ways import Score, Way, sampled
-from evc.models.patterns.file import Encoded
-from evc.models.room import file_bytes
 from evc.models.settings import EncodeSettings
 from evc.models.source import ArraySource
 
@@ -98,10 +97,10 @@ def test_latents_are_as_fine_as_bytes_allow(network: LatentNetwork, segments_fra
     latents[:, 8:] /= 20
     latents[: columns // 3] = 0
     empty = Encoded(header, [Segment(index) for index in range(header.segments)])
-    total = target + file_bytes(header, empty.segments)
-    found = Quantiser(empty, latents.astype(np.float16), total).run()
+    total = target + empty.bytes()
+    found = LatentQuantiser(empty, latents.astype(np.float16), total).run()
     segments = list(found.segments)
-    assert file_bytes(header, segments) == pytest.approx(total, rel=0.02)
+    assert Encoded(header, segments).bytes() == pytest.approx(total, rel=0.02)
     file = io.BytesIO()
     with ContainerWriter(file, header) as writer:
         for segment in segments:

@@ -18,7 +18,7 @@ from evc.format.decoding import SegmentDecoder
 from evc.format.errors import InputError
 from evc.format.header import Header
 from evc.format.reader import ContainerReader
-from evc.format.writer import ContainerWriter
+from evc.format.writer import text_chunks
 from evc.models import pipeline, sequencer
 from evc.models.settings import EncodeSettings
 from evc.models.source import ArraySource
@@ -38,15 +38,11 @@ def noise(frames: int, channels: int = 1, seed: int = 0, amplitude: float = 0.1)
 
 def encoded(audio: np.ndarray, **options: float) -> bytes:
     """A file of short segments at 8 kHz, without patterns."""
-    source, start, target = ArraySource(audio, LOWEST_RATE), io.BytesIO(), io.BytesIO()
+    source = ArraySource(audio, LOWEST_RATE)
     header = Header(LOWEST_RATE, source.channels, source.frames, layers=("spectrum",), segment_frames=SEGMENT)
-    ContainerWriter(start, header)
     settings = EncodeSettings(patterns="off", hints="spectrum", **options)
-    coded = pipeline.encode(source, header, settings, len(start.getvalue()))
-    with ContainerWriter(target, coded.header) as writer:
-        for segment in coded.segments:
-            writer.add_segment(segment)
-    return target.getvalue()
+    coded = pipeline.encode(source, header, settings, len(text_chunks(header, {}, 0)))
+    return coded.as_file().getvalue()
 
 
 def decoded(data: bytes, channels: int = 1) -> np.ndarray:

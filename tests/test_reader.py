@@ -22,6 +22,7 @@ from container_tools import (
     segment,
     small_file,
 )
+from damage import closure
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,7 +51,7 @@ def test_any_flip_is_detected_and_harms_only_its_chunk():
         reader = opened(bytes(broken), salvage=True)
         gone = {i for i in range(5) if hit is not None and places[i + 4 + (i > 2)] == hit}
         assert rescued(reader) == {i: s for i, s in enumerate(SEGMENTS) if i not in gone}
-        assert reader.lost == {i for i in range(5) if gone & set(opened(data).closure(i))}
+        assert reader.lost == {i for i in range(5) if gone & closure(opened(data), i)}
         assert reader.damage and reader.segments == (
             5 if 4 not in gone or bit // 8 < places[-1].offset else 4
         )
@@ -249,7 +250,7 @@ def test_changed_and_shuffled_chunks_with_right_crcs():
         for index in range(min(reader.segments, 20)):
             try:
                 reader.segment(index)
-                reader.closure(index)
+                closure(reader, index)
                 came["segments"] += 1
             except EvcError:
                 came["segments refused"] += 1

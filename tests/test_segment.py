@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from evc.format import constants as c
 from evc.format.binary import varint
 from evc.format.errors import EvcError, FormatError, InputError, UnsupportedError
-from evc.format.header import Header
+from evc.format.header import Header, NetworkReference
 from evc.format.index import END_PAYLOAD_BYTES, End, IndexEntry, read_index, write_index
 from evc.format.segment import Dictionary, Segment, StreamData
 
 HEADER = Header(
-    48_000, 2, 4096 * 1000, layers=c.LAYERS, segment_frames=4096, reference_depth=9, reference_span=500
-)
+    48_000, 2, 4096 * 1000, layers=c.LAYERS, segment_frames=4096, reference_depth=9, reference_span=500,
+    networks=(NetworkReference("first", bytes(8)), NetworkReference("last", bytes(8))),
+)  # fmt: skip
 SPECTRUM = StreamData(c.STREAM_SPECTRUM, b"\x11\x22\x33\x44", 300, 0xDEADBEEF)
 EVENTS = StreamData(c.STREAM_EVENTS, b"", 0, 0)
 SEGMENT = Segment(301, (1, 300), (EVENTS, SPECTRUM))

@@ -22,8 +22,7 @@ from evc.models.settings import EncodeSettings
         ({"bitrate": 12, "hints": "latent"}, "latent", 12, None),
         ({"hints": "latent"}, "latent", 6, None),
         ({"hints": "noise"}, "noise", 1, None),
-        ({"preset": "events"}, "noise", 1, None),
-        ({"preset": "events", "hints": "noise", "bitrate": 6}, "noise", 6, None),
+        ({"hints": "noise", "bitrate": 6}, "noise", 6, None),
         ({"hints": "spectrum"}, "spectrum", None, 6),
     ],
 )
@@ -32,12 +31,20 @@ def test_what_is_chosen(asked: dict[str, Any], hints: str, bitrate: float | None
     assert (found.hints, found.bitrate, found.quality) == (hints, bitrate, quality)
 
 
-@pytest.mark.parametrize("source", [(44_100, 3), (22_050, 2), (96_000, 1)])
+@pytest.mark.parametrize("source", [(22_050, 2), (96_000, 1)])
 def test_what_is_chosen_where_latents_cannot_be(source: tuple[int, int]) -> None:
     assert EncodeSettings(bitrate=5.9).settled(*source).hints == "noise"
     assert EncodeSettings(bitrate=6).settled(*source).hints == "spectrum"
     with pytest.raises(InputError, match="1 or 2 channels at 32 to 48 kHz"):
         EncodeSettings(hints="latent").settled(*source)
+
+
+def test_more_channels_than_hints_hold() -> None:
+    assert EncodeSettings(bitrate=6).settled(44_100, 3).hints == "spectrum"
+    with pytest.raises(InputError, match="the hints noise hold 1 or 2 channels, not 3"):
+        EncodeSettings(bitrate=5.9).settled(44_100, 3)
+    with pytest.raises(InputError, match="the hints latent hold 1 or 2 channels at 32 to 48 kHz, not 3 at 44.1 kHz"):
+        EncodeSettings(hints="latent").settled(44_100, 3)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +55,7 @@ def test_what_is_chosen_where_latents_cannot_be(source: tuple[int, int]) -> None
         ({"hints": "latent", "quality": 3}, "no quality"),
         ({"hints": "noise", "bitrate": 7}, "at most 6 kbit/s"),
         ({"hints": "spectrum", "bitrate": 5}, "at least 6 kbit/s"),
-        ({"hints": "latent", "preset": "events"}, "excludes"),
+        ({"hints": "latent", "loop": True}, "hold no loop"),
         ({"hints": "loud"}, "auto, noise, latent, spectrum"),
     ],
 )

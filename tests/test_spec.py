@@ -14,7 +14,7 @@ from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.latent_model import DIFFERENCE_ROWS, DIFFERENCES, MAGNITUDE_ROWS, MAGNITUDES
 from evc.format.streams.spectrum_contexts import LOG_MAGNITUDE
 from evc.format.streams.spectrum_tables import tables
-from evc.models.overlay import LONGEST_EVENT
+from evc.models.events.layer import LONGEST_EVENT
 
 ROOT = Path(__file__).parent.parent
 SPEC = (ROOT / "spec" / "evc-1.md").read_text()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from evc.format.errors import InputError
 from evc.models.training.ahead import Store, each, workers
 from evc.models.training.augmentation import Augmentation
-from evc.models.training.dataset import AudioFolder, Entry, resampled, scan, work_of
+from evc.models.training.dataset import AudioFolder, Recording, resampled, scan, work_of
 
 RATE = 22_050
 
@@ -74,7 +74,7 @@ def test_parts_of_a_work_share_its_name(tmp_path, one, other, same):
 
 @given(works=st.lists(st.integers(0, 9), min_size=2, max_size=40), share=st.floats(0.01, 0.99), seed=st.integers(0, 99))
 def test_split_never_parts_a_work(works, share, seed):
-    folder = AudioFolder([Entry(str(i), f"work {work}", 100, 10) for i, work in enumerate(works)])
+    folder = AudioFolder([Recording(str(i), f"work {work}", 100, 10) for i, work in enumerate(works)])
     if len(set(works)) < 2:
         with pytest.raises(InputError, match="two works"):
             folder.split(share, seed)

@@ -17,6 +17,7 @@ from container_tools import (
     small_file,
     write_parts,
 )
+from damage import closure
 
 from evc.format import constants as c
 from evc.format.errors import DamagedError, InputError
@@ -43,8 +44,8 @@ def test_round_trip():
     assert rescued(reader) == dict(enumerate(SEGMENTS))
     assert [reader.dependencies(i) for i in range(5)] == DEPENDENCIES
     assert [reader.patterns_before(i) for i in range(5)] == [2, 2, 2, 3, 3]
-    assert reader.closure(4) == [0, 2, 4]
-    assert reader.closure(1) == [1]
+    assert closure(reader, 4) == {0, 2, 4}
+    assert closure(reader, 1) == {1}
     assert [p.type for p in reader.chunks] == (
         [b"HEAD", b"TAGS", b"note", b"DICT"] + [b"SEGM"] * 3 + [b"DICT"] + [b"SEGM"] * 2 + [b"INDX", b"END "]
     )

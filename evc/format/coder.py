@@ -20,7 +20,15 @@ from evc.format.errors import DamagedError
 from evc.format.lazy import cached_property
 
 Integers = NDArray[np.integer]
-Account = dict[str, tuple[int, float]]
+
+
+class Account(dict[str, tuple[int, float]]):
+    """What a stream costs: how many symbols of each kind, and their ideal bits. `places`, where the stream's class
+    tells them, are the bits of its superframes or columns one by one."""
+
+    places: NDArray[np.float64] | None = None
+
+
 
 _TOTAL = 1 << constants.CODER_PRECISION
 _GATHER = 1 << 20  # table cells gathered at once: bounds the memory of one call, and stays near the cache
@@ -115,7 +123,7 @@ class _Ledger:
     def __init__(self, account: bool) -> None:
         self.count = 0
         self.checksum = 0
-        self.account: Account = {}
+        self.account = Account()
         self._accounting = account
 
     def passed(self, symbols: NDArray[np.int32]) -> None:
@@ -235,6 +243,11 @@ class SymbolDecoder:
     @property
     def account(self) -> Account:
         return self._ledger.account
+
+    def share(self, places: NDArray[np.float64]) -> None:
+        """Have it in the account, if there is one, what each superframe or column cost."""
+        if self._ledger.account:
+            self._ledger.account.places = places
 
     @property
     def spent(self) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 # --- Container (spec sections 1 to 4) ---------------------------------------------------------
 
 SIGNATURE = b"\x89EVC\r\n\x1a\n"
@@ -68,30 +70,34 @@ SPEAKERS = (
     "FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR", "TC", "TFL", "TFC", "TFR", "TBL", "TBC", "TBR",
 )  # fmt: skip
 
-# Layer names; the place of a name is its bit in the header's layer mask.
-LAYERS = ("patterns", "events", "spectrum", "noise", "latent")
-
 CHAIN_BIT = 6  # of the layer mask: another link of the file follows behind the end marker
 NETWORK_LAYERS = {"events", "latent"}
 LOOP_BIT = 7  # of the layer mask: the first frame follows upon the last
 LOOP_OVERLAPS_PER_SUPERFRAME = 8  # a loop's start is coded again behind its end, for an eighth of a superframe
 
-# Stream kinds. A kind below len(LAYERS) belongs to the layer of the same number; unknown kinds
-# below OPTIONAL_STREAM are refused, those from it upward are skipped.
-STREAM_OCCURRENCES = 0
-STREAM_EVENTS = 1
-STREAM_SPECTRUM = 2
-STREAM_NOISE = 3
-STREAM_LATENT = 4
-STREAM_DICTIONARY = 5  # only in DICT chunks
-STREAM_NAMES = {
-    STREAM_OCCURRENCES: "occurrences",
-    STREAM_EVENTS: "events",
-    STREAM_SPECTRUM: "spectrum",
-    STREAM_NOISE: "noise",
-    STREAM_LATENT: "latent",
-    STREAM_DICTIONARY: "dictionary",
-}
+
+class StreamKind(NamedTuple):
+    """A kind of stream: its name, the layer whose streams it is of (none: only in DICT chunks), and its class, by a
+    module below evc.format.streams."""
+
+    name: str
+    layer: str | None
+    home: str
+
+
+# Stream kinds. The place of a kind is its number; that of a layer's is also the layer's bit in the mask of the header.
+# Unknown kinds below OPTIONAL_STREAM are refused, those from it upward are skipped.
+STREAMS = (
+    StreamKind("occurrences", "patterns", "occurrences.OccurrenceStream"),
+    StreamKind("events", "events", "events.EventStream"),
+    StreamKind("spectrum", "spectrum", "spectrum.SpectrumStream"),
+    StreamKind("noise", "noise", "noise.NoiseStream"),
+    StreamKind("latent", "latent", "latent.LatentStream"),
+    StreamKind("dictionary", None, "dictionary.DictionaryStream"),
+)
+STREAM_NAMES = dict(enumerate(kind.name for kind in STREAMS))
+LAYERS = tuple(kind.layer for kind in STREAMS if kind.layer is not None)
+STREAM_OCCURRENCES, STREAM_EVENTS, STREAM_SPECTRUM, STREAM_NOISE, STREAM_LATENT, STREAM_DICTIONARY = STREAM_NAMES
 OPTIONAL_STREAM = 128
 
 MAX_SUPERFRAMES_PER_SEGMENT = 256

@@ -6,7 +6,6 @@ and decoded once as long as the file is not too long to keep it. Segments decode
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +16,9 @@ import numpy as np
 
 from evc.format import constants
 from evc.format.coder import Account
+from evc.format.cores import WORKERS
 from evc.format.dictionaries import decode_entries, decode_patterns
 from evc.format.errors import SALVAGE, DamagedError, EvcError, FormatError, UnsupportedError, reason
-from evc.format.header import Header
 from evc.format.kept import Kept
 from evc.format.lazy import cached_property
 from evc.format.reader import ContainerReader
@@ -33,7 +32,6 @@ from evc.format.streams.occurrences import OccurrenceStream
 # Decoded streams of one segment, by stream kind.
 DecodedStreams = dict[int, Any]
 
-WORKERS = min(8, os.cpu_count() or 1)  # each has segments in memory
 KEPT_BYTES = 1 << 23  # of segments as coded, and as many of small streams: those of a track of some minutes
 _OBJECT_BYTES = 1 << 11  # what a segment or a stream takes at least, however little is in it
 SMALL = (constants.STREAM_EVENTS, constants.STREAM_OCCURRENCES)  # what is asked for of all segments alike
@@ -241,15 +239,7 @@ def _segment_stream(index: int, data: StreamData, context: StreamContext, accoun
 
 def stream_context(container: ContainerReader, index: int) -> StreamContext:
     """What the streams of segment `index` need to know of the file."""
-    header: Header = container.header
-    return StreamContext(
-        samplerate=header.samplerate,
-        channels=header.channels,
-        frames=header.segment_span(index)[1],
-        phase_bits=header.phase_bits,
-        patterns=container.patterns_before(index),
-        networks=header.networks,
-    )
+    return StreamContext.of_segment(container.header, index, container.patterns_before(index))
 
 
 def _coded_bytes(segment: Segment) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from evc.format.errors import EvcError
-from evc.format.header import Header
 from evc.format.reader import ContainerReader
 from evc.format.sources import Entry, decode_entry
 from evc.format.streams import StreamContext, decoded_stream
@@ -18,7 +17,7 @@ def decode_patterns(container: ContainerReader) -> list[Pattern | None]:
         if (data := dictionary.stream()) is None:
             continue
         try:
-            stream, _ = decoded_stream(data, dictionary_context(container.header, dictionary.entries))
+            stream, _ = decoded_stream(data, StreamContext.of_dictionary(container.header, dictionary.entries))
         except EvcError:
             if not container.salvage:
                 raise
@@ -30,7 +29,7 @@ def decode_patterns(container: ContainerReader) -> list[Pattern | None]:
 def decode_entries(patterns: list[Pattern | None], container: ContainerReader) -> list[Entry | None]:
     """The entries that sound: their lengths, and the spectra of explicit ones. In salvage mode None where one is
     lost. Raises what is wrong with a spectrum."""
-    context = dictionary_context(container.header, len(patterns))
+    context = StreamContext.of_dictionary(container.header, len(patterns))
     entries: list[Entry | None] = []
     for pattern in patterns:
         try:
@@ -40,8 +39,3 @@ def decode_entries(patterns: list[Pattern | None], container: ContainerReader) -
                 raise
             entries.append(None)
     return entries
-
-
-def dictionary_context(header: Header, entries: int) -> StreamContext:
-    """What a dictionary of so many entries needs to know of its file."""
-    return StreamContext(header.samplerate, header.channels, header.known_frames, header.phase_bits, entries)

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from evc.format import constants
 from evc.format.decoding import SegmentDecoder, stream_context
-from evc.format.dictionaries import dictionary_context
 from evc.format.errors import InputError
+from evc.format.streams import StreamContext
 from evc.format.streams.dictionary import DictionaryStream
 from evc.format.streams.occurrences import OccurrenceStream
 
@@ -52,7 +52,7 @@ def pattern_array(decoder: SegmentDecoder) -> NDArray[Any]:
     patterns = decoder.patterns
     known = [number for number, pattern in enumerate(patterns) if pattern is not None]
     stream = DictionaryStream([pattern for pattern in patterns if pattern is not None])
-    found = stream.as_array(dictionary_context(decoder.container.header, len(known)))
+    found = stream.as_array(StreamContext.of_dictionary(decoder.container.header, len(known)))
     array = np.zeros(len(patterns), found.dtype)
     array["kind"], array["start"] = "lost", np.nan
     array[known] = found

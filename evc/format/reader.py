@@ -157,16 +157,6 @@ class ContainerReader:
         """Numbers of the segments that segment `index` directly depends on, ascending."""
         return self._dependencies.get(index, ())
 
-    def closure(self, index: int) -> list[int]:
-        """Numbers of all segments that decoding segment `index` needs, ascending, itself last."""
-        needed = {index}
-        waiting = [index]
-        while waiting:
-            new = set(self.dependencies(waiting.pop())) - needed
-            needed |= new
-            waiting += new
-        return sorted(needed)
-
     def patterns_before(self, index: int) -> int:
         """Number of dictionary entries that segment `index` may use."""
         return self._patterns.get(index, 0)

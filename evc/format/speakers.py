@@ -57,11 +57,6 @@ class Layout:
     mask: int
     order: tuple[int, ...]
 
-    @property
-    def moves(self) -> bool:
-        """Whether the source has another order."""
-        return self.order != tuple(range(len(self.order)))
-
     @staticmethod
     def unknown(channels: int) -> Layout:
         return Layout(0, tuple(range(channels)))

@@ -59,9 +59,7 @@ class ContainerWriter:
         self._closed = False
         self._put(c.SIGNATURE)
         self._put(chunk_bytes(c.CHUNK_HEAD, header.write()))
-        self._put(_tags_chunk(tags))
-        if speakers not in (0, usual_mask(header.channels)):
-            self._put(chunk_bytes(c.CHUNK_SPKR, write_speakers(speakers, header.channels)))
+        self._put(text_chunks(header, tags, speakers))
         if edits and header.frames is None:
             raise InputError("the length has to be known before an edit list can be written")
         self._put(_edits_chunk(edits, header, c.MAX_FRAMES if header.chained or not edits else header.sound_frames))
@@ -144,6 +142,14 @@ class ContainerWriter:
     def _put(self, data: bytes) -> None:
         self._file.write(data)
         self.bytes_written += len(data)
+
+
+def text_chunks(header: Header, tags: Mapping[str, str | list[str]] | None, speakers: int) -> bytes:
+    """Tags and speakers, as they follow upon the header. Raises InputError where they break a limit."""
+    usual = speakers in (0, usual_mask(header.channels))
+    return _tags_chunk(tags) + (
+        b"" if usual else chunk_bytes(c.CHUNK_SPKR, write_speakers(speakers, header.channels))
+    )
 
 
 def rewrite(

@@ -64,7 +64,7 @@ def add_value(tags: Tags, name: str, value: str) -> None:
         before.append(value)
 
 
-def joined(value: str | list[str]) -> str:
+def one_text(value: str | list[str]) -> str:
     """The values of a tag as one."""
     return JOIN.join(values_of(value))
 

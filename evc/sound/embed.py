@@ -11,7 +11,7 @@ from evc.format.header import Tags, folded, values_of
 from evc.format.metadata import Foreign, Metadata
 from evc.loops import LOOP_LENGTH, LOOP_START, Loop, loop_tags, loops_of, only_loops, smpl_chunk
 from evc.sound import tagged
-from evc.sound.comments import has_field_name, joined
+from evc.sound.comments import has_field_name, one_text
 from evc.sound.flac import embed_flac, is_cuesheet
 from evc.sound.ogg import embed_ogg
 from evc.sound.riff import aiff_name, embed_aiff, embed_wave, info_name
@@ -40,7 +40,7 @@ class _Left:
     def single(self, tags: Tags) -> dict[str, str]:
         """Tags of one value each; where several were joined that is noted."""
         self.joined = [name for name, value in tags.items() if len(values_of(value)) > 1]
-        return {name: joined(value) for name, value in tags.items()}
+        return {name: one_text(value) for name, value in tags.items()}
 
     def kept(self, foreign: Iterable[Foreign], fits: Callable[[Foreign], bool]) -> list[Foreign]:
         """The chunks that fit; the others are noted."""
@@ -72,7 +72,7 @@ def library_tags(format: str, tags: Tags) -> dict[str, str]:
     """What libsndfile has to write itself into a file of its `format`, because `embed` cannot."""
     tags = folded(tags)
     names = () if format == "MP3" and tagged.available() else _LIBRARY_TAGS.get(format, ())
-    return {name: joined(tags[name]) for name in names if tags.get(name)}
+    return {name: one_text(tags[name]) for name in names if tags.get(name)}
 
 
 def embed(file: BinaryIO, format: str, metadata: Metadata, length: int, samplerate: int) -> str:

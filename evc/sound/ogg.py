@@ -20,7 +20,6 @@ from evc.sound.shifting import replace_bytes
 
 _CAPTURE = b"OggS"
 _HEADER_BYTES = 27
-_CRC_AT = 22
 CONTINUED, FIRST, LAST = 0x01, 0x02, 0x04  # flags
 _NO_GRANULE = (1 << 64) - 1  # of a page on which no packet ends
 _MOST_SEGMENTS = 255

@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 from evc.format import constants as c
 from evc.format.header import Tags, values_of
 from evc.format.metadata import Foreign
-from evc.sound.comments import Found, joined
+from evc.sound.comments import Found, one_text
 from evc.sound.decoders import LIBRARY_SUFFIX
 from evc.sound.text import decoded
 
@@ -189,7 +189,7 @@ def embed_aiff(file: BinaryIO, tags: Tags, foreign: list[Foreign]) -> None:
     added = b""
     for tag, value in tags.items():
         name = str(aiff_name(tag)).encode()
-        texts = values_of(value) if name == b"ANNO" else [joined(value)]
+        texts = values_of(value) if name == b"ANNO" else [one_text(value)]
         added += b"".join(_chunk(name, text.encode(), "big") for text in texts)
     added += b"".join(_chunk(chunk.id.encode(), chunk.data, "big") for chunk in foreign)
     _append(file, added, "big")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from evc.models.arrays import Floats
 from evc.models.events.vectors import PART_INDEX, PARTS
 
 if TYPE_CHECKING:
     from evc.models.events.generator import Generator
 
-Floats = NDArray[np.float64]
 Times = NDArray[np.floating[Any]]
 
 DECAYED = 9.0  # time constants after which an atom is inaudible: -78 dB

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from evc.format.header import Header
 from evc.format.networks import weights
 from evc.format.streams.events import EventStream
+from evc.models.arrays import Floats
 from evc.models.device import one_thread, torch_device
 from evc.models.events.atoms import Atoms
 from evc.models.events.fitting import BASE_BITS, PAN_STEPS, EventFitter, FittedEvent
@@ -35,7 +35,6 @@ from evc.models.processes import Processes, cores
 from evc.models.progress import Progress
 from evc.models.source import AudioSource
 
-Floats = NDArray[np.float64]
 Found = tuple[EventStream, Floats]  # events, and the gain of each
 
 PIECE_WINDOWS = 8  # that a process searches at a time

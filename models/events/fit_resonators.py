@@ -13,9 +13,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evc.format.networks import weights
+from evc.models.arrays import Floats
 from evc.models.device import one_thread
 from evc.models.events.atoms import Atoms
 from evc.models.events.decompose import LEAST, LEAST_SLOPE, WindowDecomposer
@@ -28,8 +28,6 @@ from evc.models.events.onsets import onset_times
 from evc.models.events.vectors import EVENTS_NETWORK, MIDI_0_HZ, PART_INDEX, STEPS_PER_OCTAVE
 from evc.models.events.weighting import Weighting
 from evc.models.training.dataset import AudioFolder, scan
-
-Floats = NDArray[np.float64]
 
 RATE = 22_050
 SECONDS = 8.0

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.streams.event_coding import grained
+from evc.models.arrays import Floats
 from evc.models.events.atoms import Atoms, Times
 from evc.models.events.harmonics import AMPLITUDE_STEP, LEAST_FRAMES, PHASES, HarmonicFitter, Tone, exponential
 from evc.models.events.moments import QUICK, Moments
@@ -20,7 +21,6 @@ from evc.models.events.shapes import Shape
 from evc.models.events.vectors import MIDI_0_HZ, PART_INDEX, PARTS, STEPS_PER_OCTAVE
 from evc.models.events.weighting import Weighting
 
-Floats = NDArray[np.float64]
 Points = NDArray[np.complexfloating[Any, Any]]
 
 HOP = 16  # frames over which the demodulated residual is summed in the fine search

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evc.models.arrays import Floats
 from evc.models.events.atoms import Atoms, Times
 from evc.models.events.vectors import PART_INDEX, PARTS
 from evc.models.events.weighting import Weighting
-
-Floats = NDArray[np.float64]
 
 PARTIAL_BITS = 5.5  # of a partial above the first: what it has to pay for
 PHASES = PARTS[PART_INDEX["phase"]].codes

@@ -6,15 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from evc.format.errors import InputError
+from evc.models.arrays import Signal
 from evc.models.events.generator import Generator
 from evc.models.events.sounds import DURATION, Sounds
 from evc.models.events.vectors import VECTOR_DIMS
 from evc.models.events.waveforms import envelope, oscillators, waveforms
-
-Signal = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

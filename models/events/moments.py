@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from evc.models.arrays import Floats
 
 QUICK = 4  # attacks of lower codes are onsets (`EventList.onsets`)
 TOLERANCE = 0.015  # s between an onset as proposed and the first event of it

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from evc.models.events.weighting import Weighting, bark
-
-Floats = NDArray[np.float64]
 
 SCALES = (1024, 4096, 16384)  # window lengths, in frames of the analysis rate: 46, 186 and 743 ms
 LOWEST = 28.0  # Hz

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from evc.models.arrays import Floats
 from evc.models.events.features import SAMPLERATE
 from evc.models.events.initial import ATTACK_TIMES, DECAY_TIMES, LENGTHS
 from evc.models.training.augmentation import decibels
-
-Signal = NDArray[np.float64]
 
 UNKNOWN = -1  # instead of a code
 _PERIOD = 2048  # of a stored waveform
@@ -53,7 +52,7 @@ class Mix:
     onsets: list[float]
 
 
-Voice = Callable[[np.random.Generator, float, float, int], tuple[Signal, dict[str, int]]]
+Voice = Callable[[np.random.Generator, float, float, int], tuple[Floats, dict[str, int]]]
 """(random, pitch, start in seconds, frames) -> the sound [frames] of a note and its codes."""
 
 
@@ -61,10 +60,10 @@ Voice = Callable[[np.random.Generator, float, float, int], tuple[Signal, dict[st
 class _Instrument:
     """What the notes of an instrument share."""
 
-    waves: Signal  # [groups, _PERIOD]
+    waves: Floats  # [groups, _PERIOD]
     attack: float
-    decays: Signal  # [groups], seconds
-    drifts: Signal  # [groups], relative detuning
+    decays: Floats  # [groups], seconds
+    drifts: Floats  # [groups], relative detuning
     release: float
     vibrato: tuple[float, float]  # depth in semitones, rate in Hz
     tremolo: float  # depth, at the rate of the vibrato
@@ -86,7 +85,7 @@ class Planter:
     def mix(self, random: np.random.Generator, background: NDArray[np.float32] | None = None) -> Mix:
         """A mix, with a background [frames] that counts as being without onsets. Peaks are between -30 and 0 dB."""
         audio = np.zeros(self.frames)
-        planted: list[tuple[Note, Signal]] = []
+        planted: list[tuple[Note, Floats]] = []
         beat = random.uniform(0.09, 0.4)
         for _ in range(int(random.integers(1, 5))):
             self._play(self._instrument(random), random, beat, audio, planted)
@@ -128,8 +127,8 @@ class Planter:
         instrument: _Instrument,
         random: np.random.Generator,
         beat: float,
-        audio: Signal,
-        planted: list[tuple[Note, Signal]],
+        audio: Floats,
+        planted: list[tuple[Note, Floats]],
     ) -> None:
         """Notes and chords on a loose grid of beats, added to `audio`; chords come in a little scattered."""
         stride = beat * random.choice([1, 1, 2, 4])
@@ -152,7 +151,7 @@ class Planter:
                 if 0 < note.time < self.seconds:
                     planted.append((note, sound))
 
-    def _sound(self, instrument: _Instrument, random: np.random.Generator, note: Note, gate: float) -> Signal:
+    def _sound(self, instrument: _Instrument, random: np.random.Generator, note: Note, gate: float) -> Floats:
         """The note in the time of the excerpt, [frames]; sets its codes."""
         if instrument.voice is not None:
             sound, codes = instrument.voice(random, note.pitch, note.time, self.frames)
@@ -172,7 +171,7 @@ class Planter:
         hidden = {"decay": min(length, left) < 0.5 * decay, "length": length > min(3 * decay, left)}
         return {name: UNKNOWN if hidden.get(name, False) else code for name, code in codes.items()}
 
-    def _drums(self, random: np.random.Generator, beat: float, audio: Signal) -> list[float]:
+    def _drums(self, random: np.random.Generator, beat: float, audio: Floats) -> list[float]:
         """Bursts of coloured noise and falling sines, added to `audio`; returns their onsets in seconds."""
         onsets = []
         kinds = [_drum(random) for _ in range(int(random.integers(1, 4)))]
@@ -192,7 +191,7 @@ def without_onsets(audio: NDArray[np.float32], random: np.random.Generator) -> N
     return np.fft.irfft(turned, len(audio)).astype(np.float32)
 
 
-def _wave(random: np.random.Generator, group: tuple[int, int], slope: float, even: float) -> Signal:
+def _wave(random: np.random.Generator, group: tuple[int, int], slope: float, even: float) -> Floats:
     """A period of a group of partials; amplitudes fall with m^-slope, more or less."""
     m = np.arange(*group)
     amplitudes = m**-slope * np.exp(random.normal(0, 0.5, len(m))) * np.where(m % 2 == 0, even, 1.0)
@@ -205,7 +204,7 @@ def _wave(random: np.random.Generator, group: tuple[int, int], slope: float, eve
 
 def _tone(
     instrument: _Instrument, random: np.random.Generator, pitch: float, start: float, gate: float, frames: int
-) -> Signal:
+) -> Floats:
     """A note in frames [0, frames), beginning `start` seconds after frame 0."""
     out = np.zeros(frames)
     first = max(0, int(np.ceil(start * SAMPLERATE)))
@@ -238,14 +237,14 @@ def _tone(
     return out
 
 
-def _drum(random: np.random.Generator) -> Signal:
+def _drum(random: np.random.Generator) -> Floats:
     """A drum of half a second: noise in a band, or a sine that falls."""
     t = np.arange(SAMPLERATE // 2) / SAMPLERATE
     decay = np.exp(random.uniform(np.log(0.01), np.log(0.15)))
     if random.random() < 0.3:
         low, high = random.uniform(40, 80), random.uniform(100, 400)
         turns = np.cumsum(low + high * np.exp(-t / 0.03)) / SAMPLERATE
-        sound: Signal = np.sin(2 * np.pi * turns)
+        sound: Floats = np.sin(2 * np.pi * turns)
     else:
         spectrum = np.fft.rfft(random.standard_normal(len(t)))
         hertz = np.fft.rfftfreq(len(t), 1 / SAMPLERATE) + 1
@@ -255,7 +254,7 @@ def _drum(random: np.random.Generator) -> Signal:
     return sound * np.exp(-t / decay) * np.minimum(t / 0.001, 1)
 
 
-def _level(note: Note, sound: Signal, mix: Signal) -> float:
+def _level(note: Note, sound: Floats, mix: Floats) -> float:
     """Energy of a note's first tenth of a second against that of the mix there, in dB."""
     at = int(note.time * SAMPLERATE)
     span = slice(at, at + SAMPLERATE // 10)

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format.header import Tags
-from evc.models.source import AudioSource
-
-Floats = NDArray[np.float64]
+from evc.models.arrays import Floats
+from evc.models.source import AudioSource, padded
 
 LEAST_RATE = 22_050  # Hz: sources are decimated by a whole number, to this or more
 TAPS_PER_PHASE = 24  # of the low-pass filter, to either side
@@ -75,11 +74,9 @@ class AnalysisReader:
 
     def _decimated(self, start: int, count: int) -> Floats:
         """Overlap-free convolution in the frequency domain, then every factor-th frame."""
-        first, end = max(0, start - self._reach), min(self._source.frames, start + count + self._reach)
-        samples = self._source.read(first, end - first).astype(np.float64)
-        lead, tail = first - (start - self._reach), start + count + self._reach - end
-        samples = np.pad(samples, ((0, 0), (lead, tail)))
-        size = 1 << (samples.shape[1] + 2 * self._reach).bit_length()
-        spectrum = np.fft.rfft(samples, size) * np.fft.rfft(self._taps, size)
+        source, reach = self._source, self._reach
+        samples = padded(source.read, source.channels, source.frames, start - reach, count + 2 * reach)
+        size = 1 << (samples.shape[1] + 2 * reach).bit_length()
+        spectrum = np.fft.rfft(samples.astype(np.float64), size) * np.fft.rfft(self._taps, size)
         filtered = np.fft.irfft(spectrum, size)[:, 2 * self._reach : 2 * self._reach + count]
         return filtered[:, :: self._factor]

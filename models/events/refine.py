@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from evc.models.events.fitting import Envelope, EventFitter, FittedEvent, Floats
+from evc.models.arrays import Floats
+from evc.models.events.fitting import Envelope, EventFitter, FittedEvent
 from evc.models.events.moments import QUICK
 from evc.models.events.vectors import PART_INDEX, PARTS
 

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from evc.format.errors import InputError
+from evc.models.arrays import Signal
 from evc.models.events.generator import Generator
-from evc.models.events.solo import Signal, Solo, solo
+from evc.models.events.solo import Solo, solo
 from evc.models.events.sounds import DURATION
 from evc.models.events.vectors import VECTOR_DIMS
 from evc.models.events.waveforms import audible_below

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evc.models.arrays import Signal
 from evc.models.events.noise_source import white_series
 from evc.models.events.sounds import DURATION
 from evc.models.events.waveforms import AUDIBLE, AUDIBLE_ECHO, BLOCK, FADE_FROM
-
-Signal = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evc.format.cores import available_cores
 from evc.format.errors import InputError
 from evc.models.device import one_thread, torch_device
 from evc.models.events.features import HOP, SAMPLERATE
@@ -31,7 +32,6 @@ from evc.models.events.proposer import Description, Proposer, ProposerConfig, Se
 from evc.models.events.scores import Score
 from evc.models.events.targets import Targets
 from evc.models.events.voices import generator_voices
-from evc.models.processes import available_cores
 from evc.models.training.ahead import Store, workers
 from evc.models.training.dataset import Audio, AudioFolder, Report, scan
 from evc.models.training.discriminator import (

@@ -7,9 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from evc.models.arrays import Floats
 from evc.models.events.features import SAMPLERATE
 from evc.models.events.generator import Generator
-from evc.models.events.planted import Signal, Voice
+from evc.models.events.planted import Voice
 from evc.models.events.proposer import GUESSED
 from evc.models.events.vectors import PARTS, PITCH_PER_SEMITONE
 
@@ -26,7 +27,7 @@ def generator_voices(random: np.random.Generator, generator: Generator) -> Voice
         if part.name.startswith("partial") and random.random() < _SILENT_PARTIAL:
             common[stage] = 0
 
-    def voice(random: np.random.Generator, pitch: float, start: float, frames: int) -> tuple[Signal, dict[str, int]]:
+    def voice(random: np.random.Generator, pitch: float, start: float, frames: int) -> tuple[Floats, dict[str, int]]:
         codes = common.copy()
         own = {
             "pitch": round(pitch * PITCH_PER_SEMITONE),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+from evc.models.arrays import Floats
 
 EXPONENT = 0.5
 WINDOW = 2048  # frames of the analysis rate,

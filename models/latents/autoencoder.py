@@ -70,15 +70,3 @@ def levels_of(network: LatentNetwork, batch: LatentBatch, known: Known | None = 
 def quantised(levels: Tensor) -> Tensor:
     """The nearest integers, but for a dead zone around 0: what is less than that is worth no bits."""
     return torch.sign(levels) * torch.floor(levels.abs() + ROUNDING)
-
-
-def mid_side(audio: Tensor) -> Tensor:
-    """Left and right [..., 2, frames] to mid and side, half their sum and half their difference."""
-    left, right = audio.unbind(dim=-2)
-    return torch.stack([left + right, left - right], dim=-2) / 2
-
-
-def left_right(planes: Tensor) -> Tensor:
-    """Mid and side [..., 2, frames] to left and right."""
-    mid, side = planes.unbind(dim=-2)
-    return torch.stack([mid + side, mid - side], dim=-2)

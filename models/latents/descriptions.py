@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from evc.format.errors import InputError
 from evc.format.header import Header
 from evc.models.description import Describer, description_header
-from evc.models.patterns.file import Encoded
-from evc.models.room import FileRoom, as_file
+from evc.models.encoded import target_bytes
 from evc.models.settings import EncodeSettings
 from evc.models.source import ArraySource
 from evc.models.synthesis import Choice, of_file
@@ -121,20 +120,16 @@ def described(audio: Audio, samplerate: int, rate: float, noise_rate: float) -> 
     source = ArraySource(audio.T, samplerate)
     header = description_header(Header(samplerate, *audio.shape))
     settings = EncodeSettings(bitrate=rate, hints="noise", device="cpu")
-    targets = [FileRoom(125 * kbps * source.frames / samplerate, 0).target(header) for kbps in (rate, noise_rate)]
+    targets = [target_bytes(header, kbps) for kbps in (rate, noise_rate)]
     both = Describer.of(source, header, settings, rate).to_target(targets[0], None)
     alone = Describer.without_events(source, header).to_target(targets[1], None)
-    return _file(both), _file(alone)
+    return both.as_file().getvalue(), alone.as_file().getvalue()
 
 
 def rendered(both: bytes, alone: bytes) -> list[Audio]:
     """What the two files make of their excerpt: events, the noise beside them, noise alone, each float32 [channels,
     frames]; zeros where a file lacks the layer."""
     return [_layer(both, "events"), _layer(both, "noise"), _layer(alone, "noise")]
-
-
-def _file(encoded: Encoded) -> bytes:
-    return as_file(encoded.header, encoded.segments).getvalue()
 
 
 def _layer(file: bytes, layer: str) -> Audio:

@@ -15,22 +15,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evc.format.decoding import WORKERS
-from evc.format.errors import InputError
+from evc.format.cores import WORKERS
 from evc.format.header import Header
 from evc.format.networks import installed_network
 from evc.models.description import DECOMPOSING, Describer, description_header
 from evc.models.device import one_thread, torch_device
+from evc.models.encoded import Encoded, empty_bytes, target_bytes
 from evc.models.latents.network import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import to_planes
-from evc.models.latents.quantise import Quantiser
+from evc.models.latents.quantise import LatentQuantiser
 from evc.models.latents.rendering import Stretch, columns_of, latent_network
 from evc.models.latents.ways import EVENTS_WORTH, TONAL_ENOUGH, Score, Way, heard_as, possible_ways, sampled
-from evc.models.patterns.file import Encoded
 from evc.models.progress import Progress, counted, part, stage
-from evc.models.room import FileRoom, as_file, empty_bytes
 from evc.models.settings import EncodeSettings
-from evc.models.source import LOUDEST, AudioSource
+from evc.models.source import AudioSource
 from evc.models.synthesis import of_file
 from evc.models.units import Audio
 
@@ -39,20 +37,20 @@ CHOSEN, DESCRIBED, ANALYSED = 0.1, 0.75, 0.9  # of the work, for showing progres
 MOST = 1000.0  # of a latent, in the finest steps,
 HOPELESS = 0.02  # and of those of a column, the share that would exceed it
 
-Latents = NDArray[np.float16]  # [columns, DIMENSIONS], in units of the finest step
+FineLatents = NDArray[np.float16]  # [columns, DIMENSIONS], in units of the finest step
 
 
 def with_latents(
-    source: AudioSource, header: Header, settings: EncodeSettings, header_bytes: int, progress: Progress | None = None
+    source: AudioSource, header: Header, settings: EncodeSettings, tag_bytes: int, progress: Progress | None = None
 ) -> Encoded:
     """The segments of a whole source of one or two channels, and the header for them; the arguments are those of
     `pipeline.encode`. Raises UnsupportedError if a network is missing."""
-    room = FileRoom.of(header, settings, header_bytes)
     if not header.known_frames:
         return Encoded(replace(header, layers=(), networks=()), [])
     encoder = LatentEncoder(source, header, settings)
     way = chosen_way(source, settings, part(progress, 0, CHOSEN))
-    return encoder.encode(way, room.target(encoder.header), part(progress, CHOSEN, 1.0))
+    target = target_bytes(encoder.header, settings.known_bitrate, tag_bytes)
+    return encoder.encode(way, target, part(progress, CHOSEN, 1.0))
 
 
 class LatentEncoder:
@@ -75,7 +73,7 @@ class LatentEncoder:
         header, device = self._with_latents(described.header), torch_device(self._settings.device)
         network = latent_network(header, device)
         found = analysed(self._source, described, network, device, part(progress, DESCRIBED, ANALYSED))
-        return Quantiser(Encoded(header, described.segments), found, target, part(progress, ANALYSED, 1.0)).run()
+        return LatentQuantiser(Encoded(header, described.segments), found, target, part(progress, ANALYSED, 1.0)).run()
 
     def _with_latents(self, header: Header) -> Header:
         return replace(header, layers=(*header.layers, "latent"), networks=(*header.networks, self._network))
@@ -108,13 +106,13 @@ def chosen_way(source: AudioSource, settings: EncodeSettings, progress: Progress
 def _tried(encoder: LatentEncoder, source: AudioSource, way: Way, target: float, progress: Progress | None) -> Score:
     """How a source comes out."""
     coded = encoder.encode(way, target, progress)
-    with of_file(as_file(coded.header, coded.segments)) as heard:
+    with of_file(coded.as_file()) as heard:
         return heard_as(heard.render(0, source.frames), source.read(0, source.frames), source.samplerate)
 
 
 def analysed(
     source: AudioSource, described: Encoded, network: LatentNetwork, device: str, progress: Progress | None = None
-) -> Latents:
+) -> FineLatents:
     """What the network hears in a source beside its description."""
     header = described.header
     columns = columns_of(header)
@@ -141,11 +139,9 @@ def analysed(
 def _stretches(source: AudioSource, described: Encoded, margin: int) -> Iterator[tuple[Stretch, Audio, Audio, Audio]]:
     """All units with their margins: the source, what the description renders, and the noise of that."""
     channels, frames = source.channels, described.header.known_frames
-    with of_file(as_file(described.header, described.segments)) as beside:
+    with of_file(described.as_file()) as beside:
         for stretch in Stretch.all(columns_of(described.header), margin):
             x = stretch.read(source.read, channels, frames)
-            if np.abs(x).max(initial=0) > LOUDEST:
-                raise InputError(f"a sample exceeds {LOUDEST:g} times full scale: scale the audio down first")
             y, noise = np.split(stretch.read(beside.known, 2 * channels, frames), 2)
             yield stretch, x, y, noise
 

@@ -17,10 +17,9 @@ import numpy as np
 
 from evc.format.errors import InputError
 from evc.models.latents.descriptions import SIGNALS, Description, PairSettings, Samples
+from evc.models.progress import Progress
 from evc.models.training.ahead import each
 from evc.models.training.dataset import AudioFolder
-
-Progress = Callable[[float, float], None]
 
 CROPPED = ("source", "events", "noise")  # rows of a crop
 RECORD = "pairs.json"

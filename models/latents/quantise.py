@@ -19,11 +19,11 @@ from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.latent import LatentStream
 from evc.format.streams.latent_model import LatentModel
 from evc.models.device import one_thread
+from evc.models.encoded import Encoded
 from evc.models.latents.network import SAMPLES_PER_COLUMN
 from evc.models.latents.rendering import step_size
-from evc.models.patterns.file import Encoded
 from evc.models.progress import Progress
-from evc.models.room import file_bytes
+from evc.models.search import Secant
 
 ROUNDING = 0.4  # of a step, added to magnitudes before they are cut off: a first guess at what is worth its bits
 WORTH, MOST_WORTH = 0.05, 0.2  # of a bit, in squared steps; measured: by the error alone it would be more
@@ -39,7 +39,7 @@ PROBE_SHARE = 0.7  # of the search that is left after each probe, for showing pr
 Integers = NDArray[np.int64]
 
 
-class Quantiser:
+class LatentQuantiser:
     """Adds `latents` to the segments of a `described` file, whose header has a layer for them already."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Quantiser:
         file without tags."""
         self._header, self._segments, self._latents = described.header, list(described.segments), latents
         self._model = LatentModel.of(self._header.networks)
-        self._room = max(target - file_bytes(self._header, self._segments), 1.0)
+        self._room = max(target - Encoded(self._header, self._segments).bytes(), 1.0)
         self._nearest, self._distance = (0, WORTH), math.inf
         self._known: dict[tuple[int, float], float] = {}
         self._probes, self._progress = 0, progress
@@ -85,14 +85,12 @@ class Quantiser:
     def _thin_out(self, index: int) -> None:
         """Let bits weigh more until latents take no more of them than wanted; less where even the finest step takes
         too few."""
-        worth, excess, slope = WORTH, self._excess(index, WORTH), WORTH_SLOPE
-        for _ in range(PROBES):
-            moved = min(max(worth - excess / slope, 0.0), MOST_WORTH)
-            if self._distance <= ACCEPTED or moved == worth:
+        search = Secant(WORTH, WORTH_SLOPE, (-math.inf, WORTH_SLOPE / 4), (0.0, MOST_WORTH))
+        for _ in range(1 + PROBES):
+            worth = search.at
+            search.probed(self._excess(index, worth))
+            if self._distance <= ACCEPTED or search.at == worth:
                 break
-            found = self._excess(index, moved)
-            slope = min((found - excess) / (moved - worth), WORTH_SLOPE / 4)
-            worth, excess = moved, found
 
     def _excess(self, index: int, worth: float) -> float:
         """log2 of the bytes that latents take, over those that there are."""
@@ -125,8 +123,7 @@ class Quantiser:
         whole, header = self._whole(segment, index, worth), self._header
         if not whole.any():
             return segment
-        frames = header.segment_span(segment.index)[1]
-        context = StreamContext(header.samplerate, header.channels, frames, networks=header.networks)
+        context = StreamContext.of_segment(header, segment.index)
         coded = coded_stream(c.STREAM_LATENT, LatentStream(whole, index), context)
         return replace(segment, streams=(*segment.streams, coded))
 

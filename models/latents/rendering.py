@@ -7,7 +7,7 @@ in the coarsest steps; where all other layers are silent, so is this one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
@@ -24,14 +24,15 @@ from evc.models.device import one_thread
 from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
 from evc.models.overlay import Decode, Parallel
+from evc.models.source import Read, padded
 from evc.models.units import Audio, Units
 
 UNIT_COLUMNS = (1 << 18) // SAMPLES_PER_COLUMN
 UNITS_AHEAD = 4  # rendered together, at most
 COARSEST = 2.0 ** (((1 << c.LATENT_STEP_BITS) - 1) / c.LATENT_STEPS_PER_OCTAVE)  # where there are no latents (spec 8.2)
 
-Latents = tuple[NDArray[np.float32], NDArray[np.float32]]  # integers [columns, DIMENSIONS] and step sizes [columns]
-Span = Callable[[int, int], Audio]  # first frame and number of frames to samples [channels, frames]
+# Integers [columns, DIMENSIONS] and step sizes [columns].
+SteppedLatents = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class Stretch(NamedTuple):
@@ -62,14 +63,11 @@ class Stretch(NamedTuple):
         """Where a file of so many columns begins and ends, counted from the first column of the stretch."""
         return -self.first, columns - self.first
 
-    def read(self, read: Span, channels: int, frames: int) -> Audio:
+    def read(self, read: Read, channels: int, frames: int) -> Audio:
         """The samples [channels, ...] of the stretch, silence outside the file of so many frames; `read` is asked only
         inside."""
-        begin, end = (max(0, min(at * SAMPLES_PER_COLUMN, frames)) for at in (self.first, self.last))
-        out = np.zeros((channels, (self.last - self.first) * SAMPLES_PER_COLUMN), np.float32)
-        at = begin - self.first * SAMPLES_PER_COLUMN
-        out[:, at : at + end - begin] = read(begin, end - begin)
-        return out
+        start, count = self.first * SAMPLES_PER_COLUMN, (self.last - self.first) * SAMPLES_PER_COLUMN
+        return padded(read, channels, frames, start, count)
 
 
 class LatentRenderer:
@@ -77,7 +75,7 @@ class LatentRenderer:
     alone (`Synthesiser.known`). Units are rendered in `parallel`, a function like map. Raises UnsupportedError if the
     network is not installed."""
 
-    def __init__(self, header: Header, decode: Decode, known: Span, parallel: Parallel = map) -> None:
+    def __init__(self, header: Header, decode: Decode, known: Read, parallel: Parallel = map) -> None:
         self._header, self._decode, self._known, self._parallel = header, decode, known, parallel
         self._network = latent_network(header)
         self._units = Units(UNIT_COLUMNS * SAMPLES_PER_COLUMN, header.known_frames, UNITS_AHEAD, self._render_all)
@@ -98,7 +96,7 @@ class LatentRenderer:
         with one_thread():
             return list(self._parallel(lambda work: self._render(*work), work))
 
-    def _render(self, stretch: Stretch, others: Audio, latents: Latents) -> Audio:
+    def _render(self, stretch: Stretch, others: Audio, latents: SteppedLatents) -> Audio:
         """The contribution [channels, frames] to a unit."""
         channels = self._header.channels
         y, noise = (to_planes(part) for part in (others[:channels], others[channels:]))
@@ -112,7 +110,7 @@ class LatentRenderer:
         inside = from_planes(stretch.inner(changed, SAMPLES_PER_COLUMN), channels)
         return inside[:, : self._header.known_frames - stretch.start * SAMPLES_PER_COLUMN]
 
-    def _latents(self, stretches: list[Stretch]) -> list[Latents]:
+    def _latents(self, stretches: list[Stretch]) -> list[SteppedLatents]:
         """The latents of each stretch."""
         per_segment = self._header.segment_frames // SAMPLES_PER_COLUMN
         most = self._header.segments
@@ -129,7 +127,7 @@ class LatentRenderer:
         return [_gathered(stretch, streams, per_segment) for stretch in stretches]
 
 
-def _gathered(stretch: Stretch, streams: Mapping[int, Any], per_segment: int) -> Latents:
+def _gathered(stretch: Stretch, streams: Mapping[int, Any], per_segment: int) -> SteppedLatents:
     count = stretch.last - stretch.first
     values, steps = np.zeros((count, DIMENSIONS), np.float32), np.full(count, COARSEST, np.float32)
     for index, stream in streams.items():

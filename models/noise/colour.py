@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.streams.noise import NoiseStream
 from evc.format.streams.noise_changes import LEVEL
+from evc.models.arrays import Signal
 from evc.models.noise.source import noise
-from evc.models.noise.spectra import Signal, overlapped, spectra
+from evc.models.noise.spectra import overlapped, spectra
 
 BLOCK_HOPS = c.NOISE_HOPS // 2  # hops from one long block to the next
 

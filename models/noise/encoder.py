@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.coder import SymbolEncoder
-from evc.format.streams import StreamContext
 from evc.format.streams.noise import NoiseStream, noise_hop
 from evc.format.streams.noise_changes import ANGLE, BALANCE, COLOUR, LEVEL
+from evc.models.arrays import Floats
 from evc.models.noise.fit import Target, fit
 from evc.models.noise.targets import (
     ANGLE_STRIDE,
@@ -22,9 +21,6 @@ from evc.models.noise.targets import (
     margin,
     targets,
 )
-
-Floats = NDArray[np.float64]
-Signal = NDArray[np.floating]
 
 DETAIL = 60.0  # squared error in dB, of a band over a hop, that a bit must save
 ANGLE_DB = 1.5  # an error of a step of the angle counts as that of so many dB
@@ -47,7 +43,7 @@ class NoiseEncoder:
         self._samplerate, self._channels = samplerate, channels
         self._detail, self._step = detail, step
 
-    def encode(self, original: Signal, rendered: Signal) -> NoiseStream | None:
+    def encode(self, original: NDArray[np.floating], rendered: NDArray[np.floating]) -> NoiseStream | None:
         """The noise of a segment; None where there is none.
 
         original: the source's samples of the segment, with `margin` frames on either side (zeros outside the file);
@@ -55,7 +51,7 @@ class NoiseEncoder:
         """
         return self.fit(self.prepare(original, rendered), self._detail)
 
-    def prepare(self, original: Signal, rendered: Signal) -> NoiseTargets:
+    def prepare(self, original: NDArray[np.floating], rendered: NDArray[np.floating]) -> NoiseTargets:
         """What the noise should be like; the arguments are those of `encode`."""
         missing = -(original.shape[-1] - 2 * self.margin) % self._hop  # whole hops
         original, rendered = (np.pad(signal, ((0, 0), (0, missing))) for signal in (original, rendered))
@@ -68,13 +64,6 @@ class NoiseEncoder:
         unit = self._step / c.NOISE_UNITS_PER_DB
         planes = self._levels(wanted, unit) + [self._colours(wanted, unit)]
         return NoiseStream([fit(plane, detail / unit**2) for plane in planes], self._step)
-
-    def bits(self, stream: NoiseStream) -> float:
-        """Bits of the stream's words."""
-        encoder = SymbolEncoder()
-        frames = int(stream.planes[0].lengths.sum()) * self._hop
-        stream.write(encoder, StreamContext(self._samplerate, self._channels, frames))
-        return 8.0 * len(encoder.finish().words)
 
     def _levels(self, wanted: NoiseTargets, unit: float) -> list[Target]:
         """Levels, balances and angles; `unit`: dB in a step."""

@@ -17,8 +17,8 @@ from evc.format.streams.changes import context, passes, surroundings
 from evc.format.streams.integers import flag_bits, magnitude_bits
 from evc.format.streams.noise import NoisePlane
 from evc.format.streams.noise_changes import END, FIRST, START, PlaneKind, tables
+from evc.models.arrays import Floats
 
-Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 LENGTHS = np.array([*range(1, 17), *range(18, 33, 2), *range(36, 65, 4), *range(72, 129, 8), *range(144, 257, 16)])

@@ -7,7 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-Signal = NDArray[np.float32]
+from evc.models.arrays import Signal
+
 Spectra = NDArray[np.complex64]
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.streams.noise import NoisePlane, NoiseStream, noise_hop
 from evc.format.streams.noise_changes import ANGLE, BALANCE, LEVEL, PlaneKind
+from evc.models.arrays import Signal
 from evc.models.noise.colour import BLOCK_HOPS, coloured
-from evc.models.noise.spectra import Signal, overlapped, spectra
+from evc.models.noise.spectra import overlapped, spectra
 
 FLOOR = 10 ** (c.NOISE_FLOOR_DB / 20)
 BLOCK = 1024  # hops rendered together, at most: bounds memory

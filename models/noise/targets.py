@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.streams.noise import noise_hop
 from evc.format.streams.noise_changes import LEVEL
+from evc.models.arrays import Floats, Signal
 from evc.models.noise.colour import band_begins
 from evc.models.noise.spectra import Spectra, spectra
-
-Floats = NDArray[np.float64]
-Signal = NDArray[np.floating]
 
 LEVEL_STRIDE = 3
 BALANCE_STRIDE = 6
@@ -45,7 +43,7 @@ class NoiseTargets:
     colours: Floats
 
 
-def targets(original: Signal, rendered: Signal, samplerate: int) -> NoiseTargets:
+def targets(original: NDArray[np.floating], rendered: NDArray[np.floating], samplerate: int) -> NoiseTargets:
     """The targets of a span of whole hops: both signals [channels, frames] have `margin(samplerate)` frames more on
     either side, and full scale 1."""
     hop, edge = noise_hop(samplerate), margin(samplerate)
@@ -84,7 +82,7 @@ def _power(values: Spectra) -> NDArray[np.float32]:
     return power
 
 
-def _colours(original: Signal, rendered: Signal, samplerate: int) -> Floats:
+def _colours(original: NDArray[np.floating], rendered: NDArray[np.floating], samplerate: int) -> Floats:
     step = c.superframe_length(samplerate) // 2
     blocks = -(-(original.shape[-1] - step) // step)
     missing = (blocks + 1) * step - original.shape[-1]

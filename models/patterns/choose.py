@@ -18,10 +18,10 @@ from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.bands import band_edges
 from evc.format.streams.gains import OFF
 from evc.format.streams.spectrum_steps import step_logs
+from evc.models.arrays import Signal
 from evc.models.patterns.cost import UNCODED, cost, plain_cost, rate
 from evc.models.spectrum.analysis import LOG_FLOOR, uniform_signal, uniform_spectra
-
-Signal = NDArray[np.float32]
+from evc.models.spectrum.stereo import mid_side
 
 DEPTH = 1  # of the blocks that choices are made on
 PER_SUPERFRAME = 1 << DEPTH
@@ -33,7 +33,6 @@ GAIN_BITS = 3.0  # a gain other than 1
 SEARCHED_GAINS = (0, -2, -4, 1)  # levels tried in the search for spans, in 1/DEFAULT_GAIN_RESOLUTION octave
 GAINS = np.arange(-12, 5)  # levels tried for a copy that is chosen
 LEAST_SAVED = 30.0  # bits that a copy has to save at all
-HALF_ROOT = np.float32(0.5**0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +62,7 @@ def to_planes(signal: Signal) -> Signal:
     """Left and right as mid and side; other numbers of channels as they are. Its own inverse."""
     if len(signal) != 2:
         return signal
-    return np.stack([(signal[0] + signal[1]) * HALF_ROOT, (signal[0] - signal[1]) * HALF_ROOT])
+    return np.stack(mid_side(*signal))
 
 
 class Chooser:

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Signal = NDArray[np.float32]
+from evc.models.arrays import Signal
+
 Spectrum = NDArray[np.complex64]
 
 HOPS_PER_TILE = 16  # a tile is 4 superframes, a hop of the weighting transform a quarter of one

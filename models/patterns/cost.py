@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Signal = NDArray[np.float32]
+from evc.models.arrays import Signal
 
 RATE_FACTOR = np.float32(6.0)  # bits of a coefficient: log2(1 + this * its power in squared steps) / 2
 CODED_NOISE = np.float32(0.25)  # power of the noise of coded coefficients, in squared steps

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evc.models.arrays import Signal
 from evc.models.patterns.correlation import band_edges
-
-Signal = NDArray[np.float32]
 
 INTERPOLATION_REACH = 20  # samples on either side of a correlation's peak that interpolate it
 NARROW_BANDS = 64  # in the whole spectrum, at least

@@ -16,11 +16,11 @@ from evc.format.sources import covered_frames, needed_segments, sound_sources
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
+from evc.models.arrays import Signal
 from evc.models.patterns.choose import BAND_STRIDE, Chooser, ChosenCopies, Copy
 from evc.models.patterns.group import GroupCoder
 from evc.models.patterns.past import Past, with_noise
 from evc.models.patterns.sounding import Sounding, soundings
-from evc.models.patterns.timeline import Signal
 from evc.models.spectrum import analysis
 from evc.models.spectrum.encoder import SegmentAnalyser
 from evc.models.spectrum.synthesis import BlockRun
@@ -72,7 +72,7 @@ class SegmentCoder:
         signal = self.analyser.read((first - 2) * self.size, (count + 4) * self.size)
         choice = self._choose(signal, first, count, gain)
         partitions = self._partitions(signal, choice.predicted, first, count, gain)
-        stream, context = self._occurrences(choice.copies), self._context(index)
+        stream, context = self._occurrences(choice.copies), StreamContext.of_segment(self.header, index)
         sources = sound_sources(stream, [], context, first * self.size)
         rates = self.header.samplerate, self.header.phase_bits
         needed = needed_segments(sources, *rates, first * self.size, self.header.segment_frames)
@@ -134,10 +134,6 @@ class SegmentCoder:
         group = coder.code(whole, signal)
         self.last_sizes[number] = self.size >> (partitions[count - 1][-1] if group.superframes else 0)
         return group
-
-    def _context(self, index: int) -> StreamContext:
-        frames = self.header.segment_span(index)[1]
-        return StreamContext(self.header.samplerate, self.header.channels, frames, self.header.phase_bits)
 
     def _partitions(
         self, signal: Signal, predicted: Signal | None, first: int, count: int, gain: int

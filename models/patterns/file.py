@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.header import Header
-from evc.format.segment import Segment
+from evc.models.encoded import Encoded, word_bytes
 from evc.models.patterns.encoder import CodedSegment, SegmentCoder
 from evc.models.patterns.reuse import Inheritance, importance, mean_noise, step_offsets
 from evc.models.patterns.search import LagSearch
 from evc.models.progress import Progress, forward, stage
+from evc.models.search import nearest
 from evc.models.spectrum.encoder import SegmentAnalyser
-from evc.models.spectrum.file import word_bytes
 from evc.models.spectrum.rate import ACCEPTED, GainSearch, segment_gain
 
 SPAN_SEGMENTS = 64  # how far back copies reach: bounds the memory of encoder and decoder
@@ -27,14 +27,6 @@ LEAST_GAIN = 0.03  # of that, by logarithm, since the noise is measured roughly
 CORRECTIONS = 5  # passes for a bitrate after the second, at most
 RISE = 0.35  # of the gain's rise at which the mean noise would stay: where nothing repeats, the ear hears all of it
 LAYERS = (1, 1, 2, 2, 3, 3, 3, 3, 4, 4)  # copies that sound at once, by effort
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """The segments of a file, with the header that they need."""
-
-    header: Header
-    segments: Iterable[Segment]
 
 
 class PatternEncoder:
@@ -76,18 +68,16 @@ class PatternEncoder:
         search = GainSearch(self.analyser.gain, target)
         search.probed(word_bytes(one.segment for one in segments))
         search = GainSearch(search.gain + rise, target)
-        nearest: list[CodedSegment] = []
-        distance = float("inf")
-        for number in range(1 + CORRECTIONS):
-            coded = self._pass(search.gain, offsets, stage(progress, 2 + number, passes))
-            search.probed(word_bytes(one.segment for one in coded))
-            if abs(search.error()) < distance:
-                nearest, distance = coded, abs(search.error())
-            if distance <= ACCEPTED:
-                break
-        if share < SURE_SHARE and _burden(nearest) > _burden(self._plain(None)) - LEAST_GAIN:
+        number = count(2)
+        coded = nearest(
+            lambda: self._pass(search.gain, offsets, stage(progress, next(number), passes)),
+            lambda coded: search.probed(word_bytes(one.segment for one in coded)),
+            1 + CORRECTIONS,
+            ACCEPTED,
+        )
+        if share < SURE_SHARE and _burden(coded) > _burden(self._plain(None)) - LEAST_GAIN:
             return None
-        return self._encoded(nearest)
+        return self._encoded(coded)
 
     def _first_pass(
         self, gain: float, progress: Progress | None, passes: int

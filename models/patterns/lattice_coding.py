@@ -55,7 +55,7 @@ _COARSEST = {"magnitude": 1, "gain": 1, "floor": 1}
 def cheapest_model(target: torch.Tensor, scale: float, fits: Sequence[Fit], snr: float, hop_log2: int) -> LatticeModel:
     """The model of the fewest bits among `fits` that has `snr` dB on `target` [columns, bins]; if none has, the one of
     the greatest SNR. The model's values are those of the fits times `scale`."""
-    found = [_Quantiser(target, scale, _used(fit), snr, hop_log2).best() for fit in fits]
+    found = [_LatticeQuantiser(target, scale, _used(fit), snr, hop_log2).best() for fit in fits]
     reaching = [entry for entry in found if entry[0] >= snr]
     return min(reaching, key=lambda entry: entry[1])[2] if reaching else max(found, key=lambda entry: entry[0])[2]
 
@@ -66,7 +66,7 @@ def _used(fit: Fit) -> Fit:
     return replace(fit, patterns=fit.patterns[kept], ids=ids)
 
 
-class _Quantiser:
+class _LatticeQuantiser:
     """Quantises one fit: positions first, then patterns, then values, what is not quantised yet following each time."""
 
     def __init__(self, target: torch.Tensor, scale: float, fit: Fit, snr: float, hop_log2: int) -> None:

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.streams.spectrum_layout import full_geometry
+from evc.models.arrays import Signal
 from evc.models.spectrum.analysis import model_steps, uniform_spectra
-
-Signal = NDArray[np.float32]
 
 MAX_GAIN = 1.25  # of a prediction
 BAND_BITS, KNOWN_BITS, NEW_BITS = 2.0, 4.0, 14.0  # side information of a band, of a lag in use, of any other

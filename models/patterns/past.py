@@ -13,7 +13,8 @@ from evc.format.header import Header
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.spectrum import channel_groups
 from evc.format.streams.spectrum_steps import step_logs
-from evc.models.patterns.timeline import Signal, Timeline, delayed
+from evc.models.arrays import Signal
+from evc.models.patterns.timeline import Timeline, delayed
 from evc.models.spectrum import analysis
 
 MOST_NEEDED = 24  # segments that one leans on, directly or not: bounds the time that it takes to play from anywhere

@@ -8,13 +8,13 @@ in the order in which they add most to each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evc.format import constants as c
+from evc.models.arrays import Signal
 from evc.models.patterns.correlation import (
     HOPS_PER_TILE,
     SMOOTHING,
@@ -26,11 +26,10 @@ from evc.models.patterns.correlation import (
 from evc.models.patterns.delay import Refined, Refiner
 from evc.models.patterns.matching import Candidate, Matcher
 from evc.models.patterns.timeline import delayed
-from evc.models.source import AudioSource
+from evc.models.progress import Progress
+from evc.models.source import AudioSource, padded
 
-Signal = NDArray[np.float32]
 Votes = dict[int, float]  # bits that lags promise
-Progress = Callable[[int, int], None]  # frames done, frames in all
 
 FULL_SCALE = np.float32(32768)
 TILE_SUPERFRAMES = HOPS_PER_TILE // 4
@@ -187,14 +186,9 @@ class LagSearch:
         """Have frames up to `end` in the history, silence behind the last one."""
         while self._audio.end < end:
             at = self._audio.end
-            count = min(end - at, self.tile)
-            out = np.zeros((self._planes, count), np.float32)
-            inside = max(0, min(count, self.source.frames - at))
-            if inside:
-                block = self.source.read(at, inside) * FULL_SCALE
-                for plane in range(self._planes):
-                    out[plane, :inside] = block[plane :: self._planes].sum(axis=0)
-            self._audio.append(out)
+            block = padded(self.source.read, self.source.channels, self.source.frames, at, min(end - at, self.tile))
+            block *= FULL_SCALE
+            self._audio.append(np.stack([block[plane :: self._planes].sum(axis=0) for plane in range(self._planes)]))
 
 
 def _with_runs(frames: list[list[Candidate]]) -> list[list[Candidate]]:

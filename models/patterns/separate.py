@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evc.format import constants as c
+from evc.models.arrays import Signal
 from evc.models.patterns.timeline import delayed
 
-Signal = NDArray[np.float32]
 Spectra = NDArray[np.complex64]
 Gains = NDArray[np.float64]
 

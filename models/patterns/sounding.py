@@ -18,7 +18,8 @@ from evc.format.streams.gains import OFF
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.streams.spectrum import channel_groups
 from evc.format.streams.spectrum_layout import full_geometry
-from evc.models.patterns.timeline import HALF_TAPS, Signal, Timeline, delayed
+from evc.models.arrays import Signal
+from evc.models.patterns.timeline import HALF_TAPS, Timeline, delayed
 from evc.models.spectrum.analysis import SPLITS, transform
 from evc.models.spectrum.synthesis import BlockRun, CoarseMasks, Spectra, residual_spectra
 

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evc.format import constants as c
+from evc.models.arrays import Signal
 from evc.models.spectrum.mdct import fold
 from evc.models.spectrum.synthesis import BlockRun, Spectra, inverse_transform
 
-Signal = NDArray[np.float32]
 HALF_TAPS = c.INTERPOLATION_TAPS // 2
 
 

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.streams.spectrum_layout import BandLayout, Geometry
 from evc.format.streams.spectrum_tables import psychoacoustics
+from evc.models.arrays import Signal
 from evc.models.spectrum.mdct import dct4, fold
-
-Signal = NDArray[np.float32]
 
 BLOCK_PENALTY = 50.0  # bits: what one more block costs besides its coefficients ...
 PENALTY_GAIN, PENALTY_EXPONENT = 1.5 * c.OCTAVE, 0.5  # ... growing with the step size above this gain

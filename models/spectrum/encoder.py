@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.errors import InputError
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.spectrum import Group, SpectrumStream, channel_groups
 from evc.format.streams.spectrum_model import SpectrumModel, spectrum_model
 from evc.format.streams.spectrum_walk import Block
-from evc.models.source import LOUDEST, AudioSource
+from evc.models.source import AudioSource, padded
 from evc.models.spectrum import analysis
 from evc.models.spectrum.extrapolation import HISTORY, REACH, continued
-from evc.models.spectrum.quantise import Quantiser, quantise
+from evc.models.spectrum.quantise import BlockQuantiser, quantise
 from evc.models.spectrum.stereo import apply_stereo, choose_stereo
 
 FULL_SCALE = np.float32(32768)
@@ -122,8 +121,7 @@ def quantise_group(group: AnalysedGroup | None, gain: int, model: SpectrumModel)
     """(quantised group, ideal bits); None stands for silence."""
     if group is None:
         return Group(0, 0), 0.0
-    port = Quantiser()
-    return quantise(group.spectra, group.blocks, group.geometry, gain, model, port), port.bits
+    return quantise(group.spectra, group.blocks, group.geometry, gain, model, BlockQuantiser())
 
 
 class SegmentAnalyser:
@@ -160,18 +158,12 @@ class SegmentAnalyser:
     def read(self, start: int, count: int) -> NDArray[np.float32]:
         """Samples [channels, count] from frame `start` on, in 16-bit units; outside the file silence, but for what is
         assumed behind its end."""
-        out = np.zeros((self.source.channels, count), np.float32)
-        inside = max(0, start)
-        frames = max(0, min(start + count, self.source.frames) - inside)
-        if frames:
-            with self._reading:
-                out[:, inside - start : inside - start + frames] = self.source.read(inside, frames)
         end = self.source.frames
+        with self._reading:
+            out = padded(self.source.read, self.source.channels, end, start, count)
         if start + count > end and self._behind.shape[1]:
             first, last = max(start, end), min(start + count, end + self._behind.shape[1])
             out[:, first - start : max(first, last) - start] = self._behind[:, first - end : max(first, last) - end]
-        if np.abs(out).max(initial=0) > LOUDEST:
-            raise InputError(f"a sample exceeds {LOUDEST:g} times full scale: scale the audio down first")
         return out * FULL_SCALE
 
     @cached_property

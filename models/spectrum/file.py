@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from evc.format import constants as c
-from evc.format.decoding import WORKERS
+from evc.format.cores import WORKERS
 from evc.format.header import Header
-from evc.format.segment import Segment, StreamData
+from evc.format.segment import Segment
 from evc.format.streams import StreamContext, coded_stream
-from evc.format.streams.spectrum import SpectrumStream
+from evc.models.encoded import word_bytes
 from evc.models.progress import Progress, forward
+from evc.models.search import nearest
 from evc.models.spectrum.encoder import AnalysedGroup, SegmentAnalyser, encode_segment
 from evc.models.spectrum.rate import ACCEPTED, GainSearch, segment_gain
 
 SAMPLED_SEGMENTS = 6  # the gain for a bitrate is searched on this many segments, evenly spread over the file
 CORRECTIONS = 2  # and corrected up to so often, if the whole file then misses the bitrate
-
-Analysed = Mapping[int, list[AnalysedGroup | None]]
 
 
 class PlainCoder:
@@ -38,7 +37,8 @@ class PlainCoder:
             known = index in self._analysed
             groups = self._analysed[index] if known else self._analyser.analyse(index)
             stream, _ = encode_segment(groups, segment_gain(gain, index))
-            return Segment(index, streams=(self._coded(stream, index),))
+            context = StreamContext.of_segment(self._header, index)
+            return Segment(index, streams=(coded_stream(c.STREAM_SPECTRUM, stream, context),))
 
         with ThreadPoolExecutor(WORKERS) as pool:
             for first in range(0, self._header.segments, WORKERS):
@@ -49,17 +49,13 @@ class PlainCoder:
     def to_target(self, target: float, progress: Progress | None = None) -> list[Segment]:
         """All segments, their words together as near to `target` bytes as the gain allows."""
         search = GainSearch(self.sampled_gain(target), target)
-        nearest: list[Segment] = []
-        distance = float("inf")
         whole = self._header.segments <= SAMPLED_SEGMENTS
-        for _ in range(1 if whole else 1 + CORRECTIONS):
-            segments = list(self.segments(search.gain, progress))
-            search.probed(word_bytes(segments))
-            if abs(search.error()) < distance:
-                nearest, distance = segments, abs(search.error())
-            if distance <= ACCEPTED:
-                break
-        return nearest
+        return nearest(
+            lambda: list(self.segments(search.gain, progress)),
+            lambda segments: search.probed(word_bytes(segments)),
+            1 if whole else 1 + CORRECTIONS,
+            ACCEPTED,
+        )
 
     def sampled_gain(self, target: float) -> float:
         """The gain at which the whole file should take `target` bytes, from a sample of its segments."""
@@ -76,14 +72,3 @@ class PlainCoder:
 
             share = sum(header.segment_span(index)[1] for index in sample) / header.known_frames
             return GainSearch(self._analyser.gain, 8 * target * share).run(sampled_bits)
-
-    def _coded(self, stream: SpectrumStream, index: int) -> StreamData:
-        header = self._header
-        frames = header.segment_span(index)[1]
-        context = StreamContext(header.samplerate, header.channels, frames, header.phase_bits)
-        return coded_stream(c.STREAM_SPECTRUM, stream, context)
-
-
-def word_bytes(segments: Iterable[Segment]) -> int:
-    """Bytes of all coded words."""
-    return sum(len(stream.words) for segment in segments for stream in segment.streams)

@@ -12,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-Signal = NDArray[np.float32]
+from evc.models.arrays import Signal
+
 Positions = NDArray[np.int64]
 
 LONG_OVERLAP = 1024  # of boundaries that are worth a step of their own

@@ -28,7 +28,7 @@ Spectra = NDArray[np.float32]
 Positions = NDArray[np.int64]
 
 
-class Quantiser:
+class BlockQuantiser:
     """A port of the walk that decides each magnitude by squared error + LAMBDA * bits, under the real tables.
 
     `spectra` [channels, bins] are those of the block to come; `bits` adds up the ideal cost of everything.
@@ -98,7 +98,7 @@ class Quantiser:
         return bits
 
 
-class PlainQuantiser(Quantiser):
+class PlainQuantiser(BlockQuantiser):
     """Rounds with a dead zone, whatever it costs: the start of training, when there is no model yet."""
 
     def bands(self, channel: int, at: Positions, table: FrequencyTable, rows: Positions) -> NDArray[np.bool_]:
@@ -126,7 +126,7 @@ class GroupQuantiser:
         channels: int,
         gain: int,
         model: SpectrumModel,
-        port: Quantiser,
+        port: BlockQuantiser,
         graded: bool = False,
         covered: NDArray[np.int64] = NOWHERE,
     ) -> None:
@@ -188,13 +188,13 @@ def quantise(
     geometry: Geometry,
     gain: int,
     model: SpectrumModel,
-    port: Quantiser,
-) -> Group:
-    """Quantise the blocks of a whole segment, by superframe. The ideal bits are left in `port.bits`."""
+    port: BlockQuantiser,
+) -> tuple[Group, float]:
+    """(quantised group, ideal bits) of the blocks of a whole segment, by superframe; `port` decides."""
     quantiser = GroupQuantiser(geometry, len(blocks[0][0].energies), gain, model, port)
     for frame, frame_spectra in zip(blocks, spectra):
         quantiser.superframe(frame, frame_spectra)
-    return Group(gain, geometry.coarse_bands, blocks)
+    return Group(gain, geometry.coarse_bands, blocks), port.bits
 
 
 def worth_coding(ratio: Spectra, starts: Positions) -> NDArray[np.float32]:

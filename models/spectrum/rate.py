@@ -12,6 +12,7 @@ import numpy as np
 
 from evc.format import constants as c
 from evc.format.header import Header
+from evc.models.search import Secant
 from evc.models.settings import EncodeSettings
 
 LOWEST_GAIN, HIGHEST_GAIN = -12 * c.OCTAVE, 10 * c.OCTAVE
@@ -47,12 +48,13 @@ def coded_bandwidth(settings: EncodeSettings, gain: int) -> float:
     return min((hertz for lowest, hertz in NARROWER if gain >= lowest * c.OCTAVE), default=BANDWIDTH_HZ)
 
 
-def payload_target(settings: EncodeSettings, header: Header, header_bytes: int) -> float | None:
+def payload_target(settings: EncodeSettings, header: Header, tag_bytes: int) -> float | None:
     """Bytes of coded words that a file of the wanted bitrate can hold; None for a quality."""
     if settings.bitrate is None or not header.sound_frames:
         return None
     duration = header.sound_frames / header.samplerate
-    overhead = header_bytes + FILE_OVERHEAD + SEGMENT_OVERHEAD * header.segments
+    start = len(c.SIGNATURE) + len(header.write()) + c.CHUNK_OVERHEAD_BYTES
+    overhead = start + tag_bytes + FILE_OVERHEAD + SEGMENT_OVERHEAD * header.segments
     return max(settings.bitrate * 125 * duration - overhead, 1.0)
 
 
@@ -62,35 +64,31 @@ def segment_gain(gain: float, index: int) -> int:
 
 
 class GainSearch:
-    """Secant search for the gain at which something costs `target` (bits or bytes, whatever is probed)."""
+    """Search for the gain at which something costs `target` (bits or bytes, whatever is probed)."""
 
     def __init__(self, gain: float, target: float) -> None:
-        self.gain = float(gain)
-        self._wanted = np.log2(target)
-        self._points: list[tuple[float, float]] = []
+        self._wanted = float(np.log2(target))
+        slopes = SLOPES[0] / c.OCTAVE, SLOPES[1] / c.OCTAVE
+        self._secant = Secant(gain, SLOPE / c.OCTAVE, slopes, (LOWEST_GAIN, HIGHEST_GAIN))
+        self._points: list[tuple[float, float]] = []  # gains, and what they were off by
 
-    def error(self) -> float:
-        """log2 of the cost last probed over the target."""
-        return self._points[-1][1] - self._wanted
+    @property
+    def gain(self) -> float:
+        """The one to probe next."""
+        return self._secant.at
 
-    def probed(self, cost: float) -> None:
-        """Take in what `gain` cost, and move `gain` to where the target should be."""
-        self._points.append((self.gain, float(np.log2(max(cost, 1)))))
-        slope = SLOPE / c.OCTAVE
-        if len(self._points) > 1 and self._points[-1][0] != self._points[-2][0]:
-            (x0, y0), (x1, y1) = self._points[-2:]
-            slope = float(np.clip((y1 - y0) / (x1 - x0), SLOPES[0] / c.OCTAVE, SLOPES[1] / c.OCTAVE))
-        self.gain = float(np.clip(self.gain - self.error() / slope, LOWEST_GAIN, HIGHEST_GAIN))
-
-    def best(self) -> float:
-        """The probed gain nearest to the target."""
-        return min(self._points, key=lambda point: abs(point[1] - self._wanted))[0]
+    def probed(self, cost: float) -> float:
+        """Take in what `gain` cost, and move `gain` to where the target should be: log2 of the cost over the target."""
+        error = float(np.log2(max(cost, 1))) - self._wanted
+        self._points.append((self.gain, error))
+        self._secant.probed(error)
+        return error
 
     def run(self, cost: Callable[[float], float]) -> float:
         """Probe until the target is met or the gain settles; returns the best gain."""
         for _ in range(MAX_PROBES):
             before = self.gain
-            self.probed(cost(before))
-            if abs(self.error()) < TOLERANCE or abs(self.gain - before) < SETTLED:
+            error = self.probed(cost(before))
+            if abs(error) < TOLERANCE or abs(self.gain - before) < SETTLED:
                 break
-        return self.best()
+        return min(self._points, key=lambda point: abs(point[1]))[0]

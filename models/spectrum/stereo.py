@@ -8,14 +8,18 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.streams.spectrum_layout import Geometry
+from evc.models.arrays import Signal
 from evc.models.spectrum.analysis import SPLITS, model_steps
-
-Signal = NDArray[np.float32]
 
 SWITCH_PENALTY = 12.0  # bits: changing a band's mode from one block to the next
 STEP_EXPONENT = 0.7  # of a step in its band's energy
 PREDICTIONS = np.array(c.STEREO_PREDICTIONS, np.float32)  # of the side from the mid, by mode
 HALF_ROOT = np.float32(0.5**0.5)
+
+
+def mid_side(first: Signal, second: Signal) -> tuple[Signal, Signal]:
+    """Left and right as mid and side of the same energy, and back."""
+    return (first + second) * HALF_ROOT, (first - second) * HALF_ROOT
 
 
 def choose_stereo(
@@ -58,7 +62,7 @@ def _mode_costs(pair: Signal, heard: Signal, geometry: Geometry, depth: int, gai
     energy = np.add.reduceat(left**2 + right**2, edges, axis=-1) / (2 * widths).astype(np.float32)
     inverse = np.repeat(1 / model_steps(np.sqrt(energy), gain, STEP_EXPONENT), widths, axis=-1)
     left, right = pair[..., : inverse.shape[-1]] * inverse
-    mid, side = (left + right) * HALF_ROOT, (left - right) * HALF_ROOT
+    mid, side = mid_side(left, right)
 
     def bits(ratio: Signal) -> Signal:
         return np.add.reduceat(np.log2(1 + np.abs(ratio)), edges, axis=-1)
@@ -72,7 +76,7 @@ def apply_stereo(pair: Signal, modes: NDArray[np.int64], geometry: Geometry, dep
     """Left/right spectra [2, blocks, size] to coded ones [2, blocks, bins], by modes [blocks, coarse bands]."""
     mode = _mode_of_bin(modes, geometry, depth)
     left, right = pair[..., : mode.shape[-1]]
-    mid, side = (left + right) * HALF_ROOT, (left - right) * HALF_ROOT
+    mid, side = mid_side(left, right)
     plain = mode == 0
     return np.stack([np.where(plain, left, mid), np.where(plain, right, side - PREDICTIONS[mode] * mid)])
 
@@ -82,7 +86,7 @@ def undo_stereo(coded: Signal, modes: NDArray[np.int64], geometry: Geometry, dep
     mode = _mode_of_bin(modes, geometry, depth)
     first, second = coded
     side = second + PREDICTIONS[mode] * first
-    left, right = (first + side) * HALF_ROOT, (first - side) * HALF_ROOT
+    left, right = mid_side(first, side)
     plain = mode == 0
     return np.stack([np.where(plain, first, left), np.where(plain, second, right)])
 

@@ -17,7 +17,7 @@ from evc.format.streams.spectrum_model import SpectrumModel
 from evc.format.streams.spectrum_walk import HALF_ENERGY, Block, Walk
 from evc.models.source import ArraySource
 from evc.models.spectrum.encoder import AnalysedGroup, SegmentAnalyser
-from evc.models.spectrum.quantise import PlainQuantiser, Quantiser, quantise
+from evc.models.spectrum.quantise import BlockQuantiser, PlainQuantiser, quantise
 
 EXCERPT_SUPERFRAMES = 96
 GAINS = (-1.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)  # log2 steps: from about 150 to 6 kbit/s
@@ -163,6 +163,6 @@ def collect(
 
 
 def _quantised(group: AnalysedGroup, gain: int, model: SpectrumModel | None) -> Group:
-    port = Quantiser() if model is not None else PlainQuantiser()
+    port = BlockQuantiser() if model is not None else PlainQuantiser()
     chosen: Any = model if model is not None else Recorder(0.0, 0)
-    return quantise(group.spectra, group.blocks, group.geometry, gain, chosen, port)
+    return quantise(group.spectra, group.blocks, group.geometry, gain, chosen, port)[0]

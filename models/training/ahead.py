@@ -17,9 +17,10 @@ from typing import Any, Generic, Self, TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
+from evc.format.cores import available_cores
 from evc.format.errors import EvcError
 from evc.models.device import one_thread
-from evc.models.processes import available_cores, follow_parent
+from evc.models.processes import follow_parent
 
 Item = TypeVar("Item")
 Order = TypeVar("Order")

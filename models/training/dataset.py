@@ -33,7 +33,7 @@ _PART = re.compile(r"[\W_]+\d+(?=[\W_])|([\W_]+\d+|[\W_]+[a-z]|\d+)$")
 
 
 @dataclass(frozen=True)
-class Entry:
+class Recording:
     """A readable sound file; `work` is what it shares with files that must not be on the other side of a split."""
 
     path: Path
@@ -63,7 +63,7 @@ class Place:
 class AudioFolder:
     """Sound files to draw excerpts from, long ones more often than short ones."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Recording]) -> None:
         """Raises InputError if there are none."""
         if not entries:
             raise InputError("no sound files to train on")
@@ -130,7 +130,7 @@ def scan(
         try:
             with soundfile.SoundFile(path) as file:
                 file.read(1)
-                entries.append(Entry(path, work_of(path), file.frames, file.samplerate))
+                entries.append(Recording(path, work_of(path), file.frames, file.samplerate))
         except (soundfile.SoundFileError, RuntimeError) as error:
             if report is not None:
                 report(f"skipped, unreadable: {path.name} ({error})")

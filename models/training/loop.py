@@ -24,6 +24,7 @@ from torch import Generator, Tensor, nn
 from torch import device as Device
 
 from evc.format.errors import InputError
+from evc.models.progress import Progress
 from evc.models.training.ahead import Ahead
 from evc.models.training.log import Means, TrainingLog
 
@@ -31,7 +32,6 @@ CHECKPOINT = "checkpoint.pt"
 _VERSION = 1
 _GPU_THREADS = 3  # that draw data for a GPU
 
-Progress = Callable[[float, float], None]
 Stages = Callable[[str], AbstractContextManager[Progress | None]]
 Batch = TypeVar("Batch")
 

@@ -1,4 +1,4 @@
-"""Measures `--preset events`: what it costs, what it sounds like, and whether events fall where notes begin.
+"""Measures `--hints noise`: what it costs, what it sounds like, and whether events fall where notes begin.
 
     python tests/benchmarks/events.py FILE_OR_FOLDER ... [--start 0] [--seconds 10] [--bitrate 2.5] [--effort 5]
 
@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("paths", type=Path, nargs="+", help="sound files, or folders of them")
     parser.add_argument("--start", type=float, default=0.0, help="of an excerpt, in seconds")
     parser.add_argument("--seconds", type=float, help="of an excerpt; default: to the end")
-    parser.add_argument("--bitrate", type=float, help="kbit/s; default: the preset's")
+    parser.add_argument("--bitrate", type=float, help="kbit/s; default: that of the hints")
     parser.add_argument("--effort", type=int)
     parser.add_argument("--scores", type=Path, help="folder of MIDI files; default: midi beside each sound file")
     parser.add_argument("--metrics", type=Path, default=BENCH, help="the rate-distortion bench")
@@ -213,7 +213,7 @@ def main() -> None:
     arguments = parser.parse_args()
     bench(arguments.metrics)
     settings = {name: getattr(arguments, name) for name in ("bitrate", "effort")}
-    settings = {"preset": "events"} | {name: value for name, value in settings.items() if value is not None}
+    settings = {"hints": "noise"} | {name: value for name, value in settings.items() if value is not None}
     evc.encode(np.zeros((4096, 2), np.float32), 44_100, **settings)  # imports are not to be timed
 
     print("| " + " | ".join(["file".ljust(28), *(title for _, title, _ in COLUMNS)]) + " |")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.coder import Account, SymbolDecoder, SymbolEncoder
 from evc.format.errors import UnsupportedError
-from evc.format.header import NetworkReference
+from evc.format.header import Header, NetworkReference
 from evc.format.segment import StreamData
 
 NOWHERE = np.zeros((0, 2), np.int64)
@@ -36,6 +36,17 @@ class StreamContext:
     covered: NDArray[np.int64] = field(default_factory=lambda: NOWHERE, compare=False)
     networks: tuple[NetworkReference, ...] = ()
 
+    @classmethod
+    def of_segment(cls, header: Header, index: int, patterns: int = 0) -> Self:
+        """That of segment `index`, whose occurrences may name the first `patterns` entries."""
+        frames = header.segment_span(index)[1]
+        return cls(header.samplerate, header.channels, frames, header.phase_bits, patterns, networks=header.networks)
+
+    @classmethod
+    def of_dictionary(cls, header: Header, entries: int) -> Self:
+        """That of a chunk with so many entries."""
+        return cls(header.samplerate, header.channels, header.known_frames, header.phase_bits, entries)
+
     def with_covered(self, covered: NDArray[np.int64]) -> StreamContext:
         return replace(self, covered=covered)
 
@@ -50,21 +61,11 @@ class Stream(Protocol):
     def read(cls, decoder: SymbolDecoder, context: StreamContext) -> Self: ...
 
 
-_CLASSES = {
-    c.STREAM_OCCURRENCES: ("occurrences", "OccurrenceStream"),
-    c.STREAM_EVENTS: ("events", "EventStream"),
-    c.STREAM_SPECTRUM: ("spectrum", "SpectrumStream"),
-    c.STREAM_NOISE: ("noise", "NoiseStream"),
-    c.STREAM_LATENT: ("latent", "LatentStream"),
-    c.STREAM_DICTIONARY: ("dictionary", "DictionaryStream"),
-}
-
-
 def stream_class(kind: int) -> type[Stream]:
     """The class of the streams of `kind`, imported only now. UnsupportedError for an unknown kind."""
-    if kind not in _CLASSES:
+    if kind not in c.STREAM_NAMES:
         raise UnsupportedError(f"stream kind {kind} is not known to this version")
-    module, name = _CLASSES[kind]
+    module, name = c.STREAMS[kind].home.split(".")
     found: type[Stream] = getattr(import_module(f"{__name__}.{module}"), name)
     return found
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.coder import SymbolDecoder, SymbolEncoder
 from evc.format.errors import FormatError, InputError
 from evc.format.streams import StreamContext
-from evc.format.streams.latent_model import Known, LatentModel, Latents, Prediction
+from evc.format.streams.latent_model import Known, LatentModel, Latents, Predicted
 from evc.format.streams.port import Port, ReadPort, WritePort
 
 
@@ -28,12 +27,11 @@ class LatentStream:
     latents  int64 [columns, dimensions], from -32767 to 32767
     step     index of the step size that they count, 0 to 127: 2**(step / 16)
 
-    A decoder that accounts leaves in `column_bits` [columns] what each column cost, signs included.
+    Accounts of decoders tell what each column cost, signs included.
     """
 
     latents: Latents = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     step: int = 0
-    column_bits: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
         """Code the latents; InputError where they break a limit (spec 8.2), UnsupportedError if their network, the last
@@ -44,7 +42,7 @@ class LatentStream:
         predictions = model.predictions(self.latents, self.step)
         for column, values in enumerate(self.latents):
             for stage, at in enumerate(model.passes):
-                predicted = Prediction(*(part[column] for part in predictions[stage]))
+                predicted = Predicted(*(part[column] for part in predictions[stage]))
                 _code(port, values[at], model, stage, predicted)
         port.uniform((_unsigned(self.latents, model) < 0).astype(np.int32), 2, "signs")
 
@@ -61,7 +59,7 @@ class LatentStream:
         for column, values in enumerate(latents):
             before = decoder.spent
             for stage, at in enumerate(model.passes):
-                predicted = Prediction(*(part[0] for part in model.predict(stage, known)))
+                predicted = Predicted(*(part[0] for part in model.predict(stage, known)))
                 values[at] = _code(port, values[at], model, stage, predicted)
                 known.add(at, values[at])
             known.advance()
@@ -70,7 +68,8 @@ class LatentStream:
         magnitudes = latents[:, : model.dimensions - model.predicted]
         bits += np.count_nonzero(magnitudes, axis=1)
         magnitudes[magnitudes != 0] *= signs
-        return cls(latents, step, bits if decoder.spent else None)
+        decoder.share(bits)
+        return cls(latents, step)
 
     def _check(self, context: StreamContext, model: LatentModel) -> None:
         if self.latents.shape != (columns(context.frames), model.dimensions):
@@ -85,7 +84,7 @@ def _unsigned(latents: Latents, model: LatentModel) -> Latents:
     return magnitudes[magnitudes != 0]
 
 
-def _code(port: Port, values: Latents, model: LatentModel, stage: int, predicted: Prediction) -> Latents:
+def _code(port: Port, values: Latents, model: LatentModel, stage: int, predicted: Predicted) -> Latents:
     """Code the `values` [n] of a pass, or their magnitudes. Raises FormatError for one that is out of range."""
     centre, row, low_bits = predicted
     coarse, symbols = model.symbols(stage, values, predicted)

@@ -53,7 +53,7 @@ def levels(values: NDArray[np.integer]) -> Features:
     return _LEVELS.take(np.minimum(np.abs(values), len(_LEVELS) - 1))
 
 
-class Prediction(NamedTuple):
+class Predicted(NamedTuple):
     """What is known of latents before they are decoded, each [columns, dimensions of a pass]: the integer that they are
     counted from (0 for magnitudes), the row of each one's table, and how many low bits are coded raw."""
 
@@ -208,7 +208,7 @@ class LatentModel:
         """Whether a pass has predicted dimensions."""
         return self._centres[stage] is not None
 
-    def predict(self, stage: int, known: Known) -> Prediction:
+    def predict(self, stage: int, known: Known) -> Predicted:
         """What is known, before pass `stage`, of the latents decoded in it. Adds the centres to what is known."""
         look, biases, columns = self._looks[stage], self._biases[stage], len(known.features)
         centre, layer = np.zeros((columns, len(look)), np.int64), self._centres[stage]
@@ -223,11 +223,11 @@ class LatentModel:
         scale -= c.LATENT_RESOLUTION * low_bits
         if layer is not None:
             whole, quarter = np.divmod(centre, c.LATENT_QUARTERS)
-            return Prediction(whole, c.LATENT_QUARTERS * scale + quarter, low_bits)
+            return Predicted(whole, c.LATENT_QUARTERS * scale + quarter, low_bits)
         shape = np.minimum(np.maximum(rounded[:, :, 1], 0), c.LATENT_SHAPES - 1)
-        return Prediction(centre, c.LATENT_SCALES * shape + scale, low_bits)
+        return Predicted(centre, c.LATENT_SCALES * shape + scale, low_bits)
 
-    def predictions(self, latents: Latents, step: int) -> list[Prediction]:
+    def predictions(self, latents: Latents, step: int) -> list[Predicted]:
         """Those of all `latents` [columns, dimensions], pass by pass, as `predict` finds them column by column."""
         known, found = Known.before(latents, self.predicted, step), []
         for stage, at in enumerate(self.passes):
@@ -235,7 +235,7 @@ class LatentModel:
             known.add(at, latents[:, at])
         return found
 
-    def symbols(self, stage: int, latents: Latents, predicted: Prediction) -> tuple[Latents, Latents]:
+    def symbols(self, stage: int, latents: Latents, predicted: Predicted) -> tuple[Latents, Latents]:
         """Of latents [..., n] of a pass: what is left of them without their low bits, and the symbols for that."""
         counted = latents - predicted.centre if self.signed(stage) else np.abs(latents)
         coarse = counted >> predicted.low_bits
@@ -244,7 +244,7 @@ class LatentModel:
             limited = np.maximum(limited, -c.LATENT_ESCAPE) + c.LATENT_ESCAPE
         return coarse, limited
 
-    def costs(self, stage: int, latents: Latents, predicted: Prediction) -> NDArray[np.float32]:
+    def costs(self, stage: int, latents: Latents, predicted: Predicted) -> NDArray[np.float32]:
         """Bits of each of the latents [..., columns, n] of a pass."""
         coarse, symbols = self.symbols(stage, latents, predicted)
         bits: NDArray[np.float32] = self.table(stage).bits[predicted.row, symbols] + predicted.low_bits.astype(

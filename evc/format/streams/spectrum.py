@@ -121,13 +121,9 @@ class Group:
 
 @dataclass
 class SpectrumStream:
-    """The spectrum stream of a segment: one group per pair of channels.
-
-    A decoder that accounts leaves in `superframe_bits` [superframes] what each superframe cost, signs included.
-    """
+    """The spectrum stream of a segment: one group per pair of channels."""
 
     groups: list[Group]
-    superframe_bits: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
         """Code the stream; the blocks of every superframe of the segment must be there, unless a group is silent
@@ -152,7 +148,8 @@ class SpectrumStream:
 
     @classmethod
     def read(cls, decoder: SymbolDecoder, context: StreamContext) -> SpectrumStream:
-        """Decode the stream of a segment. Raises DamagedError where the words are not valid."""
+        """Decode the stream of a segment; accounts tell what each superframe cost, signs included. Raises DamagedError
+        where the words are not valid."""
         superframe = c.superframe_length(context.samplerate)
         count = -(-context.frames // superframe)
         port = _Reader(decoder)
@@ -185,7 +182,8 @@ class SpectrumStream:
         # What follows the walk are signs, mostly: it is shared out by coefficients.
         coded = sum((_nonzero(group) for group in groups if group.superframes), np.zeros(count))
         bits += (decoder.spent - before) * coded / max(coded.sum(), 1)
-        return cls(groups, bits if decoder.spent else None)
+        decoder.share(bits)
+        return cls(groups)
 
 
 def _nonzero(group: Group) -> NDArray[np.float64]:

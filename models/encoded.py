@@ -1,0 +1,50 @@
+"""What an encoder makes of a source, as a file and in bytes, and how many a file of a bitrate may take."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from evc.format.header import Header
+from evc.format.segment import Segment
+from evc.format.writer import ContainerWriter
+
+LEAST_SHARE = 0.5  # of a bitrate that streams get in a file so short that its frame would take more
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The segments of a file, with the header that they need."""
+
+    header: Header
+    segments: Iterable[Segment]
+
+    def as_file(self) -> io.BytesIO:
+        """A whole file without tags."""
+        file = io.BytesIO()
+        with ContainerWriter(file, self.header) as writer:
+            for segment in self.segments:
+                writer.add_segment(segment)
+        return file
+
+    def bytes(self) -> int:
+        """Of a whole file without tags."""
+        return self.as_file().getbuffer().nbytes
+
+
+def empty_bytes(header: Header) -> int:
+    """Of a whole file without tags and without streams."""
+    return Encoded(header, [Segment(index) for index in range(header.segments)]).bytes()
+
+
+def target_bytes(header: Header, bitrate: float, tag_bytes: int = 0) -> float:
+    """Of a file of `bitrate` kbit/s, without the `tag_bytes` of its tags, which count; a part is left to streams,
+    however short the file is."""
+    wanted = bitrate * 125 * header.known_frames / header.samplerate
+    return max(wanted - tag_bytes, empty_bytes(header) + LEAST_SHARE * wanted)
+
+
+def word_bytes(segments: Iterable[Segment]) -> int:
+    """Of all coded words."""
+    return sum(len(stream.words) for segment in segments for stream in segment.streams)
