@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from reference_coder import ReferenceDecoder, normalised
-from reference_streams import FLAGS, Context, unsigned, update_all
+from reference_streams import FLAGS, Context, band_flags, changes, update_all
 
 TABLES = Path(__file__).parent.parent / "spec" / "tables" / "spectrum.npz"
 FINE = [*range(11), 12, 14, 16, 18, 20, 22, 25, 28, 32, 36, 41, 46, 52, 59, 67, 76, 87, 100, 115, 132, 152, 176, 216]
@@ -114,7 +114,9 @@ class GroupDecoder:
         self.coded: list[tuple[Ints, int, int, int]] = []  # coefficients of a channel, bin, symbol, shift
         self.alone = 0
         self.left_flags = [Context(2048) for _ in range(24)]
-        self.left_integers = [Context() for _ in range(10)]
+        self.left_changes, self.left_rises = (
+            ([Context() for _ in range(16)], [Context(2048) for _ in range(4)]) for _ in range(2)
+        )
         self.left_changed = Context(2048)
         self.expect(self.layouts[0])
         self.left_past = [[0] * self.layouts[0].count for _ in range(channels)]
@@ -230,22 +232,10 @@ class GroupDecoder:
         found: list[Ints] = []
         for channel in range(self.channels):
             past = self.left_past[channel]
-            contexts = []
-            for b in range(bands.count):
-                other = found[0][b] if channel else 2
-                contexts.append(past[fine.index(bands.units[b])] + 2 * other)
-            on = [0] * bands.count
-            for first in (0, 1):
-                at = range(first, bands.count, 2)
-                used = []
-                for b in at:
-                    above = b + 1 if b + 1 < bands.count else b - 1
-                    group = 6 + 6 * (on[b - 1] + on[above]) if first else 0
-                    used.append(self.left_flags[group + contexts[b]])
-                bits = [self.decoder.symbol(FLAGS[min(context.average >> 7, 31)]) for context in used]
-                update_all(used, bits, 4096)
-                for b, bit in zip(at, bits, strict=True):
-                    on[b] = bit
+            known = [
+                past[fine.index(bands.units[b])] + 2 * (found[0][b] if channel else 2) for b in range(bands.count)
+            ]
+            on = band_flags(self.decoder, known, 6, self.left_flags)
             for a, unit in enumerate(fine[:-1]):
                 past[a] = on[max(b for b in range(bands.count) if bands.units[b] <= unit)]
             found.append(on)
@@ -265,36 +255,24 @@ class GroupDecoder:
         for channel, (memory, some) in enumerate(zip(self.memories, places, strict=True)):
             energies.append([0] * bands.count)
             expected = self.expected[channel]
-            for b, change in zip(some, self.interleaved(len(some), channel), strict=True):
-                energies[-1][b] = expected[inside[b][0]] + change
-                assert 1 <= energies[-1][b] <= 47, "malformed"
-                memory.steps[b] += 20 * change
+            before = [expected[inside[b][0]] for b in some]
+            levels = changes(self.decoder, before, 0, (1, 47), *self.left_changes)
+            for b, level, last in zip(some, levels, before, strict=True):
+                energies[-1][b] = level
+                assert 1 <= level <= 47, "malformed"
+                memory.steps[b] += 20 * (level - last)
                 for a in inside[b]:
                     expected[a] = energies[-1][b]
         changed = self.decoder.symbol(FLAGS[min(self.left_changed.average >> 7, 31)])
         update_all([self.left_changed], [changed], 4096)
-        for channel, (memory, some) in enumerate(zip(self.memories, places, strict=True)):
-            if changed and some:
-                (common,) = self.signed([self.left_integers[8 + channel]])
-                for b, rise in zip(some, self.interleaved(len(some), 4 + channel), strict=True):
-                    memory.steps[b] += 32 * (common + rise)
+        for memory, some in zip(self.memories, places, strict=True):
+            if changed:
+                rises = changes(self.decoder, [0] * len(some), 0, (-96, 96), *self.left_rises)
+                for b, rise in zip(some, rises, strict=True):
+                    memory.steps[b] += 32 * rise
             for b in some:
                 memory.steps[b] = clip(memory.steps[b], -1024, 2047)
         return energies
-
-    def interleaved(self, count: int, context: int) -> Ints:
-        found: dict[int, int] = {}
-        for first in (0, 1):
-            at = range(first, count, 2)
-            values = self.signed([self.left_integers[2 * first + context]] * len(at)) if at else []
-            for i, value in zip(at, values, strict=True):
-                around = found[i - 1] + found.get(i + 1, found[i - 1]) if first else -2
-                found[i] = value + ((around + 2) >> 2)
-        return [found[i] for i in range(count)]
-
-    def signed(self, contexts: list[Context]) -> Ints:
-        values = unsigned(self.decoder, contexts, order=0)
-        return [-(value + 1) // 2 if value % 2 else value // 2 for value in values]
 
     def steps(self) -> list[Ints]:
         """Of the block that is decoded, [channels][bands]."""

@@ -32,7 +32,8 @@ def lattice(tmp_path_factory):
     )  # fmt: skip
     model = LatticeModel((pattern,), stream, 64, 0)
     folder = tmp_path_factory.mktemp("lattice")
-    model.write(folder / "lattice.evc", 8000)
+    with (folder / "lattice.evc").open("wb") as file:
+        model.write(file, 8000)
     soundfile.write(folder / "lattice.wav", model.audio(), 8000, "FLOAT")
     return folder
 

@@ -139,7 +139,7 @@ class CheckingPort:
         assert rows.dtype.kind == "i" and (not rows.size or 0 <= rows.min() <= rows.max() < table.rows)
         return values
 
-    def escape(self, values, kind):
+    def escape(self, values, order, kind):
         assert values.min() >= 0
         return values
 

@@ -10,7 +10,7 @@ from stream_tools import flipped, words
 
 from evc.format import constants as c
 from evc.format.coder import FrequencyTable, Integers, SymbolDecoder, SymbolEncoder
-from evc.format.errors import DamagedError, EvcError
+from evc.format.errors import EvcError, FormatError
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.spectrum_left import LeftEnergies
 
@@ -27,8 +27,8 @@ class Writing:
         self.encoder.encode(values, table, rows, kind)
         return values
 
-    def escape(self, values: Integers, kind: str) -> Integers:
-        self.encoder.encode_golomb(values, c.ENERGY_ESCAPE_ORDER, kind)
+    def escape(self, values: Integers, order: int, kind: str) -> Integers:
+        self.encoder.encode_golomb(values, order, kind)
         return values
 
 
@@ -39,8 +39,8 @@ class Reading:
     def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
         return self.decoder.decode(table, rows, len(values), kind)
 
-    def escape(self, values: Integers, kind: str) -> Integers:
-        return self.decoder.decode_golomb(c.ENERGY_ESCAPE_ORDER, len(values), kind)
+    def escape(self, values: Integers, order: int, kind: str) -> Integers:
+        return self.decoder.decode_golomb(order, len(values), kind)
 
 
 def blocks(seed: int, channels: int, count: int, off: float, widest: int) -> list[Case]:
@@ -90,7 +90,7 @@ def read(port: Reading, cases: list[Case], channels: int) -> list[tuple[np.ndarr
 cases = st.builds(
     lambda seed, channels, count, off, widest: (blocks(seed, channels, count, off, widest), channels),
     st.integers(0, 9999), st.integers(1, 2), st.integers(0, 12), st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),
-    st.sampled_from([0, 3, 40, 1 << 20]),
+    st.sampled_from([0, 3, 40, c.MOST_RISE]),
 )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def test_round_trip(case: tuple[list[Case], int]) -> None:
     port.decoder.finish()
 
 
-@given(words, st.integers(0, 3000), st.integers(1, 2), st.sampled_from([0, 5000]))
+@given(words, st.integers(0, 3000), st.integers(1, 2), st.sampled_from([0, c.MOST_RISE]))
 def test_any_words_are_harmless(data: bytes, symbols: int, channels: int, widest: int) -> None:
     sequence = blocks(1, channels, 8, 0.5, widest)
     try:
@@ -122,7 +122,7 @@ def test_changed_words_are_harmless() -> None:
     """Few energies, and changes to the last words: most others lead out of the range, and are refused."""
     others = 0
     for seed in range(60):
-        sequence = blocks(seed, 2, 8, 0.9, 1000)
+        sequence = blocks(seed, 2, 8, 0.9, c.MOST_RISE)
         coded = written(sequence, 2).encoder.finish()
         bits = 8 * len(coded.words)
         position = int(np.random.default_rng(seed).integers(bits - bits // 4, bits))
@@ -142,13 +142,24 @@ def test_energies_out_of_range_are_refused(energy: int) -> None:
     on = left.code_on(port, np.ones((1, bands.bands), bool), bands)
     wanted = np.full((1, bands.bands), 20)
     wanted[0, -1] = energy
-    changes = wanted - left._latest[:, bands.fine[:-1]]
-    left._code_row(port, changes[0], 0)
+    with pytest.raises(FormatError, match="out of range"):
+        left.code_energies(port, wanted, on, bands)
     coded = port.encoder.finish()
     reader, other = Reading(coded.words, coded.symbols, coded.checksum), started(1)
     assert (other.code_on(reader, on, bands) == on).all()
-    with pytest.raises(DamagedError, match="energy is out of range"):
+    with pytest.raises(FormatError, match="out of range"):
         other.code_energies(reader, np.zeros_like(wanted), on, bands)
+
+
+@pytest.mark.parametrize("rise", [c.MOST_RISE + 1, -c.MOST_RISE - 1])
+def test_rises_out_of_range_are_refused(rise: int) -> None:
+    bands, port = GEOMETRY.layouts[4], Writing()
+    on = np.ones((1, bands.bands), bool)
+    with pytest.raises(FormatError, match="out of range"):
+        started(1).code_rises(port, np.full((1, bands.bands), rise), on)
+    coded = port.encoder.finish()
+    with pytest.raises(FormatError, match="out of range"):
+        started(1).code_rises(Reading(coded.words, coded.symbols, coded.checksum), None, on)
 
 
 def test_a_group_begins_a_little_above_its_steps() -> None:
@@ -159,7 +170,7 @@ def test_a_group_begins_a_little_above_its_steps() -> None:
 
 def test_nothing_left_costs_next_to_nothing() -> None:
     port, left = Writing(), started(2)
-    for depth, energies, _ in blocks(0, 2, 200, 1.0, 500):
+    for depth, energies, _ in blocks(0, 2, 200, 1.0, 50):
         assert not left.code_on(port, energies > 0, GEOMETRY.layouts[depth]).any()
     assert len(port.encoder.finish().words) < 200  # a bit and a half per channel and block
 

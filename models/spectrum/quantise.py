@@ -48,8 +48,8 @@ class BlockQuantiser:
         self.bits += float(table.bits[rows, values].sum())
         return values
 
-    def escape(self, values: Integers, kind: str) -> Integers:
-        self.bits += float((2 * np.log2(values + 1) + 1).sum())
+    def escape(self, values: Integers, order: int, kind: str) -> Integers:
+        self.bits += float((2 * np.log2(values / (1 << order) + 1) + 1 + order).sum())
         return values
 
     def bands(self, channel: int, at: Positions, table: FrequencyTable, rows: Positions) -> NDArray[np.bool_]:
@@ -171,7 +171,8 @@ class GroupQuantiser:
             bits = RISE_BITS * len(off) + BAND_RISE_BITS * np.count_nonzero((rises != common) & on)
             cost = float(_lost(count, off + c.STEP_RISE * rises).sum()) + bits
             if cost < least:
-                least, block.rises, block.held = cost, np.where(on, rises, 0), False
+                least, block.held = cost, False
+                block.rises = np.where(on, np.clip(rises, -c.MOST_RISE, c.MOST_RISE), 0)
 
 
 def _lost(count: Spectra, off: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -90,7 +90,7 @@ class Recorder:
             self._store(table.name, rows.astype(np.int32), np.asarray(values).astype(np.int32))
         return values
 
-    def escape(self, values: Any, kind: str) -> Any:
+    def escape(self, values: Any, order: int, kind: str) -> Any:
         return values
 
     def bands(self, channel: int, at: Any, table: Any, rows: Any) -> Any:

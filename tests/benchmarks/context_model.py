@@ -78,7 +78,7 @@ class Counting:
     def code(self, values: Any, table: Any, rows: Any, kind: str) -> Any:
         return values
 
-    def escape(self, values: Any, kind: str) -> Any:
+    def escape(self, values: Any, order: int, kind: str) -> Any:
         return values
 
     def bands(self, channel: int, at: Any, table: Any, rows: Any) -> Any:

@@ -30,8 +30,8 @@ class _Writer:
         self.encoder.encode(values, table, rows, kind)
         return values
 
-    def escape(self, values: Integers, kind: str) -> Integers:
-        self.encoder.encode_golomb(values, c.ENERGY_ESCAPE_ORDER, kind)
+    def escape(self, values: Integers, order: int, kind: str) -> Integers:
+        self.encoder.encode_golomb(values, order, kind)
         return values
 
     def bands(self, channel: int, at: Integers, table: FrequencyTable, rows: Integers) -> Integers:
@@ -72,8 +72,8 @@ class _Reader:
     def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
         return self.decoder.decode(table, rows, len(values), kind)
 
-    def escape(self, values: Integers, kind: str) -> Integers:
-        return self.decoder.decode_golomb(c.ENERGY_ESCAPE_ORDER, len(values), kind)
+    def escape(self, values: Integers, order: int, kind: str) -> Integers:
+        return self.decoder.decode_golomb(order, len(values), kind)
 
     def bands(self, channel: int, at: Integers, table: FrequencyTable, rows: Integers) -> Integers:
         return self.decoder.decode(table, rows, len(at), "bands")

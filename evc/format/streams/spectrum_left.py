@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.coder import FrequencyTable, Integers
-from evc.format.errors import DamagedError
 from evc.format.streams import spectrum_layout as layout
-from evc.format.streams.integers import Flags, Scales
+from evc.format.streams.changes import BandFlags, Changes
+from evc.format.streams.integers import Flags
 
 _KIND = "energies"
 
 
 class _Port(Protocol):
     def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers: ...
-    def escape(self, values: Integers, kind: str) -> Integers: ...
+    def escape(self, values: Integers, order: int, kind: str) -> Integers: ...
 
 
 class LeftEnergies:
@@ -26,9 +26,10 @@ class LeftEnergies:
     and by how much steps rise besides. Contexts adapt throughout a segment."""
 
     def __init__(self, channels: int, fine_bands: int) -> None:
-        self._flags = Flags(6 + 3 * 6)
-        self._changed = Flags(1)
-        self._scales = Scales(10)
+        self._on = BandFlags(6)
+        self._energies = Changes(1, c.ENERGY_MAX)
+        self._rising = Flags(1)
+        self._rises = Changes(-c.MOST_RISE, c.MOST_RISE)
         self._past = np.zeros((channels, fine_bands), np.int64)  # 1 where the block before had an energy
         self._latest = np.zeros((channels, fine_bands), np.int64)  # the energy last, or what stands for it
 
@@ -37,7 +38,8 @@ class LeftEnergies:
         found = np.zeros(wanted.shape, np.int64)
         other = np.full(bands.bands, 2)
         for channel, row in enumerate(wanted):
-            found[channel] = on = self._code_on(port, row, self._past[channel, bands.fine[:-1]] + 2 * other)
+            known = self._past[channel, bands.fine[:-1]] + 2 * other
+            found[channel] = on = self._on.code(_Symbols(port), row, known, _KIND)
             self._past[channel, : bands.fine[-1]] = np.repeat(on, np.diff(bands.fine))
             other = on
         return found == 1
@@ -55,63 +57,28 @@ class LeftEnergies:
         self, port: _Port, energies: NDArray[np.int64], on: NDArray[np.bool_], bands: layout.BandLayout
     ) -> NDArray[np.int64]:
         """Code `energies` [channels, bands] where they are `on`, written into by a reading port, and return their
-        changes. Raises DamagedError for an energy out of range."""
-        found, widths = self.changes(energies, bands), np.diff(bands.fine)
+        changes. Raises FormatError for an energy out of range."""
+        found, widths = np.zeros(energies.shape, np.int64), np.diff(bands.fine)
         for channel, row in enumerate(energies):
             places = np.flatnonzero(on[channel])
-            if not len(places):
-                continue
             before = self._latest[channel, bands.fine[places]]
-            found[channel, places] = changes = self._code_row(port, found[channel, places], channel)
-            row[places] = before + changes
-            if row[places].min() < 1 or row[places].max() > c.ENERGY_MAX:
-                raise DamagedError("a band energy is out of range")
+            row[places] = self._energies.code(_Symbols(port), before, row[places].astype(np.int64), _KIND)
+            found[channel, places] = row[places] - before
             self._latest[channel, np.repeat(on[channel], widths)] = np.repeat(row[places], widths[places])
         return found
 
     def code_rises(
         self, port: _Port, rises: NDArray[np.int64] | None, on: NDArray[np.bool_]
     ) -> NDArray[np.int64] | None:
-        """Code whether the steps change besides, and if so by how much [channels, bands] where bands are `on`."""
+        """Code whether the steps change besides, and if so by how much [channels, bands] where bands are `on`. Raises
+        FormatError for a rise out of range."""
         symbols = _Symbols(port)
-        if not self._changed.code(symbols, np.array([rises is not None], np.int32), 0, _KIND)[0]:
+        if not self._rising.code(symbols, np.array([rises is not None], np.int32), 0, _KIND)[0]:
             return None
         found = np.zeros(on.shape, np.int64)
-        for channel, row in enumerate(found if rises is None else rises):
-            places = np.flatnonzero(on[channel])
-            if len(places):
-                middle = np.array([int(np.median(row[places]))])
-                common = self._signed(port, middle, 8 + channel)[0]
-                found[channel, places] = common + self._code_row(port, row[places] - common, 4 + channel)
+        for row, places, wanted in zip(found, on, found if rises is None else rises):
+            row[places] = self._rises.code(symbols, row[places], wanted[places], _KIND)
         return found
-
-    def _code_on(self, port: _Port, wanted: NDArray[np.bool_], context: NDArray[np.int64]) -> NDArray[np.int64]:
-        """1 where a band has an energy: even bands by what they and the other channel had, odd ones also by their
-        neighbours."""
-        on = np.zeros(len(wanted), np.int64)
-        even, odd = np.arange(0, len(on), 2), np.arange(1, len(on), 2)
-        on[even] = self._flags.code(_Symbols(port), wanted[even].astype(np.int32), context[even], _KIND)
-        if len(odd):
-            around = on[odd - 1] + on[np.where(odd + 1 < len(on), odd + 1, odd - 1)]
-            at = 6 * (1 + around) + context[odd]
-            on[odd] = self._flags.code(_Symbols(port), wanted[odd].astype(np.int32), at, _KIND)
-        return on
-
-    def _code_row(self, port: _Port, wanted: NDArray[np.int64], context: int) -> NDArray[np.int64]:
-        """Code integers: every second one by itself, those between against half of what their neighbours are."""
-        found = np.zeros(len(wanted), np.int64)
-        found[::2] = self._signed(port, wanted[::2], context)
-        odd = np.arange(1, len(wanted), 2)
-        if len(odd):
-            after = np.where(odd + 1 < len(wanted), odd + 1, odd - 1)
-            likely = (found[odd - 1] + found[after] + 2) >> 2
-            found[odd] = likely + self._signed(port, wanted[odd] - likely, 2 + context)
-        return found
-
-    def _signed(self, port: _Port, values: NDArray[np.int64], context: int) -> NDArray[np.int64]:
-        folded = np.where(values < 0, -2 * values - 1, 2 * values)
-        folded = np.asarray(self._scales.unsigned(_Symbols(port), folded, context, _KIND), np.int64)
-        return np.where(folded & 1, -((folded + 1) >> 1), folded >> 1)
 
 
 class _Symbols:
@@ -124,4 +91,4 @@ class _Symbols:
         return self._port.code(np.asarray(values, np.int32), table, rows, kind)
 
     def golomb(self, values: Integers, order: int, kind: str) -> Integers:
-        return self._port.escape(values, kind)
+        return self._port.escape(values, order, kind)

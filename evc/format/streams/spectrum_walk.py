@@ -55,7 +55,7 @@ class Port(Protocol):
     """
 
     def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers: ...
-    def escape(self, values: Integers, kind: str) -> Integers: ...
+    def escape(self, values: Integers, order: int, kind: str) -> Integers: ...
     def bands(
         self, channel: int, at: Positions, table: FrequencyTable, rows: Positions
     ) -> Integers | NDArray[np.bool_]: ...
@@ -69,8 +69,8 @@ class Walk:
     """Visits the blocks of one channel group in coding order and computes the context of every symbol.
 
     gain: global log step in 1/64 octave; graded: whether superframes have offsets to it; covered: first frames and
-    ends, from the start of the segment on, of where patterns sound, int64 [n, 2]. Raises DamagedError where a reading
-    port delivers what cannot be.
+    ends, from the start of the segment on, of where patterns sound, int64 [n, 2]. Raises DamagedError or FormatError
+    where a reading port delivers what cannot be.
     """
 
     def __init__(
@@ -241,7 +241,8 @@ class Walk:
                 outside = (symbols == 0) | (symbols == c.ENERGY_RESIDUALS - 1)
                 if outside.any():
                     sign = np.where(symbols[outside] == 0, -1, 1)
-                    values[outside] += sign * port.escape(sign * (energies[at][outside] - values[outside]), "energies")
+                    beyond = sign * (energies[at][outside] - values[outside])
+                    values[outside] += sign * port.escape(beyond, c.ENERGY_ESCAPE_ORDER, "energies")
                 if values.min() < 0 or values.max() > c.ENERGY_MAX:
                     raise DamagedError("a band energy is out of range")
                 energies[at] = values
