@@ -134,8 +134,14 @@ def _chunks() -> Iterator[tuple[str, Case]]:
         yield f"speakers-{name}", (MALFORMED, about, file_of(_silent(_PLAIN, speakers)))
     empty = Chunk(c.CHUNK_DICT, varint(0) + varint(0) + b"\0")
     yield "no-entries", (MALFORMED, "a DICT of no entries", file_of(_silent(_LEANING, empty)))
-    second = Chunk(c.CHUNK_DICT, Dictionary(1, 1).write())
-    yield "entry-numbers", (MALFORMED, "a DICT that begins with entry 1", file_of(_silent(_LEANING, second)))
+    entry = coded(c.STREAM_DICTIONARY, DictionaryStream([Excerpt(7, 9)]), StreamContext(RATE, 1, 99, patterns=1))
+    for name, header, first, streams, about in [
+        ("numbers", _LEANING, 1, (entry,), "a DICT that begins with entry 1"),
+        ("missing", _LEANING, 0, (), "a DICT without its stream"),
+        ("layer", _PLAIN, 0, (entry,), "a DICT where HEAD has no patterns"),
+    ]:
+        defined = Chunk(c.CHUNK_DICT, Dictionary(first, 1, streams).write())
+        yield f"entry-{name}", (MALFORMED, about, file_of(_silent(header, defined)))
     many = Chunk(c.CHUNK_DICT, varint(0) + varint(65_537) + b"\0")
     yield "entries", (MALFORMED, "65 537 entries", file_of(_silent(_LEANING, many)))
 

@@ -259,7 +259,7 @@ class ContainerReader:
         self._dictionary_bytes += place.length
         if self._dictionary_bytes > c.MAX_DICTIONARY_BYTES:
             raise FormatError(f"dictionaries of more than {c.MAX_DICTIONARY_BYTES} bytes")
-        dictionary = Dictionary.read(self._reader.payload(place))
+        dictionary = Dictionary.read(self._reader.payload(place), self.header)
         gap = dictionary.first - self._patterns_so_far()
         _refuse(gap < 0 or gap > 0 and not self.salvage, place)
         self.dictionaries.append(dictionary)

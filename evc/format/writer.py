@@ -88,7 +88,7 @@ class ContainerWriter:
         if self._dictionary_bytes > c.MAX_DICTIONARY_BYTES:
             raise InputError(f"dictionaries of more than {c.MAX_DICTIONARY_BYTES} bytes")
         try:
-            Dictionary.read(payload)
+            Dictionary.read(payload, self.header)
         except (FormatError, UnsupportedError) as error:
             raise InputError(str(error)) from error
         self._put(chunk_bytes(c.CHUNK_DICT, payload))
