@@ -105,7 +105,7 @@ def test_a_number_of_the_spectrum(quote: str) -> None:
 @pytest.mark.parametrize(
     "quote",
     [
-        f"n, at most {c.PLACED_PER_SUPERFRAME} · ceil(frames / superframe)",
+        f"n, at most {c.PLACED_PER_SUPERFRAME} · ceil(frames / N)",
         f"a pitch, from 0 to {c.PITCHES - 1} in 1/{c.PITCHES_PER_SEMITONE} semitone",
         "| m_s | " + " | ".join(map(str, (*c.EVENT_PARTS[:5], "9 each", *c.EVENT_PARTS[12:]))) + " |",
         f"the greatest level, at most {c.MAX_AMPLITUDE_LEVEL} |",
