@@ -142,6 +142,9 @@ def _chunks() -> Iterator[tuple[str, Case]]:
     ]:
         defined = Chunk(c.CHUNK_DICT, Dictionary(first, 1, streams).write())
         yield f"entry-{name}", (MALFORMED, about, file_of(_silent(header, defined)))
+    half = replace(entry, symbols=c.MAX_DICTIONARY_SYMBOLS // 2 + 1)
+    two = (Chunk(c.CHUNK_DICT, Dictionary(first, 1, (half,)).write()) for first in range(2))
+    yield "entry-symbols", (MALFORMED, "two DICT of 8 388 609 symbols each", file_of(_silent(_LEANING, *two)))
     many = Chunk(c.CHUNK_DICT, varint(0) + varint(65_537) + b"\0")
     yield "entries", (MALFORMED, "65 537 entries", file_of(_silent(_LEANING, many)))
 

@@ -32,7 +32,7 @@ from evc.format.container import ChunkReader, chunk_bytes
 from evc.format.errors import DamagedError, EvcError, FormatError, UnsupportedError
 from evc.format.header import Header
 from evc.format.index import END_PAYLOAD_BYTES, End, IndexEntry, write_index
-from evc.format.segment import Segment
+from evc.format.segment import Dictionary, Segment, StreamData
 from evc.format.writer import ContainerWriter
 
 
@@ -179,6 +179,18 @@ def test_dictionaries_are_limited_together(monkeypatch):
     chunks = [chunk_bytes(b"DICT", dictionary(i).write()) for i in range(2)]
     with pytest.raises(FormatError, match="more than 19 bytes"):
         opened(file_with(*chunks, *ALL))
+    monkeypatch.undo()
+    check_all(file_with(*chunks, *ALL))
+
+
+def test_symbols_of_dictionaries_are_limited_together():
+    def chunks(symbols):
+        claims = (Dictionary(i, 1, (StreamData(c.STREAM_DICTIONARY, b"", symbols, 0),)) for i in range(2))
+        return [chunk_bytes(b"DICT", claim.write()) for claim in claims]
+
+    opened(file_with(*chunks(c.MAX_DICTIONARY_SYMBOLS // 2), *ALL))
+    with pytest.raises(FormatError, match="symbols"):
+        opened(file_with(*chunks(c.MAX_DICTIONARY_SYMBOLS // 2 + 1), *ALL))
 
 
 def test_a_missing_dictionary_leaves_the_others_their_numbers():

@@ -136,6 +136,10 @@ def test_writer_refuses_long_chains_and_wrong_lengths(monkeypatch):
     with pytest.raises(InputError, match="behind the end"):
         writer.add_segment(segment(4))
         writer.add_segment(segment(5))
+    half = replace(DICTIONARIES[1].streams[0], symbols=c.MAX_DICTIONARY_SYMBOLS // 2 + 1)
+    writer.add_dictionary(Dictionary(0, 1, (half,)))
+    with pytest.raises(InputError, match="symbols"):
+        writer.add_dictionary(Dictionary(1, 1, (half,)))
     monkeypatch.setattr(c, "MAX_DICTIONARY_BYTES", 1)
     with pytest.raises(InputError, match="more than 1 bytes"):
-        writer.add_dictionary(dictionary(0))
+        writer.add_dictionary(dictionary(1))

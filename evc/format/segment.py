@@ -66,6 +66,11 @@ class Dictionary:
     def stream(self, kind: int = c.STREAM_DICTIONARY) -> StreamData | None:
         return find_stream(self.streams, kind)
 
+    @property
+    def symbols(self) -> int:
+        """Those of all streams together."""
+        return sum(stream.symbols for stream in self.streams)
+
     def write(self) -> bytes:
         """Payload of DICT."""
         return varint(self.first) + varint(self.entries) + write_streams(self.streams)
