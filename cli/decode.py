@@ -35,7 +35,7 @@ from evc.models.progress import Progress
 @click.option("--start", type=TIME, default=0.0, metavar="TIME", help="Decode from here: seconds, or as 1:30.5.")
 @click.option("--duration", type=TIME, metavar="TIME", help="Decode this much.")
 @click.option(
-    "--salvage", is_flag=True, help="Recover what a damaged file still holds; lost spans are silent."
+    "--salvage", is_flag=True, help="Recover what a damaged file still holds; what is lost is silent."
 )
 @click.option(
     "--format", "name", metavar="EXT", help="wav, flac or another: the format of outputs without a name of their own."
@@ -134,4 +134,5 @@ def _show(summary: batch.Summary, as_one_of_many: bool) -> None:
     for span in summary["damage"]:
         begin, end = time_text(span.seconds[0]), time_text(span.seconds[1])
         frames = f"frames {span.start} to {span.start + span.frames}"
-        click.echo(f"{name}lost {begin} to {end} ({frames}): {span.reason}", err=True)
+        what = "impaired" if span.impaired else "lost"
+        click.echo(f"{name}{what} {begin} to {end} ({frames}): {span.reason}", err=True)

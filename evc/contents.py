@@ -21,8 +21,8 @@ class SegmentInfo:
     """One segment: its span in frames of the coded timeline, its chunk's place in the file in bytes, the segments it
     leans on.
 
-    A damaged segment (salvage mode) is not in the file, not intact, or leans on one that is not; `offset`
-    and `bytes` are 0 where nothing of it was found.
+    A damaged segment (salvage mode) is not in the file or not intact; an impaired one leans on such a one. `offset` and
+    `bytes` are 0 where nothing of it was found.
     """
 
     index: int
@@ -32,17 +32,19 @@ class SegmentInfo:
     offset: int
     dependencies: tuple[int, ...]
     damaged: bool
+    impaired: bool
 
 
 @dataclass(frozen=True)
 class DamagedSpan:
-    """Frames [start, start + frames) of what is played are lost: silence takes their place. `seconds` are the same as
-    times."""
+    """Frames [start, start + frames) of what is played are lost: silence takes their place. Or they are `impaired`:
+    they sound, but for what they repeat of frames that are lost. `seconds` are the same as times."""
 
     start: int
     frames: int
     seconds: tuple[float, float]
     reason: str
+    impaired: bool = False
 
 
 class FileContents(FileFacts):
@@ -55,20 +57,24 @@ class FileContents(FileFacts):
     @alone
     def segments(self) -> list[SegmentInfo]:
         """Every segment, in order."""
-        return [_segment_info(link, index) for link in self._links for index in range(link.container.segments)]
+        found = []
+        for link in self._links:
+            impaired = link.decoder.impaired()
+            found += [_segment_info(link, index, index in impaired) for index in range(link.container.segments)]
+        return found
 
     @property
     @alone
     def damage(self) -> list[DamagedSpan]:
-        """Spans known to be lost, in order (salvage mode), the end of a file that is cut short included.
+        """Spans known to be lost or impaired, in order (salvage mode), the end of a file that is cut short included.
         Damage that only decoding reveals is added as it is met; `verify` meets all of it."""
-        lost = self._links.lost
+        damage = self._links.damage
         spans: list[DamagedSpan] = []
-        for start, end, number in self.chain.edits.played([(begin, end) for begin, end, _ in lost]):
-            reason = lost[number][2]
+        for start, end, number in self.chain.edits.played([(begin, end) for begin, end, _, _ in damage]):
+            _, _, reason, impaired = damage[number]
             if spans and spans[-1].start + spans[-1].frames == start and spans[-1].reason == reason:
                 start = spans.pop().start
-            spans.append(self._damaged_span(start, end, reason))
+            spans.append(self._damaged_span(start, end, reason, impaired))
         if (promised := self.chain.promised_frames) > self.frames:
             spans.append(self._damaged_span(self.frames, promised, "the file is cut short"))
         return spans
@@ -131,14 +137,14 @@ class FileContents(FileFacts):
         found = [read_patterns(link.decoder) for link in self._links]
         return joined_maps(found, self.chain.starts, [link.first for link in self._links], self.samplerate)
 
-    def _damaged_span(self, start: int, end: int, reason: str) -> DamagedSpan:
-        return DamagedSpan(start, end - start, (start / self.samplerate, end / self.samplerate), reason)
+    def _damaged_span(self, start: int, end: int, reason: str, impaired: bool = False) -> DamagedSpan:
+        return DamagedSpan(start, end - start, (start / self.samplerate, end / self.samplerate), reason, impaired)
 
 
-def _segment_info(link: Link, index: int) -> SegmentInfo:
+def _segment_info(link: Link, index: int, impaired: bool) -> SegmentInfo:
     start, frames = link.container.header.segment_span(index)
     place = link.container.place(index)
     size, offset = (place.size, link.container.start + place.offset) if place else (0, 0)
     dependencies = tuple(link.first + other for other in link.container.dependencies(index))
     damaged = index in link.decoder.lost
-    return SegmentInfo(link.first + index, link.start + start, frames, size, offset, dependencies, damaged)
+    return SegmentInfo(link.first + index, link.start + start, frames, size, offset, dependencies, damaged, impaired)

@@ -17,6 +17,8 @@ from evc.format.lazy import cached_property
 from evc.format.reader import ContainerReader
 from evc.playback import Player
 
+# A span of the coded timeline that is known to be lost or impaired: [begin, end), the reason, whether it is impaired.
+Damage = tuple[int, int, str, bool]
 Coded = Callable[[int, int], NDArray[np.float32]]  # first frame and number of frames to audio [channels, frames]
 
 _AWAKE = 2  # links that keep what they have decoded
@@ -46,14 +48,20 @@ class Link:
         return self.start / self.container.header.samplerate
 
     @property
-    def lost(self) -> list[tuple[int, int, str]]:
-        """The spans of the coded timeline that are known to be lost, [begin, end), and the reasons, in order."""
-        header = self.container.header
-        spans = [(*header.segment_span(index), reason) for index, reason in sorted(self.decoder.lost.items())]
-        # A loop's overlap is no time of its own.
-        ends = [min(start + frames, header.sound_frames) for start, frames, _ in spans]
-        found = [(self.start + one[0], self.start + end, one[2]) for one, end in zip(spans, ends, strict=True)]
-        return [span for span in found if span[0] < span[1]]
+    def damage(self) -> list[Damage]:
+        """What is known of it, in order."""
+        header, lost = self.container.header, self.decoder.lost
+        impaired = {
+            index: f"repeats sound of segment {self.first + other}, which is lost"
+            for index, other in self.decoder.impaired().items()
+        }
+        found = []
+        for index, reason in sorted((lost | impaired).items()):
+            start, frames = header.segment_span(index)
+            end = min(start + frames, header.sound_frames)  # a loop's overlap is no time of its own
+            if start < end:
+                found.append((self.start + start, self.start + end, reason, index in impaired))
+        return found
 
     def close(self) -> None:
         """Let go of all that is decoded."""
@@ -96,9 +104,9 @@ class Links:
         return (self[number] for number in range(len(self)))
 
     @property
-    def lost(self) -> list[tuple[int, int, str]]:
-        """As `Link.lost`, of all."""
-        return [span for link in self._all for span in link.lost]
+    def damage(self) -> list[Damage]:
+        """As `Link.damage`, of all."""
+        return [span for link in self._all for span in link.damage]
 
     def audio(self, start: int, frames: int) -> NDArray[np.float32]:
         """Frames [start, start + frames) of the coded timeline: float32 [channels, frames]."""

@@ -10,18 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.decoding import SegmentDecoder
+from evc.format.decoding import DecodedSegment, SegmentDecoder
 from evc.format.header import Header
-from evc.format.streams import spectrum_layout as layout
+from evc.format.lazy import cached_property
+from evc.format.sources import SoundSource
 from evc.format.streams.dictionary import Explicit
-from evc.format.streams.levels import SLOTS, Levels, Track, mean_over_bands, mean_over_time
-from evc.format.streams.spectrum import Group, SpectrumStream
-from evc.format.streams.spectrum_steps import step_logs
-from evc.format.streams.spectrum_walk import Block
+from evc.format.streams.gains import OFF
+from evc.format.streams.occurrences import OccurrenceStream
+from evc.format.streams.spectrum import SpectrumStream
 from evc.patterns import PatternMap
-
-_RATE_FACTOR = 6.0  # bits of a coefficient: log2(1 + this * its power in squared steps) / 2
-_TYPICAL_FACTOR = 1.3  # what a file costs, of that
 
 
 @dataclass(frozen=True)
@@ -30,8 +27,8 @@ class PatternStats:
     uses, seconds of them all, and bits.
 
     `bits` are its share of the occurrence streams, in each of which all occurrences count alike; `dictionary_bits` what
-    its entry takes. `saved_bits` is an estimate: what the spectrum of all that is heard where it is used would have
-    cost, judged by levels and step sizes, less what the rest costs. Patterns that sound at once share alike.
+    its entry takes. `saved_bits` is an estimate: what the same sound cost where it comes from, as far as its bands are
+    on, less what the spectrum costs where it sounds again. Patterns that sound at once share alike.
     """
 
     number: int
@@ -49,65 +46,71 @@ class PatternStats:
         return {name: round(value, 6) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
-class PlainBits:
-    """Estimates segment by segment, in order, what the superframes of a file would cost without patterns."""
+class SavedBits:
+    """Estimates segment by segment, in order, what patterns save in the superframes of a file."""
 
-    def __init__(self, samplerate: int) -> None:
-        self._superframe = c.superframe_length(samplerate)
-        self._gains: dict[int, int] = {}
+    def __init__(self, decoder: SegmentDecoder) -> None:
+        self._decoder, self._header = decoder, decoder.container.header
+        self._size = c.superframe_length(self._header.samplerate)
+        # What all that is heard in each superframe would cost, with steps no finer for being used again.
+        self._heard = np.zeros(-(-self._header.known_frames // self._size) + 2)
 
-    def segment(self, spectrum: SpectrumStream | None, tracks: list[Track]) -> NDArray[np.float64]:
-        """Bits [2, superframes] of all that is heard in a segment with the levels `tracks`, by channel group: with
-        steps as fine as they are, and no finer for being used again."""
-        bits = np.zeros((2, len(tracks[0]) // SLOTS if tracks else 0))
-        for number, track in enumerate(tracks):
-            group = spectrum.groups[number] if spectrum is not None else Group(0, 0)
-            if group.superframes:
-                self._gains[number] = group.gain
-            for place in range(bits.shape[1]):
-                levels = track[place * SLOTS : (place + 1) * SLOTS].astype(np.int64)
-                if group.superframes:
-                    finer = c.OFFSET_STEP * (group.offsets[place] if group.offsets else 0)
-                    bits[:, place] += self._coded(group.superframes[place], group.coarse_bands, levels, finer)
-                else:
-                    bits[:, place] += self._silent(levels, self._gains.get(number, 0))
+    @cached_property
+    def _waveforms(self) -> NDArray[np.float64]:
+        """Bits in a frame of each dictionary entry."""
+        frames = [entry.frames if entry is not None else 1 for entry in self._decoder.entries]
+        bits: NDArray[np.float64] = _entry_bits(self._decoder, len(frames)) / np.array(frames, float)
         return bits
 
-    def _coded(self, blocks: list[Block], coarse_bands: int, levels: Levels, finer: int) -> NDArray[np.float64]:
-        """Of one superframe, its `levels` [slots, channels, fine bands], and its steps by so much `finer`."""
-        geometry = layout.geometry(self._superframe, coarse_bands)
-        bits, at = np.zeros(2), 0
-        for block in blocks:
-            bands, slots = geometry.layouts[block.depth], SLOTS >> block.depth
-            ratio = self._means(levels[at : at + slots], bands) - block.steps
-            bits += _bits(ratio, bands.widths), _bits(ratio - finer, bands.widths)
-            at += slots
-        return bits
+    def segment(self, index: int, decoded: DecodedSegment) -> NDArray[np.float64]:
+        """Bits saved [superframes] in a segment that was decoded with accounts."""
+        start, frames = self._header.segment_span(index)
+        first, superframes = start // self._size, -(-frames // self._size)
+        spectrum: SpectrumStream | None = decoded.streams.get(c.STREAM_SPECTRUM)
+        occurrences: OccurrenceStream | None = decoded.streams.get(c.STREAM_OCCURRENCES)
+        sources = self._decoder.sources(index)
+        spent = np.zeros(superframes)
+        if spectrum is not None and (bits := decoded.accounts[c.STREAM_SPECTRUM].places) is not None:
+            spent = bits - _finer_bits(spectrum, superframes)
+        shares = np.zeros(0) if occurrences is None else (occurrences.gains != OFF).mean(axis=(1, 2))
+        saved = np.zeros(superframes)
+        for place in range(superframes):
+            begin = (first + place) * self._size
+            brought = [shares[source.row] * self._brought(source, begin) for source in sources]
+            self._heard[first + place] = max(spent[place], *brought, 0.0)
+            saved[place] = self._heard[first + place] - spent[place]
+        return saved
 
-    def _silent(self, levels: Levels, gain: int) -> float:
-        """Of a superframe of which nothing is left to code."""
-        bands = layout.full_geometry(self._superframe).layouts[0]
-        heard = self._means(levels, bands)
-        return _bits(heard - step_logs(heard, gain, 0), bands.widths)
+    def _brought(self, source: SoundSource, begin: int) -> float:
+        """Bits of what a source brings to the superframe that begins at a frame."""
+        covered = min(begin + self._size, source.end) - max(begin, source.begin)
+        if covered <= 0:
+            return 0.0
+        if source.entry is not None:
+            return float(covered * self._waveforms[source.entry])
+        place = max(begin - (source.delay >> self._header.phase_bits), 0) / self._size
+        earlier, part = int(place), place % 1
+        heard = (1 - part) * self._heard[earlier] + part * self._heard[earlier + 1]
+        return float(covered / self._size * heard)
 
-    def _means(self, levels: Levels, bands: layout.BandLayout) -> Levels:
-        widths = layout.full_geometry(self._superframe).layouts[0].widths
-        return mean_over_bands(mean_over_time(levels), bands, widths)
 
-
-def _bits(ratio: Levels, widths: NDArray[np.int64]) -> float:
-    """Bits of Gaussian coefficients, their `ratio` to the step [channels, bands] in 1/64 octave."""
-    return float((np.log2(1 + _RATE_FACTOR * np.exp2(ratio / (c.OCTAVE / 2))) * (widths / 2)).sum())
+def _finer_bits(spectrum: SpectrumStream, superframes: int) -> NDArray[np.float64]:
+    """What it costs [superframes] that steps are finer: for each coefficient that is coded, an octave costs a bit."""
+    bits = np.zeros(superframes)
+    for group in spectrum.groups:
+        for place, (offset, blocks) in enumerate(zip(group.offsets, group.superframes, strict=False)):
+            coded = sum(np.count_nonzero(block.coefficients) for block in blocks)
+            bits[place] += coded * offset * c.OFFSET_STEP / c.OCTAVE
+    return bits
 
 
 def pattern_stats(
     decoder: SegmentDecoder,
     found: PatternMap,
     placed: Mapping[int, int],
-    plain: Mapping[int, NDArray[np.float64]],
-    spent: Mapping[int, NDArray[np.float64]],
+    saved: Mapping[int, NDArray[np.float64]],
 ) -> tuple[PatternStats, ...]:
-    """By segment: bits of the occurrence stream, `PlainBits`, and bits of the spectrum [superframes]."""
+    """By segment: bits of the occurrence stream, and `SavedBits`."""
     container, rows, count = decoder.container, found.occurrences, len(found.patterns)
     some = rows["pattern"] >= 0
     segments = rows["frame"] // container.header.segment_frames
@@ -115,7 +118,7 @@ def pattern_stats(
     shares = np.array([placed.get(index, 0) for index in range(len(of_segment))]) / np.maximum(of_segment, 1)
     bits = np.bincount(rows["pattern"][some], shares[segments[some]], minlength=count)
     entries = _entry_bits(decoder, count)
-    by_pattern = _saved(container.header, found, plain, spent)
+    by_pattern = _saved(container.header, found, saved)
     return tuple(
         PatternStats(
             number=number,
@@ -148,32 +151,21 @@ def _entry_bits(decoder: SegmentDecoder, count: int) -> NDArray[np.float64]:
     return bits
 
 
-def _saved(
-    header: Header,
-    found: PatternMap,
-    plain: Mapping[int, NDArray[np.float64]],
-    spent: Mapping[int, NDArray[np.float64]],
-) -> NDArray[np.float64]:
+def _saved(header: Header, found: PatternMap, saved: Mapping[int, NDArray[np.float64]]) -> NDArray[np.float64]:
     """The bits saved [patterns], shared out to the uses by how much of a superframe each covers."""
     size = c.superframe_length(header.samplerate)
-    estimated, as_is, actual = np.zeros((3, -(-header.known_frames // size)))
-    for index, bits in plain.items():
+    bits, sounding = np.zeros((2, -(-header.known_frames // size)))
+    for index, some in saved.items():
         first = index * header.segment_frames // size
-        part = slice(first, first + bits.shape[1])
-        as_is[part], estimated[part] = bits
-        actual[part] = spent[index][: bits.shape[1]] if index in spent else 0
+        bits[first : first + len(some)] = some
     covered = [_covered(int(use["frame"]), int(use["frames"]), size) for use in found.uses]
-    sounding = np.zeros(len(actual))
     for first, parts in covered:
         sounding[first : first + len(parts)] += parts
-    # What the estimate is off by shows where nothing sounds.
-    alone = sounding == 0
-    factor = actual[alone].sum() / as_is[alone].sum() if as_is[alone].any() else _TYPICAL_FACTOR
-    shares = (factor * estimated - actual) / np.where(alone, 1, sounding)
-    saved = np.zeros(len(found.patterns))
+    shares = bits / np.where(sounding == 0, 1, sounding)
+    by_pattern = np.zeros(len(found.patterns))
     for number, (first, parts) in zip(found.uses["pattern"], covered, strict=True):
-        saved[number] += parts @ shares[first : first + len(parts)]
-    return saved
+        by_pattern[number] += parts @ shares[first : first + len(parts)]
+    return by_pattern
 
 
 def _covered(begin: int, frames: int, size: int) -> tuple[int, NDArray[np.float64]]:

@@ -15,7 +15,7 @@ from evc.format.coder import Account
 from evc.format.decoding import SegmentDecoder
 from evc.format.errors import EvcError
 from evc.format.reader import ContainerReader
-from evc.pattern_stats import PatternStats, PlainBits, pattern_stats
+from evc.pattern_stats import PatternStats, SavedBits, pattern_stats
 from evc.patterns import PatternMap
 
 
@@ -183,8 +183,8 @@ def measure(
     shares: dict[int, NDArray[np.float64]] = {}
     columns: dict[int, NDArray[np.float64]] = {}
     placed: dict[int, int] = {}
-    plain: dict[int, NDArray[np.float64]] = {}
-    estimate = PlainBits(header.samplerate)
+    saved: dict[int, NDArray[np.float64]] = {}
+    estimate = SavedBits(decoder)
     for index in range(container.segments):
         try:
             segment = decoder.segment(index)
@@ -192,7 +192,7 @@ def measure(
             if patterns is not None:
                 decoded = decoder.accounted(index)
                 accounts = decoded.accounts
-                plain[index] = estimate.segment(decoded.streams.get(constants.STREAM_SPECTRUM), decoded.tracks)
+                saved[index] = estimate.segment(index, decoded)
                 for kind, places in ((constants.STREAM_SPECTRUM, shares), (constants.STREAM_LATENT, columns)):
                     if kind in accounts and (bits := accounts[kind].places) is not None:
                         places[index] = bits
@@ -220,7 +220,7 @@ def measure(
         layers=layers,
         overhead=_overhead(container, sum(layer.bits for layer in layers)),
         seconds=_per_second(container, shares, columns),
-        patterns=() if patterns is None else pattern_stats(decoder, patterns, placed, plain, shares),
+        patterns=() if patterns is None else pattern_stats(decoder, patterns, placed, saved),
         networks=tuple(network.id for network in header.networks),
     )
 

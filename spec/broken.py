@@ -67,15 +67,16 @@ def refusal(data: bytes) -> EvcError | None:
 
 
 def salvaged(data: bytes) -> dict[str, Any]:
-    """What is left of a damaged file: the frames, those that are lost, the tags, and by segment the streams of it:
-    kind, symbols and checksum of each."""
+    """What is left of a damaged file: the frames, those that are lost or impaired, the tags, and by segment the streams
+    of it: kind, symbols and checksum of each."""
     with evc.open(io.BytesIO(data), salvage=True) as file:
         file.verify()
         whole = [segment.index for segment in file.segments if not segment.damaged]
         streams = {index: file.container.segment(index).streams for index in whole}
         return {
             "frames": file.header.known_frames,
-            "lost": [[span.start, span.frames] for span in file.damage],
+            "lost": [[span.start, span.frames] for span in file.damage if not span.impaired],
+            "impaired": [[span.start, span.frames] for span in file.damage if span.impaired],
             "tags": dict(file.tags),
             "segments": {
                 str(index): [[one.kind, one.symbols, one.checksum] for one in found] for index, found in streams.items()

@@ -12,12 +12,11 @@ from evc.format import constants as c
 from evc.format.coder import SymbolEncoder
 from evc.format.header import Header
 from evc.format.segment import Dictionary, Segment, StreamData
-from evc.format.sources import decode_entry, level_sources, needed_segments, sound_sources
+from evc.format.sources import covered_frames, decode_entry, needed_segments, sound_sources
 from evc.format.streams import StreamContext
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice, Pattern
 from evc.format.streams.gains import OFF
-from evc.format.streams.levels import SegmentLevels, Track
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.format.streams.spectrum_walk import Block
@@ -62,7 +61,8 @@ def _left_over(random: np.random.Generator, stream: SpectrumStream, kinds: list[
                 block = replace(block, modes=last.modes, energies=last.energies, held=True)
             band_of_bin = layout.geometry(1024, len(block.modes)).layouts[block.depth].band_of_bin
             block.coefficients[(block.energies == 0)[:, band_of_bin]] = 0
-            blocks[number] = last = replace(block, alone="alone" in name)
+            rises = random.integers(-3, 4, block.energies.shape) if random.random() < 0.7 else None
+            blocks[number] = last = replace(block, alone="alone" in name, rises=rises)
     return stream
 
 
@@ -106,7 +106,7 @@ def placements() -> bytes:
 
 
 def lattices() -> bytes:
-    """Lattices, placed beside a copy and without one: they bring no levels, but a block that is alone lacks them."""
+    """Lattices, placed beside a copy and without one: they cover no blocks, but one that is alone lacks them."""
     header = Header(
         8000, 1, 7000, layers=("patterns", "spectrum"), segment_frames=4096, reference_depth=1, reference_span=1
     )
@@ -185,7 +185,6 @@ def pattern_file(
     """A file with a dictionary and, segment by segment, occurrences and what they leave over."""
     whole = StreamContext(header.samplerate, header.channels, header.known_frames, header.phase_bits, len(patterns))
     entries = [decode_entry(pattern, whole) for pattern in patterns]
-    tracks: dict[int, list[Track]] = {}
     target = io.BytesIO()
     with ContainerWriter(target, header) as writer:
         if patterns:
@@ -197,12 +196,9 @@ def pattern_file(
             occurrences = occurrences or OccurrenceStream()
             sources = sound_sources(occurrences, [*entries], context, start)
             needed = needed_segments(sources, header.samplerate, header.phase_bits, start, header.segment_frames)
-            brought = level_sources(sources, occurrences, [*entries], context)
-            levels = SegmentLevels(context, start, brought, tracks, header.segment_frames)
+            context = context.with_covered(covered_frames(sources, [*entries], start))
             streams = [coded(c.STREAM_OCCURRENCES, occurrences, context)] if sources else []
             if spectrum is not None:
-                streams.append(coded(c.STREAM_SPECTRUM, spectrum, context.with_levels(levels)))
-            levels.skip()
-            tracks[index] = levels.tracks
+                streams.append(coded(c.STREAM_SPECTRUM, spectrum, context))
             writer.add_segment(Segment(index, tuple(sorted(needed)), tuple(streams)))
     return target.getvalue()

@@ -96,7 +96,8 @@ def _left_blocks(random: Random, geometry: layout.Geometry, covered: bool) -> li
         if blocks and blocks[-1].depth == depth and random.random() < 0.5:
             block = replace(block, modes=blocks[-1].modes, energies=blocks[-1].energies, held=True)
         block.coefficients[(block.energies == 0)[:, geometry.layouts[depth].band_of_bin]] = 0
-        blocks.append(replace(block, alone=covered and bool(random.random() < 0.3)))
+        rises = random.integers(-30, 31, block.energies.shape) if random.random() < 0.6 else None
+        blocks.append(replace(block, alone=covered and bool(random.random() < 0.3), rises=rises))
     return blocks
 
 

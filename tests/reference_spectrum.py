@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from operator import mul
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from reference_coder import ReferenceDecoder, normalised
@@ -18,6 +18,7 @@ COARSE = [0, 1, 2, 4, 6, 8, 10, 14, 18, 22, 28, 36, 46, 59, 76, 100, 132, 176, 2
 LOG = [0, 0, 64, 101, 128, 149, 165, 180, 192, 203, 213, 221, 229, 237, 244, 250, 256]
 
 Ints = list[int]
+Spans = Sequence[tuple[int, int]]
 
 
 @lru_cache
@@ -73,14 +74,19 @@ class Memory:
         self.depth = 0
         self.energies = [[0] * bands.count, [0] * bands.count]
         self.amplitudes = [[-1280] * bands.bins, [-1280] * bands.bins]
+        self.steps = [384] * bands.count
 
     def align(self, depth: int, layouts: list[Bands]) -> None:
         old, new = layouts[self.depth], layouts[depth]
+        ends = [layouts[0].units.index(edge) for edge in new.units]
+
+        def carried(values: Ints) -> Ints:
+            fine = [values[max(b for b in range(old.count) if old.units[b] <= edge)] for edge in layouts[0].units[:-1]]
+            return [sum(fine[a:b]) // (b - a) for a, b in zip(ends, ends[1:], strict=False)]
+
+        self.steps = carried(self.steps)
         for i in range(2):
-            fine = [self.energies[i][max(b for b in range(old.count) if old.units[b] <= edge)]
-                    for edge in layouts[0].units[:-1]]  # fmt: skip
-            ends = [layouts[0].units.index(edge) for edge in new.units]
-            self.energies[i] = [sum(fine[a:b]) // (b - a) for a, b in zip(ends, ends[1:], strict=False)]
+            self.energies[i] = carried(self.energies[i])
             values = self.amplitudes[i]
             if depth > self.depth:
                 n = 1 << (depth - self.depth)
@@ -91,13 +97,15 @@ class Memory:
 
 
 class GroupDecoder:
-    """`track` follows the levels of what patterns bring, in files with patterns (a `reference_levels.GroupTrack`)."""
+    """`covered`: frames [begin, end) of the segment in which patterns cover blocks."""
 
     def __init__(
-        self, decoder: ReferenceDecoder, channels: int, gain: int, coarse_bands: int, units: int, track: Any = None
+        self, decoder: ReferenceDecoder, channels: int, gain: int, coarse_bands: int, units: int, covered: Spans = ()
     ) -> None:
         self.decoder, self.channels, self.gain, self.coarse_bands = decoder, channels, gain, coarse_bands
-        self.track, self.graded, self.offset = track, decoder.uniform(2), 0
+        self.covered, self.graded, self.offset = covered, decoder.uniform(2), 0
+        self.superframe_length, self.frame = 16 * units, 0
+        self.expected: list[Ints] = []
         self.layouts = [Bands(depth, min(COARSE[coarse_bands], units)) for depth in range(5)]
         self.memories = [Memory(self.layouts[0]) for _ in range(channels)]
         self.modes = [8] * coarse_bands
@@ -106,7 +114,9 @@ class GroupDecoder:
         self.coded: list[tuple[Ints, int, int, int]] = []  # coefficients of a channel, bin, symbol, shift
         self.alone = 0
         self.left_flags = [Context(2048) for _ in range(24)]
-        self.left_heights = [Context() for _ in range(4)]
+        self.left_integers = [Context() for _ in range(10)]
+        self.left_changed = Context(2048)
+        self.expect(self.layouts[0])
         self.left_past = [[0] * self.layouts[0].count for _ in range(channels)]
 
     def superframe(self) -> list[dict]:
@@ -125,29 +135,41 @@ class GroupDecoder:
             memory.align(depth, self.layouts)
         self.static = [32 * (d == depth) for d in range(5)] + [16 * (self.depth_before - depth)]
         bands = self.layouts[depth]
-        nothing = [[-494] * bands.count for _ in range(self.channels)]
         alone = predicted = False
-        if self.track and self.track.covering(depth):
+        begin, self.frame = self.frame, self.frame + (self.superframe_length >> depth)
+        if any(first < self.frame and end > begin for first, end in self.covered):
             alone = bool(self.decoder.symbol(normalised([[63, 1], [1, 1]][self.alone])))
             self.alone, predicted = int(alone), not alone
-        brought = self.track.brings(depth, bands, alone) if self.track else nothing
         held = 0
         if self.last and self.last["depth"] == depth:
             held = self.decoder.symbol(row_of("hold.table", 2 * depth + self.last["held"]))
         energies: list[Ints] = self.last["energies"] if self.last and held else []
-        if not held:
-            if self.channels == 2:
+        coded_modes = self.channels == 2 and not held
+        if not held and predicted:
+            on = self.decode_on(bands)
+            coded_modes = coded_modes and any(map(any, on))
+            energies = [[0] * bands.count for _ in on]
+            if any(map(any, on)):
+                if coded_modes:
+                    self.decode_modes()
+                energies = self.decode_left(bands, on)
+        elif not held:
+            if coded_modes:
                 self.decode_modes()
-            if predicted:
-                energies = self.decode_left_energies(bands, self.steps(bands, brought))
-            else:
-                for channel in range(self.channels):
-                    energies.append(self.decode_energies(channel, bands, energies))
+            for channel in range(self.channels):
+                energies.append(self.decode_energies(channel, bands, energies))
         own = [[-448 + 46 * (energy - 1) for energy in channel] for channel in energies]
-        if self.track:
-            self.track.takes(own, bands)
-        heard = [list(map(max, one, other)) for one, other in zip(own, brought, strict=True)]
-        steps = self.steps(bands, heard)
+        if not predicted:
+            for memory, new, relative in zip(self.memories, energies, self.relative_steps(bands, own), strict=True):
+                memory.energies = [[4 * energy for energy in new], memory.energies[0]]
+                memory.steps = relative
+            self.expect(bands)
+        else:
+            offset = arrays()[f"{bands.name}.offset"]
+            for memory in self.memories:
+                found = [76 + ((31 * (s - 384 - offset[b])) >> 8) for b, s in enumerate(memory.steps)]
+                memory.energies = [[clip(e, 0, 188) for e in found], memory.energies[0]]
+        steps = self.steps()
         coefficients = [[0] * bands.bins for _ in range(self.channels)]
         loud: Ints = []
         for channel, (memory, new) in enumerate(zip(self.memories, energies, strict=True)):
@@ -156,11 +178,11 @@ class GroupDecoder:
             loud = self.decode_coefficients(
                 channel, bands, levels, steps[channel], audible, coefficients[channel], loud
             )
-            known = [clip((level + 448) // 46 + 1, 0, 47) for level in heard[channel]] if predicted else new
-            memory.energies = [[4 * energy for energy in known], memory.energies[0]]
             memory.amplitudes = [loud[1:-1], memory.amplitudes[0]]
         self.depth_before = depth
-        modes = list(self.modes) if self.channels == 2 else [0] * self.coarse_bands
+        modes = self.last["modes"] if self.last and held else [0] * self.coarse_bands
+        if coded_modes:
+            modes = list(self.modes)
         self.last = {"depth": depth, "held": held, "modes": modes, "energies": energies}
         return self.last | {"coefficients": coefficients, "offset": self.offset, "alone": alone}
 
@@ -202,15 +224,15 @@ class GroupDecoder:
                 now[b] = energy
         return [now[b] for b in range(bands.count)]
 
-    def decode_left_energies(self, bands: Bands, steps: list[Ints]) -> list[Ints]:
-        """Section 9.7, predicted blocks; `steps` are those of the patterns alone."""
-        energies: list[Ints] = []
+    def decode_on(self, bands: Bands) -> list[Ints]:
+        """Section 9.8, steps 1 to 3: which bands [channels][bands] of a predicted block have an energy."""
         fine = self.layouts[0].units
+        found: list[Ints] = []
         for channel in range(self.channels):
             past = self.left_past[channel]
             contexts = []
             for b in range(bands.count):
-                other = int(energies[0][b] > 0) if channel else 2
+                other = found[0][b] if channel else 2
                 contexts.append(past[fine.index(bands.units[b])] + 2 * other)
             on = [0] * bands.count
             for first in (0, 1):
@@ -226,33 +248,65 @@ class GroupDecoder:
                     on[b] = bit
             for a, unit in enumerate(fine[:-1]):
                 past[a] = on[max(b for b in range(bands.count) if bands.units[b] <= unit)]
-            places = [b for b in range(bands.count) if on[b]]
-            heights: dict[int, int] = {}
-            for first in (0, 1):
-                at = range(first, len(places), 2)
-                context = self.left_heights[2 * first + channel]
-                values = unsigned(self.decoder, [context] * len(at), order=0) if at else []
-                for i, value in zip(at, values, strict=True):
-                    z = -(value + 1) // 2 if value % 2 else value // 2
-                    beside = heights.get(i + 1, heights[i - 1]) if first else 0
-                    heights[i] = z + ((heights[i - 1] + beside) >> 1 if first else 1)
-            row = [0] * bands.count
-            for i, b in enumerate(places):
-                row[b] = clip((steps[channel][b] + 448) // 46 + 1, 1, 47) + heights[i]
-                assert 1 <= row[b] <= 47, "malformed"
-            energies.append(row)
+            found.append(on)
+        return found
+
+    def expect(self, bands: Bands) -> None:
+        """x of section 9.8 after a block that is not predicted, by fine band."""
+        fine = [max(b for b in range(bands.count) if bands.units[b] <= edge) for edge in self.layouts[0].units[:-1]]
+        self.expected = [[clip((row[b] + 448) // 46 + 2, 1, 47) for b in fine] for row in self.steps()]
+
+    def decode_left(self, bands: Bands, on: list[Ints]) -> list[Ints]:
+        """The energies of a predicted block; steps follow them."""
+        fine = self.layouts[0].units
+        inside = [range(fine.index(low), fine.index(high)) for low, high in zip(bands.units, bands.units[1:])]
+        energies: list[Ints] = []
+        places = [[b for b, bit in enumerate(row) if bit] for row in on]
+        for channel, (memory, some) in enumerate(zip(self.memories, places, strict=True)):
+            energies.append([0] * bands.count)
+            expected = self.expected[channel]
+            for b, change in zip(some, self.interleaved(len(some), channel), strict=True):
+                energies[-1][b] = expected[inside[b][0]] + change
+                assert 1 <= energies[-1][b] <= 47, "malformed"
+                memory.steps[b] += 20 * change
+                for a in inside[b]:
+                    expected[a] = energies[-1][b]
+        changed = self.decoder.symbol(FLAGS[min(self.left_changed.average >> 7, 31)])
+        update_all([self.left_changed], [changed], 4096)
+        for channel, (memory, some) in enumerate(zip(self.memories, places, strict=True)):
+            if changed and some:
+                (common,) = self.signed([self.left_integers[8 + channel]])
+                for b, rise in zip(some, self.interleaved(len(some), 4 + channel), strict=True):
+                    memory.steps[b] += 32 * (common + rise)
+            for b in some:
+                memory.steps[b] = clip(memory.steps[b], -1024, 2047)
         return energies
 
-    def steps(self, bands: Bands, levels: list[Ints]) -> list[Ints]:
-        """From the levels of all that is heard, [channels][bands]."""
+    def interleaved(self, count: int, context: int) -> Ints:
+        found: dict[int, int] = {}
+        for first in (0, 1):
+            at = range(first, count, 2)
+            values = self.signed([self.left_integers[2 * first + context]] * len(at)) if at else []
+            for i, value in zip(at, values, strict=True):
+                around = found[i - 1] + found.get(i + 1, found[i - 1]) if first else -2
+                found[i] = value + ((around + 2) >> 2)
+        return [found[i] for i in range(count)]
+
+    def signed(self, contexts: list[Context]) -> Ints:
+        values = unsigned(self.decoder, contexts, order=0)
+        return [-(value + 1) // 2 if value % 2 else value // 2 for value in values]
+
+    def steps(self) -> list[Ints]:
+        """Of the block that is decoded, [channels][bands]."""
+        return [[self.gain - 16 * self.offset + step for step in memory.steps] for memory in self.memories]
+
+    def relative_steps(self, bands: Bands, levels: list[Ints]) -> list[Ints]:
+        """From levels [channels][bands], for a gain of 0."""
         loudest = [max(channel[b] for channel in levels) for b in range(bands.count)]
         spreading, offset = arrays()[f"{bands.name}.spreading"], arrays()[f"{bands.name}.offset"]
         spread = [max(loudest[o] - spreading[b][o] for o in range(bands.count)) for b in range(bands.count)]
         return [
-            [
-                self.gain - 16 * self.offset + 384 + ((19 * (level - 384) + 27 * (spread[b] - 384)) >> 6) + offset[b]
-                for b, level in enumerate(channel)
-            ]
+            [384 + ((19 * (level - 384) + 27 * (spread[b] - 384)) >> 6) + offset[b] for b, level in enumerate(channel)]
             for channel in levels
         ]
 
@@ -302,10 +356,10 @@ def superframe_of(samplerate: int) -> int:
 
 
 def spectrum(
-    decoder: ReferenceDecoder, samplerate: int, channels: int, frames: int, tracks: list | None = None
+    decoder: ReferenceDecoder, samplerate: int, channels: int, frames: int, covered: Spans = ()
 ) -> list[dict]:
-    """Per channel group: gain, coarse_bands and superframes, each a list of blocks. `tracks`: in files with patterns,
-    the levels of each group."""
+    """Per channel group: gain, coarse_bands and superframes, each a list of blocks. `covered`: frames [begin, end) of
+    the segment in which patterns cover blocks."""
     superframe = superframe_of(samplerate)
     groups, coded = [], []
     for first in range(0, channels, 2):
@@ -314,13 +368,10 @@ def spectrum(
         units = superframe // 16
         assert coarse_bands == 0 or COARSE[coarse_bands - 1] < units, "malformed"
         count = -(-frames // superframe)
-        track = tracks[first // 2] if tracks else None
         groups.append({"gain": gain, "coarse_bands": coarse_bands, "superframes": []})
         if not coarse_bands:
-            for _ in range(count if track else 0):
-                track.silent()
             continue
-        group = GroupDecoder(decoder, min(2, channels - first), gain, coarse_bands, units, track)
+        group = GroupDecoder(decoder, min(2, channels - first), gain, coarse_bands, units, covered)
         groups[-1]["superframes"] = [group.superframe() for _ in range(count)]
         coded += group.coded
     if not coded:

@@ -147,6 +147,18 @@ def test_a_damaged_file(run_evc, loops, tmp_path):
     assert line == "evc: a.evc: segment 1 is damaged (evc decode --salvage recovers what is whole)"
 
 
+def test_salvage_tells_what_is_lost_from_what_is_impaired(run_evc, loops, tmp_path):
+    """What repeats a lost segment still sounds."""
+    data = (loops / "loop.evc").read_bytes()
+    first, second = segment_places(data)[:2]
+    (tmp_path / "a.evc").write_bytes(with_flipped_bit(data, first.offset + 40))
+    assert second.end < len(data)
+    lines = run_evc("decode", "--salvage", "a.evc", "a.wav", cwd=tmp_path).stderr.decode().splitlines()
+    assert lines[0].startswith("lost 0.00 s to ") and " (frames 0 to " in lines[0]
+    assert len(lines) > 1 and all(line.startswith("impaired ") for line in lines[1:])
+    assert all(line.endswith(": repeats sound of segment 0, which is lost") for line in lines[1:])
+
+
 def test_stats_tell_of_patterns(run_evc, loops):
     text = run_evc("stats", "loop.evc", cwd=loops).stdout.decode()
     table = text[text.index("pattern  ") :].splitlines()

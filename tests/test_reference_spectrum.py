@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from reference_coder import ReferenceDecoder
-from reference_levels import Entry, GroupTrack, allowed, dependencies, sources
+from reference_sources import Entry, allowed, covered, dependencies, sources
 from reference_spectrum import COARSE, spectrum
 from reference_streams import occurrences
 
@@ -23,6 +23,7 @@ from evc.format.reader import ContainerReader
 from evc.format.streams import StreamContext
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.dictionary import Excerpt, Lattice
+from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.gains import OFF
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
@@ -33,6 +34,7 @@ from evc.spec.synthesis import synthesise
 from evc.spec.vectors import FOLDER
 
 FRAMES = 2048
+EVENT_TABLES = {name: array.tolist() for name, array in event_tables().items()}
 
 
 def music(channels: int) -> np.ndarray:
@@ -98,6 +100,8 @@ def random_group(
                 block = replace(block, modes=last.modes, energies=last.energies, held=True)
                 block.coefficients[(block.energies == 0)[:, bands.band_of_bin]] = 0
             block.alone = bool(random.random() < alone)
+            if random.random() < 0.6:
+                block.rises = random.integers(-9, 10, energies.shape)
             blocks.append(block)
             last = block
         superframes.append(blocks)
@@ -130,18 +134,13 @@ def reference_entry(pattern: Any, samplerate: int) -> Entry:
         return Entry(None, frames, lattice_cells=pattern.levels.size)
     if isinstance(pattern, Excerpt):
         return Entry(pattern.start, pattern.frames)
-    superframe, track = c.superframe_length(samplerate), {}
-    groups = [GroupTrack(superframe, first, min(2, pattern.channels - first), 0)
-              for first in range(0, pattern.channels, 2)]  # fmt: skip
     decoder = ReferenceDecoder(pattern.stream.words)
-    spectrum(decoder, samplerate, pattern.channels, pattern.frames, groups)
+    spectrum(decoder, samplerate, pattern.channels, pattern.frames)
     assert (decoder.symbols, decoder.checksum) == (pattern.stream.symbols, pattern.stream.checksum)
-    for slot in groups[0].rows:
-        track[slot] = [cells for group in groups for cells in group.rows[slot]]
-    return Entry(None, pattern.frames, track)
+    return Entry(None, pattern.frames)
 
 
-@pytest.mark.parametrize("name", ["copies", "placements", "lattices"])
+@pytest.mark.parametrize("name", ["copies", "placements", "lattices", "borders", "left-over"])
 def test_a_file_with_patterns(name: str) -> None:
     compare_file((FOLDER / f"{name}.evc").read_bytes())
 
@@ -198,33 +197,29 @@ def test_the_vector_of_copies_has_every_kind_of_block() -> None:
 
 
 def compare_file(data: bytes) -> None:
-    """Dependencies, occurrences, the steps that follow from the levels they bring, and so all integers."""
+    """Dependencies, occurrences, the blocks that they cover, and so all integers."""
     container = ContainerReader(io.BytesIO(data))
     header, decoder = container.header, SegmentDecoder(container)
     expected = decoder.decode(range(container.segments))
     superframe, bits = c.superframe_length(header.samplerate), header.phase_bits
     patterns = [entry.pattern for entry in decoder.entries if entry is not None]
     entries = [reference_entry(pattern, header.samplerate) for pattern in patterns]
-    tracks = [GroupTrack(superframe, first, min(2, header.channels - first), bits)
-              for first in range(0, header.channels, 2)]  # fmt: skip
     for index in range(container.segments):
         segment, context = container.segment(index), stream_context(container, index)
         start, frames = header.segment_span(index)
         streams = {stream.kind: stream for stream in segment.streams}
         found: dict[str, Any] = {}
         if 0 in streams:
-            found = occurrences(ReferenceDecoder(streams[0].words), context, lambda s: gain_bands(header.samplerate, s))
+            found = occurrences(
+                ReferenceDecoder(streams[0].words), context, lambda s: gain_bands(header.samplerate, s), EVENT_TABLES
+            )
             assert expected[index][0].times.tolist() == found["times"]
         here = sources(found, entries, start, bits, superframe) if found else []
         assert allowed(here, superframe, bits)
         assert dependencies(here, superframe, bits, index, header.segment_frames) == set(segment.dependencies)
-        for track in tracks:
-            track.segment(here, **found.get("settings", {}))
         if 2 not in streams:
-            for track in tracks:
-                for _ in range(-(-frames // superframe)):
-                    track.silent()
             continue
         reference = ReferenceDecoder(streams[2].words)
-        compare(expected[index][2], spectrum(reference, header.samplerate, header.channels, frames, tracks))
+        spans = covered(here, start)
+        compare(expected[index][2], spectrum(reference, header.samplerate, header.channels, frames, spans))
         assert (reference.symbols, reference.checksum) == (streams[2].symbols, streams[2].checksum)

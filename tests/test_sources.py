@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference_levels
+import reference_sources
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evc.format import constants as c
 from evc.format.coder import CodedStream, SymbolEncoder
 from evc.format.errors import DamagedError, FormatError
-from evc.format.sources import Entry, SoundSource, decode_entry, level_sources, needed_segments, sound_sources
+from evc.format.sources import Entry, SoundSource, covered_frames, decode_entry, needed_segments, sound_sources
 from evc.format.streams import StreamContext
 from evc.format.streams.dictionary import Excerpt, Explicit, Lattice
-from evc.format.streams.gains import OFF
-from evc.format.streams.levels import LOUDEST, SILENT
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 
@@ -139,12 +137,12 @@ def test_the_reference_agrees(data: st.DataObject) -> None:
     offsets = [offset * (p >= 0) for offset, p in zip(column(0, 699), patterns, strict=True)]
     lengths = [n + (p < 0) for n, p in zip(column(0, 5000), patterns, strict=True)]
     occurrences = stream(times, patterns, lags, offsets, lengths)
-    names = ("times", "patterns", "lags", "offsets", "lengths", "gains")
+    names = ("times", "patterns", "lags", "offsets", "lengths")
     plain = {name: getattr(occurrences, name).tolist() for name in names}
-    entries = [reference_levels.Entry(500, 900), *(reference_levels.Entry(None, 700) for _ in range(2))]
-    entries.append(reference_levels.Entry(None, 999 * 4 + 4096, lattice_cells=1_000_000))
-    expected = reference_levels.sources(plain, entries, index * length, bits, N)
-    if not reference_levels.allowed(expected, N, bits):
+    entries = [reference_sources.Entry(500, 900), *(reference_sources.Entry(None, 700) for _ in range(2))]
+    entries.append(reference_sources.Entry(None, 999 * 4 + 4096, lattice_cells=1_000_000))
+    expected = reference_sources.sources(plain, entries, index * length, bits, N)
+    if not reference_sources.allowed(expected, N, bits):
         with pytest.raises(FormatError):
             sound_sources(occurrences, [*ENTRIES, lattice], context, index * length)
         return
@@ -153,35 +151,19 @@ def test_the_reference_agrees(data: st.DataObject) -> None:
         assert (ours.begin, ours.end, ours.delay, ours.first) == (other.begin, other.end, other.delay, other.first)
         assert other.last in (None, ours.last) and (ours.entry is None) == (other.entry is None)
     needed = needed_segments(found, 8_000, bits, index * length, length)
-    assert needed == reference_levels.dependencies(expected, N, bits, index, length)
+    assert needed == reference_sources.dependencies(expected, N, bits, index, length)
+    spans = covered_frames(found, [*ENTRIES, lattice], index * length)
+    assert spans.tolist() == [list(span) for span in reference_sources.covered(expected, index * length)]
 
 
 def test_entries() -> None:
     levels = np.full((5, 3), 100)
     lattice = decode_entry(Lattice(8, 6, 4, 3, levels, np.zeros_like(levels)), CONTEXT)
-    assert (lattice.frames, lattice.spectrum, lattice.tracks) == (4 * 64 + 256, None, None)
+    assert (lattice.frames, lattice.spectrum) == (4 * 64 + 256, None)
     assert decode_entry(Excerpt(7, 90), CONTEXT).frames == 90
     encoder = SymbolEncoder()
     SpectrumStream([Group(0, 0)]).write(encoder, StreamContext(8_000, 1, 1500))
     explicit = decode_entry(Explicit(1, 1500, encoder.finish()), CONTEXT)
-    assert explicit.frames == 1500 and explicit.tracks is not None
-    assert explicit.tracks[0].shape[:2] == (32, 1) and (explicit.tracks[0] == SILENT).all()
+    assert explicit.frames == 1500 and explicit.spectrum == SpectrumStream([Group(0, 0)])
     with pytest.raises(DamagedError):
         decode_entry(Explicit(1, 1500, CodedStream(bytes(8), 3, 7)), CONTEXT)
-
-
-def test_levels_of_each_group() -> None:
-    """Five channels hear the two of an entry in turn; a lattice has no levels."""
-    context = StreamContext(8_000, 5, 4 * N, 5, 2)
-    random = np.random.default_rng(0)
-    tracks = [random.integers(SILENT, LOUDEST, (16, 2, 25)).astype(np.int16)]
-    entries: list[Entry | None] = [Entry(Explicit(2, 700, CodedStream(b"", 0, 0)), None, tracks)]
-    levels = np.full((5, 3), 100)
-    entries.append(decode_entry(Lattice(8, 6, 4, 3, levels, np.zeros_like(levels)), context))
-    occurrences = stream([0, 32], [0, 1])
-    occurrences.gains = np.repeat(np.array([OFF, -4, 0, 4, 8])[None, :, None], 2, axis=0)
-    sources = sound_sources(occurrences, entries, context, 0)
-    (found,) = level_sources(sources, occurrences, entries, context)
-    assert found.rises[:, 0].tolist() == [-64, 64, 128]
-    assert found.tracks is not None and [part.shape[1] for part in found.tracks] == [2, 2, 1]
-    np.testing.assert_array_equal(found.tracks[2][:, 0], tracks[0][:, 0])

@@ -12,7 +12,6 @@ from evc.format import constants as c
 from evc.format.streams.event_coding import SEMITONES
 from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.latent_model import DIFFERENCE_ROWS, DIFFERENCES, MAGNITUDE_ROWS, MAGNITUDES
-from evc.format.streams.levels import LOUDEST, SILENT, SLOTS
 from evc.format.streams.spectrum_contexts import LOG_MAGNITUDE
 from evc.format.streams.spectrum_tables import tables
 from evc.models.events.layer import LONGEST_EVENT
@@ -59,11 +58,10 @@ def numbers(values: object) -> str:
         f"unless 0 ≤ e ≤ {c.ENERGY_MAX}",
         f"if graded: offset a symbol from 0 to {c.SPECTRUM_OFFSETS - 1}",
         f"{c.SAME_OFFSET_WEIGHT} for the offset of the superframe before",
-        f"g = gain − {c.OFFSET_STEP} · (offset of the superframe)",
-        f"channel and full band, a level from −{-SILENT} (nothing) to {LOUDEST}.",
-        f"u_k = 2 · (x_k − m) + {20 * c.OCTAVE}",
-        f"limited to −{-SILENT} … {LOUDEST}",
-        f"A *slot* is N / {SLOTS} frames",
+        f"step(b) = gain − {c.OFFSET_STEP} · (offset of the superframe) + s(b)",
+        f"Every s(b) is limited to −{-c.KNOWN_STEPS[0]} … {c.KNOWN_STEPS[1]}.",
+        f"s(b) becomes s(b) + {c.STEP_PER_ENERGY} · z.",
+        f"s(b) becomes s(b) + {c.STEP_RISE} · (r + z)",
         f"(begin / N) · N − d − (2N + {c.INTERPOLATION_TAPS // 2})",
         f"at least (2N + {c.INTERPOLATION_TAPS // 2}) · 2^phase_bits",
         f"at most {c.MAX_SOUNDING} occurrences of the segment have",
@@ -73,14 +71,14 @@ def numbers(values: object) -> str:
         f"| cells of all lattices placed in a segment | {c.MAX_PLACED_CELLS:,} |".replace(",", " "),
         f"a symbol under the weights {c.ALONE_WEIGHTS[0]} if the last covered block before it",
         f"under the weights {c.ALONE_WEIGHTS[1]} if it was",
-        f"e′ = clip(((T(b) + {-c.ENERGY_FLOOR}) / {c.ENERGY_STEP}) + 1, 0, {c.ENERGY_MAX})",
-        f"R(b) = clip(((step*(b) + {-c.ENERGY_FLOOR}) / {c.ENERGY_STEP}) + 1, 1, {c.ENERGY_MAX})",
+        f"E1 = clip({c.HEARD_ENERGY} + (({c.HEARD_PER_STEP} · (s(b) − {c.STEP_REFERENCE} − offset[b])) >> 8), 0, "
+        f"{4 * c.ENERGY_MAX})",
+        f"x = clip(((step(b) + {-c.ENERGY_FLOOR}) / {c.ENERGY_STEP}) + {1 + c.LEFT_HEIGHT}, 1, {c.ENERGY_MAX})",
         f"whose Exp-Golomb values are of order {c.ENERGY_ESCAPE_ORDER} in place of {c.ESCAPE_ORDER}",
-        f"under K_c in channel c = 0, 1: h_i = {c.LEFT_HEIGHT} + z",
         f"unless 1 ≤ e ≤ {c.ENERGY_MAX}",
         f"are a field u({c.SPAN_GRID_BITS}), the *grid*",
         f"gain + {c.SPECTRUM_GAIN_OFFSET} uniform, size {c.SPECTRUM_GAINS} C uniform, size {len(c.COARSE_EDGES)};",
-        f"step(b) = g + {c.STEP_REFERENCE} + (({c.STEP_OWN_WEIGHT} · (T(b) − {c.STEP_REFERENCE}) + "
+        f"s(b) = {c.STEP_REFERENCE} + (({c.STEP_OWN_WEIGHT} · (L(b) − {c.STEP_REFERENCE}) + "
         f"{c.STEP_SPREAD_WEIGHT} · (spread(b) − {c.STEP_REFERENCE})) >> 6) + offset[b]",
         f"clip(((L(b) − step(b)) >> 6) − {c.LARGE_OCTAVES - 1}, 0, {c.MAX_LOW_BITS})",
         f"at most 2^{c.MAX_MAGNITUDE.bit_length() - 1}. 3. The signs",

@@ -16,7 +16,6 @@ from evc.format.coder import SymbolDecoder, SymbolEncoder
 from evc.format.errors import DamagedError, EvcError
 from evc.format.streams import StreamContext
 from evc.format.streams import spectrum_layout as layout
-from evc.format.streams.levels import LOUDEST, SILENT, LevelSource, SegmentLevels
 from evc.format.streams.spectrum import Group, SpectrumStream, channel_groups
 from evc.format.streams.spectrum_steps import step_logs
 from evc.format.streams.spectrum_walk import Block
@@ -252,13 +251,7 @@ class Heard(SpectrumStream):
 
 
 def heard(context: StreamContext) -> StreamContext:
-    full = layout.full_geometry(c.superframe_length(context.samplerate))
-    random, start = np.random.default_rng(context.channels), 3 * 1024
-    sizes = [part.stop - part.start for part in channel_groups(context.channels)]
-    past = {0: [random.integers(SILENT, LOUDEST, (48, size, full.fine_bands)).astype(np.int16) for size in sizes]}
-    rises = random.integers(-100, 100, (len(sizes), full.fine_bands))
-    copy = LevelSource(start, start + COVERED, 3 * 1024, 0, 1 << 62, rises)
-    return context.with_levels(SegmentLevels(context, start, [copy], past, start))
+    return context.with_covered(np.array([[-700, 300], [200, COVERED]]))
 
 
 def heard_stream(channels: int, seed: int) -> tuple[Heard, StreamContext]:
@@ -269,6 +262,8 @@ def heard_stream(channels: int, seed: int) -> tuple[Heard, StreamContext]:
             start = 1024 * number
             for block in blocks:
                 block.alone = bool(start < COVERED and random.random() < 0.3)
+                if start < COVERED and not block.alone and not block.held and random.random() < 0.5:
+                    block.rises = random.integers(-40, 40, block.energies.shape) * (block.energies > 0)
                 start += 1024 >> block.depth
     return Heard(stream.groups), context
 
@@ -310,16 +305,36 @@ def test_which_blocks_tell_that_they_are_alone() -> None:
         assert_round_trip(stream, context)
 
 
-def test_steps_of_predicted_blocks_are_those_of_all_that_is_heard() -> None:
-    stream, context = heard_stream(2, 1)
+def test_steps_of_predicted_blocks_go_on_from_what_they_were() -> None:
+    """They follow energies and rises, whatever else is left over; those of others follow the levels alone."""
+    context = heard(StreamContext(8_000, 1, 4 * 1024))
+    bands = layout.geometry(1024, 10).layouts[0]
+
+    def block(energy: int, rise: int | None = None, alone: bool = False) -> Block:
+        energies = np.full((1, bands.bands), energy)
+        rises = None if rise is None else np.full(energies.shape, rise)
+        return Block(0, np.zeros(10, np.int64), energies, np.zeros((1, bands.bins), np.int32), False, alone, rises)
+
+    kinds = [block(30, alone=True), block(12), block(14, rise=-3), block(25)]  # the last one is not covered
+    stream = SpectrumStream([Group(50, 10, [[one] for one in kinds])])
+    assert_round_trip(Heard(stream.groups), StreamContext(8_000, 1, 4 * 1024))
     coded(stream, context)
-    (group,) = heard(context).levels.groups
-    gains = [group_.gain for group_ in stream.groups]
-    for number, blocks in enumerate(stream.groups[0].superframes):
-        offset = stream.groups[0].offsets[number] if stream.groups[0].offsets else 0
-        for block in blocks:
-            bands = layout.geometry(1024, stream.groups[0].coarse_bands).layouts[block.depth]
-            if group.sounds(block.depth) and not block.alone:
-                group.next(block.depth, bands)
-            levels = group.block(block.depth, layout.energy_log(block.energies), bands)
-            np.testing.assert_array_equal(block.steps, step_logs(levels, gains[0] - 16 * offset, block.depth))
+    plain, first, second, last = (one.steps for one in kinds)
+    np.testing.assert_array_equal(plain, step_logs(layout.energy_log(kinds[0].energies), 50, 0))
+    np.testing.assert_array_equal(last, step_logs(layout.energy_log(kinds[3].energies), 50, 0))
+    likely = np.clip((plain - c.ENERGY_FLOOR) // c.ENERGY_STEP + 1 + c.LEFT_HEIGHT, 1, c.ENERGY_MAX)
+    np.testing.assert_array_equal(first, plain + c.STEP_PER_ENERGY * (12 - likely))
+    np.testing.assert_array_equal(second, first + 2 * c.STEP_PER_ENERGY - 3 * c.STEP_RISE)
+
+
+def test_a_block_of_which_nothing_is_left_changes_no_steps() -> None:
+    context = heard(StreamContext(8_000, 2, 3 * 1024))
+    bands = layout.geometry(1024, 10).layouts[0]
+    loud, nothing = (np.full((2, bands.bands), energy) for energy in (35, 0))
+    blocks = [Block(0, np.full(10, 3), energies, np.zeros((2, bands.bins), np.int32)) for energies in (loud, nothing)]
+    blocks[0].alone = True
+    blocks.append(Block(0, np.full(10, 3), loud.copy(), np.zeros((2, bands.bins), np.int32)))
+    encoder = SymbolEncoder(account=True)
+    SpectrumStream([Group(0, 10, [[block] for block in blocks])]).write(encoder, context)
+    np.testing.assert_array_equal(blocks[1].steps, blocks[0].steps)
+    assert not blocks[1].modes.any() and encoder.account["stereo"][0] == 2 * 10  # its modes are not coded

@@ -1,7 +1,7 @@
 """From a file's segments to their decoded streams: integers only, no audio.
 
 Whoever wants a segment, one of its streams or the dictionary asks one `SegmentDecoder`, so that each is read, checked
-and decoded once as long as the file is not too long to keep it. Independent segments decode in parallel threads.
+and decoded once as long as the file is not too long to keep it. Segments decode independently, in parallel threads.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from evc.format.lazy import cached_property
 from evc.format.reader import ContainerReader
 from evc.format.segment import Segment, StreamData
 from evc.format.sharing import Forkable, alone
-from evc.format.sources import Entry, level_sources, needed_segments, sound_sources
+from evc.format.sources import Entry, SoundSource, covered_frames, needed_segments, sound_sources
 from evc.format.streams import StreamContext, decoded_stream
 from evc.format.streams.dictionary import Pattern
-from evc.format.streams.levels import LevelSource, SegmentLevels, Track
 from evc.format.streams.occurrences import OccurrenceStream
 
 # Decoded streams of one segment, by stream kind.
@@ -40,11 +39,10 @@ SMALL = (constants.STREAM_EVENTS, constants.STREAM_OCCURRENCES)  # what is asked
 
 @dataclass(frozen=True)
 class DecodedSegment:
-    """The streams of a segment by kind, what the symbols of each cost (where that was asked for), and its levels."""
+    """The streams of a segment by kind, and what the symbols of each cost (where that was asked for)."""
 
     streams: DecodedStreams
     accounts: dict[int, Account]
-    tracks: list[Track]
 
 
 class SegmentDecoder(Forkable):
@@ -60,7 +58,6 @@ class SegmentDecoder(Forkable):
         self.container = container
         self.lost: dict[int, str] = {index: "missing or damaged" for index in sorted(container.lost)}
         self._keep = keep
-        self._tracks: dict[int, list[Track]] = {}
         self._layered = constants.LAYERS[constants.STREAM_OCCURRENCES] in container.header.layers
         self._start()
         super().__init__()
@@ -105,7 +102,6 @@ class SegmentDecoder(Forkable):
             self.threads.shutdown(cancel_futures=True)
         for kept in (self._segments, self._small, self._kept):
             kept.clear()
-        self._tracks.clear()
 
     @alone
     def segment(self, index: int) -> Segment:
@@ -138,8 +134,7 @@ class SegmentDecoder(Forkable):
     def decode(self, indices: Iterable[int]) -> dict[int, DecodedStreams]:
         """The streams of the segments `indices`.
 
-        Raises the error of the first segment that cannot be decoded; in salvage mode leaves it out, and
-        whatever leans on it.
+        Raises the error of the first segment that cannot be decoded; in salvage mode leaves it out.
         """
         wanted = sorted(set(indices))
         found = {index: streams for index in wanted if (streams := self._kept.get(index)) is not None}
@@ -148,63 +143,37 @@ class SegmentDecoder(Forkable):
             self._kept.put(index, streams)
         return found
 
+    def impaired(self) -> dict[int, int]:
+        """The segments that are not lost but repeat sound of one that is, as far as that is known, or of another one
+        here: by number, the first segment that they lack."""
+        found: dict[int, int] = {}
+        if not self.lost:
+            return found
+        for index in range(self.container.segments):
+            roots = [found.get(other, other) for other in self.container.dependencies(index)
+                     if other in self.lost or other in found]  # fmt: skip
+            if roots and index not in self.lost:
+                found[index] = min(roots)
+        return found
+
     def accounted(self, index: int) -> DecodedSegment:
         """One segment with what its symbols cost. Its larger streams are decoded anew, because accounts cost time that
         playback need not spend."""
-        others = self.container.dependencies(index)
-        self._decode_all([other for other in others if other not in self._tracks and other not in self.lost])
-        if broken := [other for other in others if other in self.lost]:
-            raise DamagedError(f"segment {index} leans on segment {broken[0]}, which is lost", index, SALVAGE)
         found = self._decode(index, account=True)
-        self._keep_tracks(index, found.tracks, index)
         self._kept.put(index, found.streams)
         return found
 
     def _decode_all(self, absent: list[int]) -> dict[int, DecodedStreams]:
-        """The streams of the segments `absent`; keeps the tracks of these and of all they lean on."""
+        """The streams of the segments `absent`."""
+        whole = [index for index in absent if index not in self.lost]
+        results = self.threads.map(self._attempt, whole) if len(whole) > 1 else map(self._attempt, whole)
         found: dict[int, DecodedStreams] = {}
-        for batch in self._batches(absent):
-            results = self.threads.map(self._attempt, batch) if len(batch) > 1 else map(self._attempt, batch)
-            for index, result in zip(batch, results, strict=True):
-                if isinstance(result, str):
-                    self.lost[index] = result
-                    continue
-                self._keep_tracks(index, result.tracks, max(absent))
-                if index in absent:
-                    found[index] = result.streams
-        return found
-
-    def _keep_tracks(self, index: int, tracks: list[Track], latest: int) -> None:
-        """Segments up to `latest` are being decoded in ascending order and look back by the span of references: what
-        lies outside is dropped, first what a seek backwards has left behind."""
-        self._tracks[index] = tracks
-        span = self.container.header.reference_span
-        while len(self._tracks) > self._keep + span:
-            first, last = min(self._tracks), max(self._tracks)
-            if last <= latest and first >= index - span:
-                break
-            del self._tracks[last if last > latest else first]
-
-    def _batches(self, absent: list[int]) -> Iterator[list[int]]:
-        """The segments to decode for `absent`, in groups that lean on nothing of their own group."""
-        waiting, needed = list(absent), set(absent)
-        while waiting:
-            for other in self.container.dependencies(waiting.pop()):
-                if other not in needed and other not in self._tracks:
-                    needed.add(other)
-                    waiting.append(other)
-        batch: list[int] = []
-        for index in sorted(needed - self.lost.keys()):
-            others = self.container.dependencies(index)
-            if batch and (set(others) & set(batch) or len(batch) == 2 * WORKERS):
-                yield batch
-                batch = []
-            if broken := [other for other in others if other in self.lost]:
-                self.lost[index] = f"leans on segment {broken[0]}, which is lost"
+        for index, result in zip(whole, results, strict=True):
+            if isinstance(result, str):
+                self.lost[index] = result
             else:
-                batch.append(index)
-        if batch:
-            yield batch
+                found[index] = result.streams
+        return found
 
     def _attempt(self, index: int) -> DecodedSegment | str:
         """The decoded segment; in salvage mode the reason why there is none, unless that is a network that is not
@@ -219,11 +188,10 @@ class SegmentDecoder(Forkable):
             return reason(error)
 
     def _decode(self, index: int, account: bool = False) -> DecodedSegment:
-        """All streams of a segment whose dependencies are decoded."""
         context = stream_context(self.container, index)
-        levels = self._levels(index, self.stream(index, constants.STREAM_OCCURRENCES)) if self._layered else None
-        if levels is not None:
-            context = context.with_levels(levels)
+        if sources := self.sources(index):
+            start = self.container.header.segment_span(index)[0]
+            context = context.with_covered(covered_frames(sources, self.entries, start))
         streams: DecodedStreams = {}
         accounts: dict[int, Account] = {}
         for data in self.segment(index).streams:
@@ -234,9 +202,7 @@ class SegmentDecoder(Forkable):
             else:
                 continue
             streams[data.kind], accounts[data.kind] = decoded
-        if levels is not None and constants.STREAM_SPECTRUM not in streams:
-            levels.skip()
-        return DecodedSegment(streams, accounts, [] if levels is None else levels.tracks)
+        return DecodedSegment(streams, accounts)
 
     @alone
     def _small_stream(self, index: int, data: StreamData) -> tuple[Any, Account]:
@@ -247,20 +213,20 @@ class SegmentDecoder(Forkable):
             self._small.put((index, data.kind), found)
         return found
 
-    def _levels(self, index: int, occurrences: OccurrenceStream | None) -> SegmentLevels:
-        """What patterns bring to a segment whose dependencies are decoded."""
+    def sources(self, index: int) -> list[SoundSource]:
+        """Where the occurrences of a segment take their sound from. Raises FormatError for what they must not ask."""
+        occurrences: OccurrenceStream | None = None
+        if self._layered:
+            occurrences = self.stream(index, constants.STREAM_OCCURRENCES)
+        if occurrences is None or not len(occurrences.times):
+            return []
         header, context = self.container.header, stream_context(self.container, index)
         start = header.segment_span(index)[0]
-        others = self.container.dependencies(index)
-        levels: list[LevelSource] = []
-        if occurrences is not None and len(occurrences.times):
-            sources = sound_sources(occurrences, self.entries, context, start)
-            needed = needed_segments(sources, header.samplerate, header.phase_bits, start, header.segment_frames)
-            if not needed <= set(others):
-                raise FormatError(f"segment {index} reads segments that it does not depend on")
-            levels = level_sources(sources, occurrences, self.entries, context)
-        past = {other: self._tracks[other] for other in others}
-        return SegmentLevels(context, start, levels, past, header.segment_frames)
+        sources = sound_sources(occurrences, self.entries, context, start)
+        needed = needed_segments(sources, header.samplerate, header.phase_bits, start, header.segment_frames)
+        if not needed <= set(self.container.dependencies(index)):
+            raise FormatError(f"segment {index} reads segments that it does not depend on")
+        return sources
 
 
 def _segment_stream(index: int, data: StreamData, context: StreamContext, account: bool) -> tuple[Any, Account]:

@@ -43,7 +43,7 @@ class ContainerReader:
     promised_frames  length of the sound, before salvage mode shortened it; 0 where it is not known
     damage        damaged byte ranges, ascending; empty in strict mode
     segments      number of segments
-    lost          numbers of the segments that are missing or lean on a missing one
+    lost          numbers of the segments that are missing (salvage mode)
 
     Opening raises FormatError, DamagedError or UnsupportedError; in salvage mode DamagedError only
     where the header is lost. Strict mode issues an EvcWarning where bytes follow the end marker. Threads may call
@@ -302,16 +302,13 @@ class ContainerReader:
 
     def _check_dependencies(self) -> None:
         """Length of every chain of dependencies; salvage mode also finds what is lost."""
-        lost = set()
         depth = [0] * self.segments
         for index in range(self.segments):
             others = self.dependencies(index)
             depth[index] = 1 + max((depth[other] for other in others), default=-1)
             if depth[index] > self.header.reference_depth and not self.salvage:
                 raise FormatError(f"segment {index} ends a chain of dependencies that is too long")
-            if index not in self._places or any(other in lost for other in others):
-                lost.add(index)
-        self.lost = frozenset(lost)
+        self.lost = frozenset(index for index in range(self.segments) if index not in self._places)
 
 
 def _trailing(count: int) -> str:

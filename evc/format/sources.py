@@ -5,25 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.errors import FormatError
 from evc.format.streams import StreamContext
 from evc.format.streams.dictionary import Excerpt, Explicit, Lattice, Pattern
-from evc.format.streams.levels import LevelSource, SegmentLevels, Track, fine_gains
 from evc.format.streams.occurrences import COPY, OccurrenceStream
-from evc.format.streams.spectrum import SpectrumStream, channel_groups
+from evc.format.streams.spectrum import SpectrumStream
 
 _ENDLESS = 1 << 62
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A dictionary entry, decoded: of explicit ones also the spectrum and its levels by group."""
+    """A dictionary entry, decoded: of explicit ones also the spectrum."""
 
     pattern: Pattern
     spectrum: SpectrumStream | None = None
-    tracks: list[Track] | None = None
 
     @property
     def frames(self) -> int:
@@ -52,12 +51,10 @@ def decode_entry(pattern: Pattern, context: StreamContext) -> Entry:
     """The entry of a pattern, with the spectrum of an explicit one. Raises DamagedError or FormatError."""
     if not isinstance(pattern, Explicit):
         return Entry(pattern)
-    inner = pattern.context(context)
-    levels = SegmentLevels(inner, 0, [], {}, 0)
     decoder = pattern.decoder()
-    spectrum = SpectrumStream.read(decoder, inner.with_levels(levels))
+    spectrum = SpectrumStream.read(decoder, pattern.context(context))
     decoder.finish()
-    return Entry(pattern, spectrum, levels.tracks)
+    return Entry(pattern, spectrum)
 
 
 def sound_sources(
@@ -134,24 +131,8 @@ def needed_segments(sources: list[SoundSource], samplerate: int, phase_bits: int
     return needed
 
 
-def level_sources(
-    sources: list[SoundSource], stream: OccurrenceStream, entries: list[Entry | None], context: StreamContext
-) -> list[LevelSource]:
-    """The same sources as the levels see them; a lattice has no levels."""
-    superframe = c.superframe_length(context.samplerate)
-    groups = channel_groups(context.channels)
-    out = []
-    for source in sources:
-        entry = None if source.entry is None else entries[source.entry]
-        if entry is not None and entry.tracks is None:
-            continue
-        tracks = None
-        if entry is not None and entry.tracks is not None:
-            every = np.concatenate(entry.tracks, axis=1)
-            tracks = [every[:, np.arange(part.start, part.stop) % every.shape[1]] for part in groups]
-        gains = stream.gains[source.row]
-        by_group = [gains if len(gains) == 1 or stream.mid_side else gains[channels] for channels in groups]
-        rises = np.stack([fine_gains(g, stream.gain_resolution, stream.band_stride, superframe) for g in by_group])
-        delay = source.delay >> context.phase_bits
-        out.append(LevelSource(source.begin, source.end, delay, source.first, source.last, rises, tracks))
-    return out
+def covered_frames(sources: list[SoundSource], entries: list[Entry | None], start: int) -> NDArray[np.int64]:
+    """First frames and ends [n, 2], from the `start` of their segment on, of all sources that are no lattices
+    (spec 9.5)."""
+    spans = [(s.begin - start, s.end - start) for s in sources if not isinstance(_pattern(s, entries), Lattice)]
+    return np.array(spans, np.int64).reshape(-1, 2)

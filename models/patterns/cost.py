@@ -33,10 +33,10 @@ def plain_cost(heard: Signal, widths: Signal) -> Signal:
 def cost(left: Signal, heard: Signal, brought: Signal, widths: Signal) -> Signal:
     """The same where patterns have `brought` sound to a band and something is `left`.
 
-    Steps should follow what is `heard`, and do follow what is brought or left if that is louder. All are energies in
-    the squared steps that they should have.
+    Steps should follow what is `heard`, and do follow what is left if that is louder. All are energies in the squared
+    steps that they should have.
     """
-    louder = np.maximum(left, brought) / np.maximum(heard, QUIET * widths)
+    louder = left / np.maximum(heard, QUIET * widths)
     coded = CODED_NOISE * widths * np.maximum(louder, 1) ** STEP_EXPONENT
     # Where next to nothing is brought, its place would be filled with noise as well.
     faint = brought < FAINT * heard

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.header import Header
 from evc.format.segment import Segment
-from evc.format.sources import level_sources, needed_segments, sound_sources
+from evc.format.sources import covered_frames, needed_segments, sound_sources
 from evc.format.streams import StreamContext, coded_stream
-from evc.format.streams.levels import GroupLevels, SegmentLevels, Track
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.models.arrays import Signal
@@ -62,7 +61,6 @@ class SegmentCoder:
         self.size = analyser.superframe
         self.chooser = Chooser(header.samplerate, layers)
         self.past = Past(header, analyser.superframes, span)
-        self.tracks: dict[int, list[Track]] = {}
         self.known: set[int] = set()
         self.last_sizes = [0] * len(analyser.groups)  # of the last block of each group
         self.pinned: tuple[int, ...] | None = None
@@ -78,25 +76,15 @@ class SegmentCoder:
         sources = sound_sources(stream, [], context, first * self.size)
         rates = self.header.samplerate, self.header.phase_bits
         needed = needed_segments(sources, *rates, first * self.size, self.header.segment_frames)
-        levels = SegmentLevels(
-            context,
-            first * self.size,
-            level_sources(sources, stream, [], context),
-            {other: self.tracks[other] for other in needed},
-            self.header.segment_frames,
-        )
+        context = context.with_covered(covered_frames(sources, [], first * self.size))
         groups = []
         for number, channels in enumerate(self.analyser.groups):
             sounding = soundings(stream, sources, *rates, (first * self.size, count * self.size), channels)
-            group = self._group(number, signal[channels], first, partitions, sounding, levels.groups[number], gain)
+            group = self._group(number, signal[channels], first, partitions, sounding, context.covered, gain)
             groups.append(group)
-        self.tracks[index] = levels.tracks
-        self.tracks.pop(index - self.past.span - 1, None)
         self.past.coded(index, needed, _mostly_copied(choice.copies, first))
         self.known |= {copy.lag for copy in choice.copies}
-        for group_levels in levels.groups:
-            group_levels.restart()
-        streams = [coded_stream(c.STREAM_SPECTRUM, SpectrumStream(groups), context.with_levels(levels))]
+        streams = [coded_stream(c.STREAM_SPECTRUM, SpectrumStream(groups), context)]
         if choice.copies:
             streams.insert(0, coded_stream(c.STREAM_OCCURRENCES, stream, context))
         noise = 0.0
@@ -127,7 +115,7 @@ class SegmentCoder:
         first: int,
         partitions: list[tuple[int, ...]],
         sounding: list[Sounding],
-        levels: GroupLevels,
+        covered: NDArray[np.int64],
         gain: int,
     ) -> Group:
         """One channel group; `partitions` are those of the segment and of the superframe behind."""
@@ -141,7 +129,7 @@ class SegmentCoder:
             self.analyser.groups[number],
             self.past.timelines[number],
             sounding,
-            levels,
+            covered,
         )
         group = coder.code(whole, signal)
         self.last_sizes[number] = self.size >> (partitions[count - 1][-1] if group.superframes else 0)

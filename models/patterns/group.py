@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.streams import spectrum_layout as layout
-from evc.format.streams.levels import GroupLevels
 from evc.format.streams.spectrum import Group
 from evc.format.streams.spectrum_model import spectrum_model
 from evc.format.streams.spectrum_steps import step_logs
@@ -21,6 +20,8 @@ from evc.models.spectrum.encoder import BlockSpectra, analyse_spectra
 from evc.models.spectrum.quantise import LAMBDA, BlockQuantiser, GroupQuantiser, worth_coding
 from evc.models.spectrum.synthesis import BlockRun, coarse_of_band, residual_spectra
 
+Energies = NDArray[np.int64]
+
 ALONE_BITS = 6.0  # that patterns leave a block alone
 LEFT_OUT_BITS = 20.0  # what an energy, a flag and the contexts spoilt cost, in a predicted band
 
@@ -29,7 +30,7 @@ class GroupCoder:
     """Codes one channel group of one segment.
 
     gain: log step in 1/64 octave; offsets int [superframes]: by how many quarters of an octave the steps of each are
-    finer; channels: of the group in the file; sounding: the copies; levels: what they bring.
+    finer; channels: of the group in the file; sounding: the copies; covered: where they sound (see `Walk`).
     """
 
     def __init__(
@@ -40,11 +41,11 @@ class GroupCoder:
         channels: slice,
         timeline: Timeline,
         sounding: list[Sounding],
-        levels: GroupLevels,
+        covered: NDArray[np.int64],
     ) -> None:
         self.geometry, self.gain, self.channels = geometry, gain, channels
         self.size = geometry.superframe
-        self._offsets, self._timeline, self._sounding, self._levels = offsets, timeline, sounding, levels
+        self._offsets, self._timeline, self._sounding, self._covered = offsets, timeline, sounding, covered
         self._first = 0
 
     def code(self, whole: BlockRun, signal: Signal) -> Group:
@@ -54,12 +55,11 @@ class GroupCoder:
         silent = not self._sounding and not signal[:, self.size : -self.size].any()
         if silent and whole.partitions[0] == (0,):  # which the segment before relies on
             self._timeline.put(BlockRun(self.size, whole.first, [(0,)] * count), {})
-            self._levels.skip()
             return Group(0, 0)
         graded = [int(offset) for offset in self._offsets] if self._offsets.any() else []
         group = Group(self.gain, self.geometry.coarse_bands, [], graded)
         quantiser = GroupQuantiser(
-            self.geometry, len(signal), self.gain, spectrum_model(), BlockQuantiser(), bool(graded), self._levels
+            self.geometry, len(signal), self.gain, spectrum_model(), BlockQuantiser(), bool(graded), self._covered
         )
         for start, end in self._runs(whole.first, count):
             run = whole.part(start, end)
@@ -102,33 +102,38 @@ class GroupCoder:
             left = {depth: (numbers, found - prediction.spectra[depth]) for depth, (numbers, found) in heard.items()}
             rows = {depth: {int(n): i for i, n in enumerate(numbers)} for depth, (numbers, _) in heard.items()}
 
-            def leave_out(number: int, depth: int, coded: Signal, amplitudes: Signal) -> None:
+            def leave_out(number: int, depth: int, coded: Signal, heard: Energies, amplitudes: Signal) -> None:
                 predicted = prediction.predicted[depth][rows[depth][number]]
-                self._leave_out(int(run.starts[number]), depth, predicted, coded, amplitudes)
+                offset = self._offsets[int(run.starts[number]) // self.size - self._first]
+                self._leave_out(depth, int(offset), predicted, coded, heard, amplitudes)
 
             analysed = analyse_spectra(left, heard, list(run.partitions), self.geometry, self.gain, leave_out)
         flags = iter(alone)
-        for blocks, spectra in zip(analysed.blocks, analysed.spectra):
+        for place, (blocks, spectra) in enumerate(zip(analysed.blocks, analysed.spectra, strict=True)):
             for block in blocks:
                 block.alone = bool(next(flags))
-            quantiser.superframe(blocks, spectra, int(self._offsets[len(group.superframes)]))
+            offset = int(self._offsets[len(group.superframes)])
+            heard_here = analysed.heard[place] if analysed.heard is not None else None
+            quantiser.superframe(blocks, spectra, offset, heard_here)
             group.superframes.append(blocks)
 
     def _leave_out(
-        self, start: int, depth: int, predicted: NDArray[np.bool_], coded: Signal, amplitudes: Signal
+        self,
+        depth: int,
+        offset: int,
+        predicted: NDArray[np.bool_],
+        coded: Signal,
+        heard: Energies,
+        amplitudes: Signal,
     ) -> None:
         """Set to 0 the amplitudes [channels, bands] of predicted bands whose rest `coded` [channels, bins] is not worth
-        its bits. start: first frame of the block in the file; predicted [coarse bands]."""
+        its bits. offset: of the steps; predicted [coarse bands]; heard: energies [channels, bands] of all that is."""
         bands = self.geometry.layouts[depth]
         mask = predicted[coarse_of_band(bands, depth)]
         if not mask.any():
             return
-        place = start - self._first * self.size
-        heard = layout.energy_log(analysis.energy_indices(amplitudes))
-        brought = self._levels.brought(place // (self.size >> (c.BLOCK_DEPTHS - 1)), depth, bands)
-        if brought is not None:
-            heard = np.maximum(heard, brought)
-        steps = step_logs(heard, self.gain - c.OFFSET_STEP * int(self._offsets[place // self.size]), depth)
+        levels = layout.energy_log(np.maximum(heard, analysis.energy_indices(amplitudes)))
+        steps = step_logs(levels, self.gain - c.OFFSET_STEP * offset, depth)
         ratio = np.abs(coded) * np.exp2(steps / -c.OCTAVE).astype(np.float32)[:, bands.band_of_bin]
         worth = worth_coding(ratio, bands.edges[:-1])
         amplitudes[:, mask] = np.where(worth > LAMBDA * LEFT_OUT_BITS, amplitudes, 0)[:, mask]

@@ -26,11 +26,13 @@ FULL_SCALE = np.float32(32768)
 
 @dataclass
 class AnalysedGroup:
-    """Spectra of one channel group, ready to be quantised: per superframe and block, float32 [channels, bins]."""
+    """Spectra of one channel group, ready to be quantised: per superframe and block, float32 [channels, bins]. heard:
+    energies int64 [channels, bands] of all that is heard in a block, where that is not what is to be coded."""
 
     geometry: layout.Geometry
     blocks: list[list[Block]]
     spectra: list[list[NDArray[np.float32]]]
+    heard: list[list[NDArray[np.int64]]] | None = None
 
 
 def bandwidth(samplerate: int, highest: float) -> int:
@@ -60,6 +62,7 @@ def analyse_group(
     return analyse_spectra(spectra, spectra, partitions, geometry, gain)
 
 
+LeaveOut = Callable[[int, int, NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]], None]
 BlockSpectra = dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]]  # as `analysis.transform` returns them
 
 
@@ -69,12 +72,12 @@ def analyse_spectra(
     partitions: list[tuple[int, ...]],
     geometry: layout.Geometry,
     gain: int,
-    leave_out: Callable[[int, int, NDArray[np.float32], NDArray[np.float32]], None] | None = None,
+    leave_out: LeaveOut | None = None,
 ) -> AnalysedGroup:
     """Stereo decisions and band energies of blocks: `spectra` are to be coded, steps follow those `heard`.
 
-    leave_out(number, depth, coded [channels, bins], amplitudes [channels, bands]) may set to 0 the amplitudes of
-    bands of a block that are not worth coding.
+    leave_out(number, depth, coded [channels, bins], heard, amplitudes [channels, bands]) may set to 0 the amplitudes
+    of bands of a block that are not worth coding.
     """
     depths = np.array([depth for partition in partitions for depth in partition])
     stereo = len(next(iter(spectra.values()))[1]) == 2
@@ -84,6 +87,7 @@ def analyse_spectra(
     blocks: dict[int, Block] = {}
     rms: dict[int, NDArray[np.float32]] = {}
     coded: dict[int, NDArray[np.float32]] = {}
+    energies_heard: dict[int, NDArray[np.int64]] = {}
     for depth, (numbers, found) in spectra.items():
         bands = geometry.layouts[depth]
         joint = apply_stereo(found, modes[numbers], geometry, depth) if stereo else found[..., : bands.bins]
@@ -91,8 +95,13 @@ def analyse_spectra(
         for i, number in enumerate(numbers):
             coded[number] = np.ascontiguousarray(joint[:, i])
             rms[int(number)] = amplitudes[:, i]
-            if leave_out is not None:
-                leave_out(int(number), depth, coded[number], rms[int(number)])
+        if leave_out is not None:
+            all_heard = heard[depth][1]
+            all_heard = apply_stereo(all_heard, modes[numbers], geometry, depth) if stereo else all_heard
+            energies = analysis.energy_indices(analysis.band_rms(all_heard[..., : bands.bins], bands))
+            for i, number in enumerate(numbers):
+                energies_heard[int(number)] = energies[:, i]
+                leave_out(int(number), depth, coded[number], energies[:, i], rms[int(number)])
     held, shared = analysis.hold_blocks(rms, depths, modes, gain)
     for number, depth in enumerate(depths):
         unset = np.zeros(coded[number].shape, np.int32)
@@ -104,6 +113,7 @@ def analyse_spectra(
         geometry,
         [[blocks[number] for number in frame] for frame in frames],
         [[coded[number] for number in frame] for frame in frames],
+        [[energies_heard[number] for number in frame] for frame in frames] if leave_out is not None else None,
     )
 
 

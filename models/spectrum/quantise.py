@@ -7,12 +7,17 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.coder import FrequencyTable, Integers
-from evc.format.streams.levels import GroupLevels
+from evc.format.streams import NOWHERE
+from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.spectrum import Group
 from evc.format.streams.spectrum_layout import BandLayout, Geometry
 from evc.format.streams.spectrum_model import SpectrumModel
+from evc.format.streams.spectrum_steps import step_logs
 from evc.format.streams.spectrum_walk import Block, Walk
 
+RISE_BITS = 12.0  # what it costs to tell of rises, for a channel ...
+BAND_RISE_BITS = 4.0  # ... and for a band that does not rise as the others do
+WORTH_CODING = 0.6  # steps: a coefficient that is not 0, about
 LAMBDA = 0.08  # squared steps per bit
 SIGN_BITS = 1.0
 PLAIN_ROUNDING = 0.38  # for training before there is a model: values below 1 - this become 0
@@ -111,8 +116,8 @@ class PlainQuantiser(BlockQuantiser):
 class GroupQuantiser:
     """Quantises the superframes of one channel group of a segment, in order.
 
-    gain: log step in 1/64 octave; graded: whether superframes have offsets to it; levels: what patterns bring. The
-    ideal bits add up in `port.bits`.
+    gain: log step in 1/64 octave; graded: whether superframes have offsets to it; covered: where
+    patterns sound (see `Walk`). The ideal bits add up in `port.bits`.
     """
 
     def __init__(
@@ -123,17 +128,58 @@ class GroupQuantiser:
         model: SpectrumModel,
         port: BlockQuantiser,
         graded: bool = False,
-        levels: GroupLevels | None = None,
+        covered: NDArray[np.int64] = NOWHERE,
     ) -> None:
         self.port = port
-        self._walk = Walk(geometry, channels, gain, model, graded, levels)
+        self._walk = Walk(geometry, channels, gain, model, graded, covered)
 
-    def superframe(self, blocks: list[Block], spectra: list[Spectra], offset: int = 0) -> None:
+    def superframe(
+        self,
+        blocks: list[Block],
+        spectra: list[Spectra],
+        offset: int = 0,
+        heard: list[NDArray[np.int64]] | None = None,
+    ) -> None:
         """Quantise blocks whose depths, modes and energies are set: coefficients are written into them. spectra: of
-        each block, float32 [channels, bins]; offset: quarters of an octave by which the steps are finer."""
+        each block, float32 [channels, bins]; offset: quarters of an octave by which the steps are finer; heard: where
+        patterns sound, energies [channels, bands] of all that is heard in each block."""
         self._walk.superframe(offset, [block.depth for block in blocks], self.port)
-        for block, self.port.spectra in zip(blocks, spectra):
+        for place, (block, self.port.spectra) in enumerate(zip(blocks, spectra, strict=True)):
+            if heard is not None and self._walk.covers(block.depth) and not block.alone:
+                self._raise(block, heard[place])
             self._walk.block(block, self.port)
+
+    def _raise(self, block: Block, heard: NDArray[np.int64]) -> None:
+        """Let the steps of a block rise or fall, all by as much or some more than others, where those that it has
+        otherwise would cost more than that, for what is `heard` in it."""
+        on = block.energies > 0
+        if not on.any():
+            return
+        bands = self._walk.geometry.layouts[block.depth]
+        gain = self._walk.gain - c.OFFSET_STEP * self._walk.offset
+        suited = step_logs(layout.energy_log(np.maximum(heard, block.energies)), gain, block.depth)
+        off = self._walk.steps_to_come(block) - suited
+        scale = np.exp2((suited + np.minimum(off, 0)) / -c.OCTAVE).astype(np.float32)
+        some = np.abs(self.port.spectra) * scale[:, bands.band_of_bin] > WORTH_CODING
+        count = np.where(on, np.add.reduceat(some.astype(np.float32), bands.edges[:-1], axis=-1), 0)
+        means = (count * off).sum(axis=1) / np.maximum(count.sum(axis=1), 1)
+        common = np.broadcast_to(-np.rint(means / c.STEP_RISE).astype(np.int64)[:, None], off.shape)
+        own = -((off + c.STEP_RISE // 2) // c.STEP_RISE)
+        saved = _lost(count, off + c.STEP_RISE * common) - _lost(count, off + c.STEP_RISE * own)
+        least = float(_lost(count, off).sum())
+        for rises in (common, np.where(saved > BAND_RISE_BITS, own, common)):
+            bits = RISE_BITS * len(off) + BAND_RISE_BITS * np.count_nonzero((rises != common) & on)
+            cost = float(_lost(count, off + c.STEP_RISE * rises).sum()) + bits
+            if cost < least:
+                least, block.rises, block.held = cost, np.where(on, rises, 0), False
+
+
+def _lost(count: Spectra, off: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Bits that steps which are `off` cost, about, in bands with `count` coefficients worth coding: squared error grows
+    with the square of a step, bits shrink with its logarithm."""
+    octaves = off / c.OCTAVE
+    bits: NDArray[np.float64] = count * ((4**octaves - 1) / np.log(4) - octaves)
+    return bits
 
 
 def quantise(

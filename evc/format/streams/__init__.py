@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.coder import Account, SymbolDecoder, SymbolEncoder
@@ -12,8 +15,7 @@ from evc.format.errors import UnsupportedError
 from evc.format.header import Header, NetworkReference
 from evc.format.segment import StreamData
 
-if TYPE_CHECKING:
-    from evc.format.streams.levels import SegmentLevels
+NOWHERE = np.zeros((0, 2), np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +23,9 @@ class StreamContext:
     """What every stream may know before its first symbol.
 
     `frames` is the length of the segment (for a dictionary: of the file), `patterns` the number of entries
-    that occurrences may name (for a dictionary: of the entries in its chunk). In files with patterns, `levels` are
-    those of the segment, which its spectrum needs and completes. `networks` are those that the header names: the last
-    of them has the probabilities of latents.
+    that occurrences may name (for a dictionary: of the entries in its chunk). `covered` int64 [n, 2] are the frames,
+    from the start of the segment, between which patterns sound: its spectrum needs them. `networks` are those that the
+    header names: the last of them has the probabilities of latents.
     """
 
     samplerate: int
@@ -31,7 +33,7 @@ class StreamContext:
     frames: int
     phase_bits: int = c.DEFAULT_PHASE_BITS
     patterns: int = 0
-    levels: SegmentLevels | None = field(default=None, compare=False)
+    covered: NDArray[np.int64] = field(default_factory=lambda: NOWHERE, compare=False)
     networks: tuple[NetworkReference, ...] = ()
 
     @classmethod
@@ -45,8 +47,8 @@ class StreamContext:
         """That of a chunk with so many entries."""
         return cls(header.samplerate, header.channels, header.known_frames, header.phase_bits, entries)
 
-    def with_levels(self, levels: SegmentLevels) -> StreamContext:
-        return replace(self, levels=levels)
+    def with_covered(self, covered: NDArray[np.int64]) -> StreamContext:
+        return replace(self, covered=covered)
 
 
 class Stream(Protocol):

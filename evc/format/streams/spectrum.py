@@ -130,18 +130,15 @@ class SpectrumStream:
         (no coarse bands)."""
         superframe = c.superframe_length(context.samplerate)
         port = _Writer(encoder)
-        for number, (group, channels) in enumerate(zip(self.groups, channel_groups(context.channels))):
-            levels = context.levels.groups[number] if context.levels else None
+        for group, channels in zip(self.groups, channel_groups(context.channels)):
             encoder.encode_uniform(np.array([group.gain + c.SPECTRUM_GAIN_OFFSET]), c.SPECTRUM_GAINS, "parameters")
             encoder.encode_uniform(np.array([group.coarse_bands]), len(c.COARSE_EDGES), "parameters")
             if not group.coarse_bands:
-                if levels is not None:
-                    levels.skip()
                 continue
             geometry = layout.geometry(superframe, group.coarse_bands)
             graded = bool(group.offsets)
             encoder.encode_uniform(np.array([graded]), 2, "parameters")
-            walk = Walk(geometry, channels.stop - channels.start, group.gain, spectrum_model(), graded, levels)
+            walk = Walk(geometry, channels.stop - channels.start, group.gain, spectrum_model(), graded, context.covered)
             for place, blocks in enumerate(group.superframes):
                 offset = group.offsets[place] if graded else 0
                 walk.superframe(offset, [block.depth for block in blocks], port)
@@ -158,21 +155,18 @@ class SpectrumStream:
         port = _Reader(decoder)
         groups: list[Group] = []
         bits = np.zeros(count)
-        for place, channels in enumerate(channel_groups(context.channels)):
-            levels = context.levels.groups[place] if context.levels else None
+        for channels in channel_groups(context.channels):
             gain = int(decoder.decode_uniform(c.SPECTRUM_GAINS, 1, "parameters")[0]) - c.SPECTRUM_GAIN_OFFSET
             coarse_bands = int(decoder.decode_uniform(len(c.COARSE_EDGES), 1, "parameters")[0])
             group = Group(gain, coarse_bands)
             groups.append(group)
             if not coarse_bands:
-                if levels is not None:
-                    levels.skip()
                 continue
             if coarse_bands > layout.most_coarse_bands(context.samplerate):
                 raise DamagedError("the coded bandwidth exceeds half the sample rate")
             geometry = layout.geometry(superframe, coarse_bands)
             graded = bool(decoder.decode_uniform(2, 1, "parameters")[0])
-            walk = Walk(geometry, channels.stop - channels.start, gain, spectrum_model(), graded, levels)
+            walk = Walk(geometry, channels.stop - channels.start, gain, spectrum_model(), graded, context.covered)
             for number in range(count):
                 before = decoder.spent
                 offset, depths = walk.superframe(0, [], port)

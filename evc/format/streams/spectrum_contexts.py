@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.constants import FEATURE_LIMIT, OCTAVE
 from evc.format.streams.spectrum_layout import BandLayout, Geometry, change_layout
+from evc.format.streams.spectrum_tables import psychoacoustics
 
 EDGE = 8  # margin of padded arrays, in bins or bands
 QUIET = -20 * OCTAVE  # log amplitude before anything is decoded
@@ -91,6 +92,7 @@ class ChannelMemory:
         self.depth = 0
         self.energies1 = np.zeros(geometry.layouts[0].bands, np.int64)
         self.energies2 = self.energies1
+        self.steps = np.full(geometry.layouts[0].bands, c.STEP_REFERENCE, np.int64)
         self.amplitudes1 = np.full(geometry.layouts[0].bins, QUIET, np.int16)
         self.amplitudes2 = self.amplitudes1
 
@@ -101,12 +103,25 @@ class ChannelMemory:
         old, new = self.geometry.layouts[self.depth], self.geometry.layouts[depth]
         self.energies1 = change_layout(self.energies1, old, new)
         self.energies2 = change_layout(self.energies2, old, new)
+        self.steps = change_layout(self.steps, old, new)
         self.amplitudes1 = _resize(self.amplitudes1, self.depth, depth)
         self.amplitudes2 = _resize(self.amplitudes2, self.depth, depth)
         self.depth = depth
 
-    def push(self, energies: NDArray[np.integer], amplitudes: NDArray[np.int16]) -> None:
+    def coded(self, energies: NDArray[np.integer], steps: NDArray[np.int64]) -> None:
+        """Take in the energies and log steps of a block that no pattern sounds in."""
         self.energies1, self.energies2 = 4 * energies.astype(np.int64), self.energies1
+        self.steps = steps
+
+    def heard(self) -> None:
+        """Take in a block that patterns sound in: the energies of what is heard there, those that have the block's
+        steps where they are the same in all bands."""
+        offset = psychoacoustics("fine" if self.depth < c.FINE_DEPTHS else "coarse")[1][: len(self.steps)]
+        quarters = c.HEARD_ENERGY + (c.HEARD_PER_STEP * (self.steps - c.STEP_REFERENCE - offset) >> 8)
+        self.energies1, self.energies2 = np.clip(quarters, 0, 4 * c.ENERGY_MAX), self.energies1
+
+    def push(self, amplitudes: NDArray[np.int16]) -> None:
+        """Take in the log amplitudes of a block."""
         self.amplitudes1, self.amplitudes2 = amplitudes, self.amplitudes1
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.coder import FrequencyTable, Integers
 from evc.format.errors import DamagedError
+from evc.format.streams import NOWHERE
 from evc.format.streams import spectrum_contexts as contexts
 from evc.format.streams import spectrum_layout as layout
-from evc.format.streams.levels import GroupLevels
 from evc.format.streams.spectrum_left import LeftEnergies
 from evc.format.streams.spectrum_model import SpectrumModel
 from evc.format.streams.spectrum_steps import step_logs
@@ -29,8 +29,9 @@ _OFFSETS = FrequencyTable(1 + (c.SAME_OFFSET_WEIGHT - 1) * np.eye(c.SPECTRUM_OFF
 class Block:
     """One block of all channels of a group: stereo modes [coarse bands], energies [channels, bands] and signed
     quantised coefficients [channels, bins]. A `held` block has the modes and energies of the block before, whose
-    depth it shares. No pattern sounds in a block that is `alone`. The walk leaves the log step sizes in `steps` int64
-    [channels, bands]."""
+    depth it shares. No pattern sounds in a block that is `alone`. In one where they do, `rises` [channels, bands] tell
+    by how much, in STEP_RISE, the steps of bands with an energy grow besides following these; None stands for nowhere.
+    The walk leaves the log step sizes in `steps` int64 [channels, bands]."""
 
     depth: int
     modes: Integers
@@ -38,6 +39,7 @@ class Block:
     coefficients: Integers
     held: bool = False
     alone: bool = False
+    rises: NDArray[np.int64] | None = None
     steps: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64), compare=False, repr=False)
 
 
@@ -63,16 +65,12 @@ class Port(Protocol):
     def begin(self, block: Block, steps: Integers, levels: Integers, bands: layout.BandLayout) -> None: ...
 
 
-def _energies_of(levels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The energies whose levels lie at or below these."""
-    return np.clip((levels - c.ENERGY_FLOOR) // c.ENERGY_STEP + 1, 0, c.ENERGY_MAX)
-
-
 class Walk:
     """Visits the blocks of one channel group in coding order and computes the context of every symbol.
 
-    gain: global log step in 1/64 octave; graded: whether superframes have offsets to it; levels: what patterns bring,
-    in files that have any. Raises DamagedError where a reading port delivers what cannot be.
+    gain: global log step in 1/64 octave; graded: whether superframes have offsets to it; covered: first frames and
+    ends, from the start of the segment on, of where patterns sound, int64 [n, 2]. Raises DamagedError where a reading
+    port delivers what cannot be.
     """
 
     def __init__(
@@ -82,10 +80,11 @@ class Walk:
         gain: int,
         model: SpectrumModel,
         graded: bool = False,
-        levels: GroupLevels | None = None,
+        covered: Positions = NOWHERE,
     ) -> None:
         self.geometry, self.channels, self.gain, self.model = geometry, channels, gain, model
-        self.graded, self.levels = graded, levels
+        self.graded, self.covered = graded, covered
+        self.frame = 0  # at which the next block begins
         self.offset = 0  # of the superframe, in OFFSET_STEP
         self.alone = False
         self.left = LeftEnergies(channels, geometry.fine_bands)
@@ -93,6 +92,7 @@ class Walk:
         self.before = 0  # depth of the block before
         self.last: Block | None = None
         self.deepest = 0  # largest depth in the superframe before
+        self.left.restart(self._gain + self._relative_steps(), geometry.layouts[0])
         self.modes = np.full(geometry.coarse_bands, c.STEREO_MODES, np.int64)
 
     def superframe(self, offset: int, depths: list[int], port: Port) -> tuple[int, list[int]]:
@@ -125,35 +125,86 @@ class Walk:
     def block(self, block: Block, port: Port) -> None:
         """Code one block; what a reading port decodes is written into `block`."""
         bands = self.geometry.layouts[block.depth]
-        gain = self.gain - c.OFFSET_STEP * self.offset
-        for memory in self.memories:
-            memory.align(block.depth)
-        brought = None
-        if self.levels is not None and self.levels.sounds(block.depth):
-            alone = port.code(np.array([block.alone], np.int32), _ALONE, int(self.alone), "alone")
-            block.alone = self.alone = bool(alone[0])
-            brought = None if block.alone else self.levels.next(block.depth, bands)
+        self.align(block.depth)
+        predicted = self._predicted(block, port)
         self._hold(block, port)
         self.static = (block.depth, self.before)
-        if not block.held:
+        if predicted and not block.held:
+            self._left_over(block, bands, port)
+        elif not block.held:
             if self.channels == 2:
                 self._stereo(block, port)
-            if brought is None:
-                self._energies(block, port)
-            else:
-                self.left.code(port, block.energies, step_logs(brought, gain, block.depth), bands)
+            self._energies(block, port)
         levels = layout.energy_log(block.energies)
-        heard = levels if self.levels is None else self.levels.block(block.depth, levels, bands)
-        steps = step_logs(heard, gain, block.depth)
-        block.steps = steps
-        # What comes next is predicted from all that is heard, not from what is left of it.
-        known = block.energies if brought is None else _energies_of(heard)
+        # Steps have to suit all that is heard: where patterns sound, they go on from what they were.
+        if predicted:
+            for memory in self.memories:
+                memory.heard()
+        else:
+            block.rises = None
+            for memory, energies, steps in zip(self.memories, block.energies, step_logs(levels, 0, block.depth)):
+                memory.coded(energies, steps)
+        block.steps = steps = self._gain + self._relative_steps()
+        if not predicted:
+            self.left.restart(steps, bands)
         port.begin(block, steps, levels, bands)
         other = None
         for channel in range(self.channels):
             other = self._coefficients(channel, block, bands, levels[channel], steps[channel], other, port)
-            self.memories[channel].push(known[channel], other.amplitudes)
+            self.memories[channel].push(other.amplitudes)
         self.before = block.depth
+
+    def align(self, depth: int) -> None:
+        """Carry what is remembered over to the size of the next block."""
+        for memory in self.memories:
+            memory.align(depth)
+
+    def covers(self, depth: int) -> bool:
+        """Whether patterns cover the next block."""
+        end = self.frame + (self.geometry.superframe >> depth)
+        return bool(((self.covered[:, 0] < end) & (self.covered[:, 1] > self.frame)).any())
+
+    def _predicted(self, block: Block, port: Port) -> bool:
+        """Code whether patterns leave a block alone that they cover; returns whether they sound in it."""
+        covers = self.covers(block.depth)
+        self.frame += self.geometry.superframe >> block.depth
+        if not covers:
+            return False
+        alone = port.code(np.array([block.alone], np.int32), _ALONE, int(self.alone), "alone")
+        block.alone = self.alone = bool(alone[0])
+        return not block.alone
+
+    def _left_over(self, block: Block, bands: layout.BandLayout, port: Port) -> None:
+        """Code the energies of what patterns leave over, which the steps follow, and by how much these rise besides."""
+        on = self.left.code_on(port, block.energies > 0, bands)
+        block.energies[~on] = 0
+        if not on.any():
+            block.modes[:] = 0
+            block.rises = None
+            return
+        if self.channels == 2:
+            self._stereo(block, port)
+        changes = c.STEP_PER_ENERGY * self.left.code_energies(port, block.energies, on, bands)
+        block.rises = self.left.code_rises(port, block.rises, on)
+        if block.rises is not None:
+            changes += c.STEP_RISE * block.rises
+        for memory, change in zip(self.memories, changes, strict=True):
+            memory.steps = np.clip(memory.steps + change, *c.KNOWN_STEPS)
+
+    def steps_to_come(self, block: Block) -> NDArray[np.int64]:
+        """Log steps [channels, bands] of the next block, one where patterns sound, if they do not rise."""
+        self.align(block.depth)
+        changes = self.left.changes(block.energies, self.geometry.layouts[block.depth])
+        return self._gain + self._relative_steps() + c.STEP_PER_ENERGY * changes
+
+    @property
+    def _gain(self) -> int:
+        """Of the superframe."""
+        return self.gain - c.OFFSET_STEP * self.offset
+
+    def _relative_steps(self) -> NDArray[np.int64]:
+        """Log steps at a gain of 0 [channels, bands], of the block before or, once they have changed, of this one."""
+        return np.stack([memory.steps for memory in self.memories])
 
     def _hold(self, block: Block, port: Port) -> None:
         """Code whether the block has the modes and energies of the one before; if so, give it those."""
@@ -162,7 +213,7 @@ class Walk:
             row = 2 * block.depth + last.held
             block.held = bool(port.code(np.array([block.held], np.int32), self.model.hold, row, "hold")[0])
             if block.held:
-                block.modes, block.energies = last.modes, last.energies
+                block.modes, block.energies, block.rises = last.modes, last.energies, None
         self.last = block
 
     def _stereo(self, block: Block, port: Port) -> None:
