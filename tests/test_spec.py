@@ -61,7 +61,7 @@ def numbers(values: object) -> str:
         f"step(b) = gain − {c.OFFSET_STEP} · (offset of the superframe) + s(b)",
         f"Every s(b) is limited to −{-c.KNOWN_STEPS[0]} … {c.KNOWN_STEPS[1]}.",
         f"s(b) becomes s(b) + {c.STEP_PER_ENERGY} · z.",
-        f"s(b) becomes s(b) + {c.STEP_RISE} · (r + z)",
+        f"s(b) becomes s(b) + {c.STEP_RISE} · (rise + z)",
         f"(begin / N) · N − d − (2N + {c.INTERPOLATION_TAPS // 2})",
         f"at least (2N + {c.INTERPOLATION_TAPS // 2}) · 2^phase_bits",
         f"at most {c.MAX_SOUNDING} occurrences of the segment have",
@@ -73,7 +73,7 @@ def numbers(values: object) -> str:
         f"under the weights {c.ALONE_WEIGHTS[1]} if it was",
         f"E1 = clip({c.HEARD_ENERGY} + (({c.HEARD_PER_STEP} · (s(b) − {c.STEP_REFERENCE} − offset[b])) >> 8), 0, "
         f"{4 * c.ENERGY_MAX})",
-        f"x = clip(((step(b) + {-c.ENERGY_FLOOR}) / {c.ENERGY_STEP}) + {1 + c.LEFT_HEIGHT}, 1, {c.ENERGY_MAX})",
+        f"latest = clip(((step(b) + {-c.ENERGY_FLOOR}) / {c.ENERGY_STEP}) + {1 + c.LEFT_HEIGHT}, 1, {c.ENERGY_MAX})",
         f"whose Exp-Golomb values are of order {c.ENERGY_ESCAPE_ORDER} in place of {c.ESCAPE_ORDER}",
         f"unless 1 ≤ e ≤ {c.ENERGY_MAX}",
         f"are a field u({c.SPAN_GRID_BITS}), the *grid*",
