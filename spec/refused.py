@@ -36,7 +36,7 @@ _FIELDS = {"major": 0, "minor": 1, "samplerate": 2, "channels": 6, "frames": 7, 
 
 def cases() -> dict[str, Case]:
     """All of them, by name."""
-    groups: list[Callable[[], Iterator[tuple[str, Case]]]] = [_files, _headers, _chunks, _segments, _streams]
+    groups: list[Callable[[], Iterator[tuple[str, Case]]]] = [_files, _headers, _chunks, _played, _segments, _streams]
     found: dict[str, Case] = {}
     for group in groups:
         for name, case in group():
@@ -100,6 +100,16 @@ def _headers() -> Iterator[tuple[str, Case]]:
     yield "three-headers", (MALFORMED, "three times HEAD", file_of([*_silent(), head(_PLAIN), head(_PLAIN)]))
     mask = patched(payload, _FIELDS["layers"], b"\2")
     yield "unnamed", (MALFORMED, "events without a network", file_of([Chunk(c.CHUNK_HEAD, mask), *_silent()[1:]]))
+    networks = (_UNHEARD_OF, replace(_UNHEARD_OF, id="evc-neither"))
+    latents = Header(RATE, 2, 1000, layers=("latent",), segment_frames=2048, networks=networks)
+    for name, field, value, about in [
+        ("shared", "layers", b"\x12", "events and latents with one network"),
+        ("latent-channels", "channels", b"\3", "three channels with latents"),
+        ("latent-segments", "segment_frames", (1024).to_bytes(4, "little"), "segments of half a column of latents"),
+    ]:
+        listed = replace(latents, networks=networks[: 1 if name == "shared" else 2])
+        wrong = patched(listed.write(), _FIELDS[field], value)
+        yield f"header-{name}", (MALFORMED, about, file_of([Chunk(c.CHUNK_HEAD, wrong), *_silent(latents)[1:]]))
     named = replace(_PLAIN, layers=("events",), networks=(_UNHEARD_OF,))
     one = np.zeros(1, np.int64)
     event = EventStream(one, one, one, np.zeros((1, len(c.EVENT_PARTS) + 1), np.int64), pan_steps=0)
@@ -134,10 +144,43 @@ def _chunks() -> Iterator[tuple[str, Case]]:
         yield f"speakers-{name}", (MALFORMED, about, file_of(_silent(_PLAIN, speakers)))
     empty = Chunk(c.CHUNK_DICT, varint(0) + varint(0) + b"\0")
     yield "no-entries", (MALFORMED, "a DICT of no entries", file_of(_silent(_LEANING, empty)))
-    second = Chunk(c.CHUNK_DICT, Dictionary(1, 1).write())
-    yield "entry-numbers", (MALFORMED, "a DICT that begins with entry 1", file_of(_silent(_LEANING, second)))
+    entry = coded(c.STREAM_DICTIONARY, DictionaryStream([Excerpt(7, 9)]), StreamContext(RATE, 1, 99, patterns=1))
+    for name, header, first, streams, about in [
+        ("numbers", _LEANING, 1, (entry,), "a DICT that begins with entry 1"),
+        ("missing", _LEANING, 0, (), "a DICT without its stream"),
+        ("layer", _PLAIN, 0, (entry,), "a DICT where HEAD has no patterns"),
+    ]:
+        defined = Chunk(c.CHUNK_DICT, Dictionary(first, 1, streams).write())
+        yield f"entry-{name}", (MALFORMED, about, file_of(_silent(header, defined)))
+    half = replace(entry, symbols=c.MAX_DICTIONARY_SYMBOLS // 2 + 1)
+    two = (Chunk(c.CHUNK_DICT, Dictionary(first, 1, (half,)).write()) for first in range(2))
+    yield "entry-symbols", (MALFORMED, "two DICT of 8 388 609 symbols each", file_of(_silent(_LEANING, *two)))
     many = Chunk(c.CHUNK_DICT, varint(0) + varint(65_537) + b"\0")
     yield "entries", (MALFORMED, "65 537 entries", file_of(_silent(_LEANING, many)))
+
+
+def _played() -> Iterator[tuple[str, Case]]:
+    """Edit lists and chains."""
+    whole = 2 * _PLAIN.known_frames  # the number that codes a distance of the file's length
+    for name, payload, about in [
+        ("none", varint(0), "an edit list of no stretches"),
+        ("empty", varint(1) + varint(0) + varint(0), "a stretch of no frames"),
+        ("before", varint(1) + varint(1) + varint(9), "a stretch that starts before the file"),
+        ("behind", varint(1) + varint(whole) + varint(1), "a stretch that ends behind the file"),
+        ("long", varint(1) + varint(0) + varint(9) + b"\0", "an edit list longer than its fields"),
+    ]:
+        yield f"edit-{name}", (MALFORMED, about, file_of(_silent(_PLAIN, Chunk(c.CHUNK_EDIT, payload))))
+    edits = Chunk(c.CHUNK_EDIT, varint(1) + varint(0) + varint(9))
+    yield "edit-late", (MALFORMED, "EDIT behind a SEGM", file_of([*_silent(), edits]))
+    yield "edit-twice", (MALFORMED, "EDIT twice", file_of(_silent(_PLAIN, edits, edits)))
+    first, last = file_of(_silent(replace(_PLAIN, chained=True))), file_of(_silent())
+    yield "link-missing", (DAMAGED, "no link where another should follow", first)
+    wider = file_of(_silent(replace(_PLAIN, channels=2)))
+    yield "link-channels", (MALFORMED, "a link of other channels", first + wider)
+    yield "link-edits", (MALFORMED, "EDIT in the second link", first + file_of(_silent(_PLAIN, edits)))
+    past = Chunk(c.CHUNK_EDIT, varint(1) + varint(2 * whole) + varint(1))
+    edited = file_of(_silent(replace(_PLAIN, chained=True), past))
+    yield "link-behind", (MALFORMED, "a stretch that ends behind the last link", edited + last)
 
 
 def _segments() -> Iterator[tuple[str, Case]]:
@@ -205,11 +248,16 @@ def _streams() -> Iterator[tuple[str, Case]]:
     chunk = Chunk(c.CHUNK_DICT, Dictionary(0, 1, (entry,)).write())
     yield "excerpt", (MALFORMED, "an excerpt that ends behind the file", file_of(_silent(_LEANING, chunk)))
     for name, times, lag, lists, about in [
-        ("lag", 1, 2 * SUPERFRAME + 15, (0,), "a lag too short by a frame"),
-        ("unlisted", 1, 3 * SUPERFRAME, (), "a copy of a segment that is not among the dependencies"),
-        ("crowd", 17, 3 * SUPERFRAME, (0,), "17 occurrences at once"),
+        ("lag", 1, 2 * SUPERFRAME + 15, (0, 1, 2), "a lag too short by a frame"),
+        ("unlisted", 1, 3 * SUPERFRAME, (0, 1), "a copy of a segment that is not among the dependencies"),
+        ("crowd", 17, 3 * SUPERFRAME, (0, 1, 2), "17 occurrences at once"),
     ]:
         yield f"copy-{name}", (MALFORMED, about, _copies(times, lag, lists))
+    for name, shift, rotation, about in [
+        ("shifted", 32, 0, "a placement of an excerpt with a shift"),
+        ("turned", 0, 1, "a placement of an excerpt with a rotation"),
+    ]:
+        yield f"excerpt-{name}", (MALFORMED, about, _placement(shift, rotation))
 
 
 def _by_hand(kind: int, write: Callable[[WritePort], object]) -> StreamData:
@@ -235,6 +283,24 @@ def _copies(times: int, lag: int, dependencies: tuple[int, ...]) -> bytes:
         nothing, nothing, nothing, nothing[:, None, None],
     )  # fmt: skip
     words = coded(c.STREAM_OCCURRENCES, stream, StreamContext(RATE, 1, SUPERFRAME, header.phase_bits))
-    listed = tuple(sorted({0, 1} if dependencies else set()))
-    chunks = [head(header), *(segment(index) for index in range(3)), segment(3, listed, (words,))]
-    return file_of(chunks, [(), (), (), listed])
+    return _repeating(header, words, dependencies)
+
+
+def _placement(shift: int, rotation: int) -> bytes:
+    """The last of four segments places an excerpt of the first."""
+    header = replace(_LEANING, frames=4 * SUPERFRAME, reference_span=3)
+    context = StreamContext(RATE, 1, header.known_frames, header.phase_bits, patterns=1)
+    entry = coded(c.STREAM_DICTIONARY, DictionaryStream([Excerpt(0, 500)]), context)
+    nothing = np.zeros(1, np.int64)
+    stream = OccurrenceStream(
+        nothing, nothing, nothing, nothing, nothing, nothing, nothing + shift, nothing + rotation,
+        nothing[:, None, None], lattice=True, rotation_bits=3,
+    )  # fmt: skip
+    words = coded(c.STREAM_OCCURRENCES, stream, replace(context, frames=SUPERFRAME))
+    return _repeating(header, words, (0, 1, 2), Chunk(c.CHUNK_DICT, Dictionary(0, 1, (entry,)).write()))
+
+
+def _repeating(header: Header, words: StreamData, dependencies: tuple[int, ...], *more: Chunk) -> bytes:
+    """A file of four segments, the last of which depends on others; `more` chunks come behind the header."""
+    chunks = [head(header), *more, *(segment(index) for index in range(3)), segment(3, dependencies, (words,))]
+    return file_of(chunks, [(), (), (), dependencies])

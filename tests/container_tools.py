@@ -17,7 +17,10 @@ HEADER = Header(
 )  # fmt: skip
 TAGS = {"title": "Blue", "artist": ["A", "B"]}
 DEPENDENCIES = [(), (), (0,), (), (0, 2)]
-DICTIONARIES = [Dictionary(0, 2), Dictionary(2, 1, (StreamData(c.STREAM_DICTIONARY, b"wave", 2, 5),))]
+DICTIONARIES = [
+    Dictionary(0, 2, (StreamData(c.STREAM_DICTIONARY, b"", 2, 0),)),
+    Dictionary(2, 1, (StreamData(c.STREAM_DICTIONARY, b"wave", 2, 5),)),
+]
 
 
 def segment(index, dependencies=()):
@@ -67,6 +70,10 @@ def rescued(reader: ContainerReader) -> dict[int, Segment]:
 
 def segm(index, dependencies=()):
     return chunk_bytes(b"SEGM", segment(index, dependencies).write())
+
+
+def dictionary(first: int, entries: int = 1) -> Dictionary:
+    return Dictionary(first, entries, (StreamData(c.STREAM_DICTIONARY, b"", 0, 0),))
 
 
 ALL = [segm(i, d) for i, d in enumerate(DEPENDENCIES)]

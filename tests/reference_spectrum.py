@@ -227,7 +227,7 @@ class GroupDecoder:
         return [now[b] for b in range(bands.count)]
 
     def decode_on(self, bands: Bands) -> list[Ints]:
-        """Section 9.8, steps 1 to 3: which bands [channels][bands] of a predicted block have an energy."""
+        """Section 9.7, step 1: which bands [channels][bands] of a predicted block have an energy."""
         fine = self.layouts[0].units
         found: list[Ints] = []
         for channel in range(self.channels):
@@ -242,7 +242,7 @@ class GroupDecoder:
         return found
 
     def expect(self, bands: Bands) -> None:
-        """x of section 9.8 after a block that is not predicted, by fine band."""
+        """`latest` of section 9.7 after a block that is not predicted, by fine band."""
         fine = [max(b for b in range(bands.count) if bands.units[b] <= edge) for edge in self.layouts[0].units[:-1]]
         self.expected = [[clip((row[b] + 448) // 46 + 2, 1, 47) for b in fine] for row in self.steps()]
 

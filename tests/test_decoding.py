@@ -12,16 +12,19 @@ import pytest
 from damage import closure, segment_places, with_flipped_bit
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pattern_tools import planted
 from stream_tools import assert_same
 
 import evc
 from evc.format import constants as c
+from evc.format.coder import CodedStream
 from evc.format.container import ChunkReader
 from evc.format.decoding import DecodedStreams, SegmentDecoder
 from evc.format.errors import DamagedError, EvcError, FormatError
 from evc.format.header import Header
 from evc.format.reader import ContainerReader
 from evc.format.segment import Segment
+from evc.format.streams.dictionary import Excerpt, Explicit, Pattern
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import SpectrumStream
 from evc.format.writer import ContainerWriter
@@ -242,6 +245,19 @@ def test_a_dictionary_with_wrong_symbols() -> None:
     decoder = SegmentDecoder(reader(target.getvalue(), salvage=True))
     assert decoder.patterns == decoder.entries == [None] * 3
     assert set(decoder.decode(range(3))) == {0} and set(decoder.lost) == {1, 2}
+
+
+def test_explicit_entries_are_limited_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of all dictionaries; salvage loses what is behind the limit."""
+    entries: list[list[Pattern]]
+    entries = [[Explicit(1, 600, CodedStream(b"", 0, 0))], [Excerpt(0, 9)], [Explicit(1, 500, CodedStream(b"", 0, 0))]]
+    data = planted(1, {}, *entries)
+    monkeypatch.setattr(c, "MAX_EXPLICIT_SAMPLES", 1100)
+    assert len(SegmentDecoder(reader(data)).patterns) == 3
+    monkeypatch.setattr(c, "MAX_EXPLICIT_SAMPLES", 1099)
+    with pytest.raises(FormatError, match="too long together"):
+        _ = SegmentDecoder(reader(data)).patterns
+    assert SegmentDecoder(reader(data, salvage=True)).patterns == [*entries[0], *entries[1], None]
 
 
 @given(st.integers(0, 1 << 16), st.booleans())

@@ -92,7 +92,7 @@ def test_mutations():
 
 READERS = {
     "segment": (lambda data: Segment.read(data, HEADER), Segment.write),
-    "dictionary": (Dictionary.read, Dictionary.write),
+    "dictionary": (lambda data: Dictionary.read(data, HEADER), Dictionary.write),
     "index": (lambda data: read_index(data, HEADER), write_index),
     "end": (End.read, End.write),
 }
@@ -103,8 +103,9 @@ def test_random_bytes(kind):
     """They are refused, or are what is written for what they say: short ones of small numbers, and any."""
     came, (read, write) = Counter(), READERS[kind]
     random = np.random.default_rng(0)
-    short = (bytes(found) for length in range(6) for found in itertools.product((0, 1, 2, 255), repeat=length))
-    for payload in itertools.chain(short, map(random.bytes, [*range(60), *[END_PAYLOAD_BYTES] * 60])):
+    short = [bytes(found) for length in range(7) for found in itertools.product((0, 1, 2, 255), repeat=length)]
+    entry = (b"\0\1\1\5" + payload for payload in short)  # one stream, of a dictionary
+    for payload in itertools.chain(short, entry, map(random.bytes, [*range(60), *[END_PAYLOAD_BYTES] * 60])):
         try:
             found = read(payload)
         except EvcError:
@@ -197,22 +198,24 @@ DICTIONARY_BYTES = bytes.fromhex("02 8201 01 05 01 07 01000000 aa")
 
 def test_dictionary_literal_bytes():
     assert DICTIONARY.write() == DICTIONARY_BYTES
-    assert Dictionary.read(DICTIONARY_BYTES) == DICTIONARY
+    assert Dictionary.read(DICTIONARY_BYTES, HEADER) == DICTIONARY
     assert DICTIONARY.stream() == DICTIONARY.streams[0]
 
 
 @given(
-    st.integers(0, c.MAX_PATTERNS - 1), st.integers(1, 99), streams(st.just(c.STREAM_DICTIONARY) | optional)
+    st.integers(0, c.MAX_PATTERNS - 1), st.integers(1, 99), stream(st.just(c.STREAM_DICTIONARY)), streams(optional)
 )
-def test_dictionary_round_trip(first, entries, coded):
-    dictionary = Dictionary(first, min(entries, c.MAX_PATTERNS - first), coded)
-    assert Dictionary.read(dictionary.write()) == dictionary
+def test_dictionary_round_trip(first, entries, coded, others):
+    streams = (coded, *others[:-1])
+    dictionary = Dictionary(first, min(entries, c.MAX_PATTERNS - first), streams)
+    assert Dictionary.read(dictionary.write(), HEADER) == dictionary
 
 
 @pytest.mark.parametrize(
     "dictionary",
     [
         replace(DICTIONARY, entries=0),
+        replace(DICTIONARY, streams=()),
         replace(DICTIONARY, first=c.MAX_PATTERNS - 129),
         replace(DICTIONARY, streams=(EVENTS,)),
         replace(DICTIONARY, streams=(replace(DICTIONARY.streams[0], symbols=c.MAX_DICTIONARY_SYMBOLS + 1),)),
@@ -220,12 +223,17 @@ def test_dictionary_round_trip(first, entries, coded):
 )
 def test_dictionary_limits(dictionary):
     with pytest.raises(FormatError):
-        Dictionary.read(dictionary.write())
+        Dictionary.read(dictionary.write(), HEADER)
+
+
+def test_a_dictionary_needs_patterns():
+    with pytest.raises(FormatError, match="no patterns"):
+        Dictionary.read(DICTIONARY_BYTES, replace(HEADER, layers=("spectrum",)))
 
 
 def test_dictionary_unknown_stream():
     with pytest.raises(UnsupportedError):
-        Dictionary.read(replace(DICTIONARY, streams=(replace(EVENTS, kind=6),)).write())
+        Dictionary.read(replace(DICTIONARY, streams=(replace(EVENTS, kind=6),)).write(), HEADER)
 
 
 INDEX = [IndexEntry(60), IndexEntry(500, (0,)), IndexEntry(530, (0, 1))]

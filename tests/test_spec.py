@@ -61,8 +61,8 @@ def numbers(values: object) -> str:
         f"step(b) = gain − {c.OFFSET_STEP} · (offset of the superframe) + s(b)",
         f"from −{c.MOST_RISE} to {c.MOST_RISE}",
         f"Every s(b) is limited to −{-c.KNOWN_STEPS[0]} … {c.KNOWN_STEPS[1]}.",
-        f"s(b) becomes s(b) + {c.STEP_PER_ENERGY} · (e − x)",
-        f"s(b) becomes s(b) + {c.STEP_RISE} · r.",
+        f"s(b) becomes s(b) + {c.STEP_PER_ENERGY} · (e − latest)",
+        f"s(b) becomes s(b) + {c.STEP_RISE} · rise",
         f"(begin / N) · N − d − (2N + {c.INTERPOLATION_TAPS // 2})",
         f"at least (2N + {c.INTERPOLATION_TAPS // 2}) · 2^phase_bits",
         f"at most {c.MAX_SOUNDING} occurrences of the segment have",
@@ -74,7 +74,7 @@ def numbers(values: object) -> str:
         f"under the weights {c.ALONE_WEIGHTS[1]} if it was",
         f"E1 = clip({c.HEARD_ENERGY} + (({c.HEARD_PER_STEP} · (s(b) − {c.STEP_REFERENCE} − offset[b])) >> 8), 0, "
         f"{4 * c.ENERGY_MAX})",
-        f"x = clip(((step(b) + {-c.ENERGY_FLOOR}) / {c.ENERGY_STEP}) + {1 + c.LEFT_HEIGHT}, 1, {c.ENERGY_MAX})",
+        f"latest = clip(((step(b) + {-c.ENERGY_FLOOR}) / {c.ENERGY_STEP}) + {1 + c.LEFT_HEIGHT}, 1, {c.ENERGY_MAX})",
         f"changes from 1 to {c.ENERGY_MAX}",
         f"are a field u({c.SPAN_GRID_BITS}), the *grid*",
         f"gain + {c.SPECTRUM_GAIN_OFFSET} uniform, size {c.SPECTRUM_GAINS} C uniform, size {len(c.COARSE_EDGES)};",
@@ -103,7 +103,7 @@ def test_a_number_of_the_spectrum(quote: str) -> None:
 @pytest.mark.parametrize(
     "quote",
     [
-        f"n, at most {c.PLACED_PER_SUPERFRAME} · ceil(frames / superframe)",
+        f"n, at most {c.PLACED_PER_SUPERFRAME} · ceil(frames / N)",
         f"a pitch, from 0 to {c.PITCHES - 1} in 1/{c.PITCHES_PER_SEMITONE} semitone",
         "| m_s | " + " | ".join(map(str, (*c.EVENT_PARTS[:5], "9 each", *c.EVENT_PARTS[12:]))) + " |",
         f"the greatest level, at most {c.MAX_AMPLITUDE_LEVEL} |",

@@ -11,6 +11,7 @@ from container_tools import (
     LENGTH,
     SEGMENTS,
     TAGS,
+    dictionary,
     opened,
     rescued,
     segment,
@@ -110,8 +111,9 @@ def test_exception_leaves_no_end_marker():
         (segment(1), "segment 1 comes where segment 0"),
         (Segment(0, (), (StreamData(c.STREAM_EVENTS, b"", 0, 0),)), "absent from the header"),
         (Segment(0, (), (StreamData(9, b"", 0, 0),)), "unknown kind"),
-        (Dictionary(1, 1), "entry 1, not at 0"),
+        (dictionary(1), "entry 1, not at 0"),
         (Dictionary(0, 0), "outside the limit"),
+        (Dictionary(0, 1), "entries 0 to 0 are not there"),
     ],
 )
 def test_writer_refuses(part, message):
@@ -134,6 +136,10 @@ def test_writer_refuses_long_chains_and_wrong_lengths(monkeypatch):
     with pytest.raises(InputError, match="behind the end"):
         writer.add_segment(segment(4))
         writer.add_segment(segment(5))
+    half = replace(DICTIONARIES[1].streams[0], symbols=c.MAX_DICTIONARY_SYMBOLS // 2 + 1)
+    writer.add_dictionary(Dictionary(0, 1, (half,)))
+    with pytest.raises(InputError, match="symbols"):
+        writer.add_dictionary(Dictionary(1, 1, (half,)))
     monkeypatch.setattr(c, "MAX_DICTIONARY_BYTES", 1)
     with pytest.raises(InputError, match="more than 1 bytes"):
-        writer.add_dictionary(Dictionary(0, 1))
+        writer.add_dictionary(dictionary(1))

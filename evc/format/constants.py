@@ -46,7 +46,7 @@ MAX_PATTERNS = 1 << 16
 # Symbols of one stream: at most SYMBOLS_PER_SAMPLE * frames * channels + SYMBOLS_BASE.
 SYMBOLS_PER_SAMPLE = 4
 SYMBOLS_BASE = 1 << 16
-MAX_DICTIONARY_SYMBOLS = 1 << 24  # one stream of a DICT chunk
+MAX_DICTIONARY_SYMBOLS = 1 << 24  # streams of all DICT chunks together
 MAX_DICTIONARY_BYTES = 64 << 20  # payloads of all DICT chunks together
 MAX_INDEX_BYTES = 8 << 20  # payload of INDX
 
@@ -207,7 +207,7 @@ CHECKSUM_BITS = 32
 # An explicit pattern has at most this many frames, so that a few bytes never stand for much memory.
 EXPLICIT_FRAMES_BASE = 1 << 14
 EXPLICIT_FRAMES_PER_WORD = 1 << 12
-MAX_EXPLICIT_SAMPLES = 1 << 27  # frames times channels of all explicit patterns in a chunk
+MAX_EXPLICIT_SAMPLES = 1 << 27  # frames times channels of all explicit patterns together
 LATTICE_MIN_FFT_LOG2 = 4
 LATTICE_MAX_FFT_LOG2 = 16
 LATTICE_LOG2_BITS = 4

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from evc.format.errors import EvcError
+from evc.format import constants as c
+from evc.format.errors import EvcError, FormatError
 from evc.format.reader import ContainerReader
 from evc.format.sources import Entry, decode_entry
 from evc.format.streams import StreamContext, decoded_stream
@@ -12,12 +13,16 @@ from evc.format.streams.dictionary import Pattern
 def decode_patterns(container: ContainerReader) -> list[Pattern | None]:
     """All entries as they are coded; in salvage mode None where one is lost. Raises what is wrong with a dictionary."""
     patterns: list[Pattern | None] = []
+    explicit_samples = 0
     for dictionary in container.dictionaries:
         patterns += [None] * (dictionary.first + dictionary.entries - len(patterns))
         if (data := dictionary.stream()) is None:
             continue
         try:
             stream, _ = decoded_stream(data, StreamContext.of_dictionary(container.header, dictionary.entries))
+            explicit_samples += stream.explicit_samples
+            if explicit_samples > c.MAX_EXPLICIT_SAMPLES:
+                raise FormatError("the explicit patterns of the dictionary are too long together")
         except EvcError:
             if not container.salvage:
                 raise

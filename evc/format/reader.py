@@ -62,7 +62,7 @@ class ContainerReader:
         self.tags: Tags = {}
         self.dictionaries: list[Dictionary] = []
         self.lost: frozenset[int] = frozenset()
-        self._dictionary_bytes = 0
+        self._dictionary_bytes = self._dictionary_symbols = 0
         self._tags_place: ChunkPlace | None = None
         self._speakers_place: ChunkPlace | None = None
         self._edits_place: ChunkPlace | None = None
@@ -259,9 +259,12 @@ class ContainerReader:
         self._dictionary_bytes += place.length
         if self._dictionary_bytes > c.MAX_DICTIONARY_BYTES:
             raise FormatError(f"dictionaries of more than {c.MAX_DICTIONARY_BYTES} bytes")
-        dictionary = Dictionary.read(self._reader.payload(place))
+        dictionary = Dictionary.read(self._reader.payload(place), self.header)
         gap = dictionary.first - self._patterns_so_far()
         _refuse(gap < 0 or gap > 0 and not self.salvage, place)
+        self._dictionary_symbols += dictionary.symbols
+        if self._dictionary_symbols > c.MAX_DICTIONARY_SYMBOLS:
+            raise FormatError(f"dictionaries of more than {c.MAX_DICTIONARY_SYMBOLS} symbols")
         self.dictionaries.append(dictionary)
 
     def _patterns_so_far(self) -> int:

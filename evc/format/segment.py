@@ -66,14 +66,21 @@ class Dictionary:
     def stream(self, kind: int = c.STREAM_DICTIONARY) -> StreamData | None:
         return find_stream(self.streams, kind)
 
+    @property
+    def symbols(self) -> int:
+        """Those of all streams together."""
+        return sum(stream.symbols for stream in self.streams)
+
     def write(self) -> bytes:
         """Payload of DICT."""
         return varint(self.first) + varint(self.entries) + write_streams(self.streams)
 
     @classmethod
-    def read(cls, payload: bytes) -> Dictionary:
-        """Raises FormatError for what breaks a rule or a limit of the format, UnsupportedError for
-        a stream that has to be understood and is not."""
+    def read(cls, payload: bytes, header: Header) -> Dictionary:
+        """Raises FormatError for what breaks a rule or a limit of the format or of `header`,
+        UnsupportedError for a stream that has to be understood and is not."""
+        if c.LAYERS[c.STREAM_OCCURRENCES] not in header.layers:
+            raise FormatError("the file has a dictionary, but its header has no patterns")
         reader = ByteReader(payload, "dictionary")
         first, entries = reader.varint(), reader.varint()
         if entries == 0 or first + entries > c.MAX_PATTERNS:
@@ -84,6 +91,8 @@ class Dictionary:
                 raise FormatError(f"dictionary holds a stream of kind {c.STREAM_NAMES[stream.kind]}")
             if c.STREAM_DICTIONARY < stream.kind < c.OPTIONAL_STREAM:
                 raise UnsupportedError(f"dictionary needs a stream of unknown kind {stream.kind}")
+        if find_stream(streams, c.STREAM_DICTIONARY) is None:
+            raise FormatError(f"dictionary entries {first} to {first + entries - 1} are not there")
         return cls(first, entries, streams)
 
 

@@ -87,6 +87,8 @@ def _placed(
         raise FormatError(f"dictionary entry {number} is lost")
     if offset >= entry.frames:
         raise FormatError("an occurrence begins behind the end of its pattern")
+    if not isinstance(entry.pattern, Lattice) and (stream.shifts[row] or stream.rotations[row]):
+        raise FormatError("an occurrence shifts or turns a pattern that is no lattice")
     length = int(stream.lengths[row]) or entry.frames - offset
     delay, begin = time - (offset << phase_bits), time >> phase_bits
     if isinstance(entry.pattern, Excerpt):

@@ -55,7 +55,7 @@ class ContainerWriter:
         self._start = file.tell() if header.frames is None else 0
         self._index: list[IndexEntry] = []
         self._depths: list[int] = []
-        self._dictionary_bytes = 0
+        self._dictionary_bytes = self._dictionary_symbols = 0
         self._closed = False
         self._put(c.SIGNATURE)
         self._put(chunk_bytes(c.CHUNK_HEAD, header.write()))
@@ -83,12 +83,15 @@ class ContainerWriter:
     def add_dictionary(self, dictionary: Dictionary) -> None:
         payload = dictionary.write()
         self._dictionary_bytes += len(payload)
+        self._dictionary_symbols += dictionary.symbols
         if dictionary.first != self.patterns:
             raise InputError(f"dictionary starts at entry {dictionary.first}, not at {self.patterns}")
         if self._dictionary_bytes > c.MAX_DICTIONARY_BYTES:
             raise InputError(f"dictionaries of more than {c.MAX_DICTIONARY_BYTES} bytes")
+        if self._dictionary_symbols > c.MAX_DICTIONARY_SYMBOLS:
+            raise InputError(f"dictionaries of more than {c.MAX_DICTIONARY_SYMBOLS} symbols")
         try:
-            Dictionary.read(payload)
+            Dictionary.read(payload, self.header)
         except (FormatError, UnsupportedError) as error:
             raise InputError(str(error)) from error
         self._put(chunk_bytes(c.CHUNK_DICT, payload))

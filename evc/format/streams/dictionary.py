@@ -115,6 +115,11 @@ class DictionaryStream:
         stream._code(ReadPort(decoder), context)
         return stream
 
+    @property
+    def explicit_samples(self) -> int:
+        """Frames times channels of the explicit entries together."""
+        return sum(each.frames * each.channels for each in self.patterns if isinstance(each, Explicit))
+
     def as_array(self, context: StreamContext) -> NDArray[np.void]:
         """The entries as a structured array [entries].
 
