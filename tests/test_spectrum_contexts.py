@@ -134,22 +134,22 @@ class CheckingPort:
         assert steps.dtype.kind == levels.dtype.kind == "i"
         self.block, self.layout = block, bands
 
-    def code(self, values, table, rows, kind):
+    def symbols(self, values, table, rows, kind):
         rows = np.asarray(rows)
         assert rows.dtype.kind == "i" and (not rows.size or 0 <= rows.min() <= rows.max() < table.rows)
         return values
 
-    def escape(self, values, order, kind):
+    def golomb(self, values, order, kind):
         assert values.min() >= 0
         return values
 
     def bands(self, channel, at, table, rows):
         used = np.maximum.reduceat(np.abs(self.block.coefficients[channel]), self.layout.edges[:-1]) > 0
-        return self.code(used[at], table, rows, "bands")
+        return self.symbols(used[at], table, rows, "bands")
 
     def magnitudes(self, channel, bins, shifts, table, rows):
         magnitudes = np.abs(self.block.coefficients[channel, bins]) >> shifts
-        return self.code(np.minimum(magnitudes, c.MAGNITUDE_SYMBOLS - 1), table, rows, "coefficients")
+        return self.symbols(np.minimum(magnitudes, c.MAGNITUDE_SYMBOLS - 1), table, rows, "coefficients")
 
 
 @given(streams())

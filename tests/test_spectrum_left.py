@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from stream_tools import flipped, words
 
 from evc.format import constants as c
-from evc.format.coder import FrequencyTable, Integers, SymbolDecoder, SymbolEncoder
+from evc.format.coder import SymbolDecoder, SymbolEncoder
 from evc.format.errors import EvcError, FormatError
 from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.port import ReadPort, WritePort
 from evc.format.streams.spectrum_left import LeftEnergies
 
 GEOMETRY = layout.geometry(1024, 12)
@@ -19,28 +20,16 @@ Case = tuple[int, np.ndarray, np.ndarray | None]  # depth of a block, its energi
 START = 400  # log step before the first block
 
 
-class Writing:
+class Writing(WritePort):
     def __init__(self) -> None:
         self.encoder = SymbolEncoder(account=True)
-
-    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
-        self.encoder.encode(values, table, rows, kind)
-        return values
-
-    def escape(self, values: Integers, order: int, kind: str) -> Integers:
-        self.encoder.encode_golomb(values, order, kind)
-        return values
+        super().__init__(self.encoder)
 
 
-class Reading:
+class Reading(ReadPort):
     def __init__(self, data: bytes, symbols: int, checksum: int) -> None:
         self.decoder = SymbolDecoder(data, symbols, checksum)
-
-    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
-        return self.decoder.decode(table, rows, len(values), kind)
-
-    def escape(self, values: Integers, order: int, kind: str) -> Integers:
-        return self.decoder.decode_golomb(order, len(values), kind)
+        super().__init__(self.decoder)
 
 
 def blocks(seed: int, channels: int, count: int, off: float, widest: int) -> list[Case]:

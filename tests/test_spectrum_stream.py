@@ -225,7 +225,8 @@ def test_offsets_make_steps_finer() -> None:
 
     stream = SpectrumStream([Group(0, 14, [[block()] for _ in range(48)], [0] * 20 + [6] * 28)])
     assert_round_trip(stream, context)
-    steps = [frame[0].steps for frame in stream.groups[0].superframes]
+    found = read(SpectrumStream, coded(stream, context), context)
+    steps = [frame[0].steps for frame in found.groups[0].superframes]
     assert (steps[19] - steps[20] == 6 * c.OFFSET_STEP).all() and (steps[19] == steps[0]).all()
     encoder = SymbolEncoder(account=True)
     stream.write(encoder, context)
@@ -318,8 +319,8 @@ def test_steps_of_predicted_blocks_go_on_from_what_they_were() -> None:
     kinds = [block(30, alone=True), block(12), block(14, rise=-3), block(25)]  # the last one is not covered
     stream = SpectrumStream([Group(50, 10, [[one] for one in kinds])])
     assert_round_trip(Heard(stream.groups), StreamContext(8_000, 1, 4 * 1024))
-    coded(stream, context)
-    plain, first, second, last = (one.steps for one in kinds)
+    found = read(SpectrumStream, coded(stream, context), context)
+    plain, first, second, last = (blocks[0].steps for blocks in found.groups[0].superframes)
     np.testing.assert_array_equal(plain, step_logs(layout.energy_log(kinds[0].energies), 50, 0))
     np.testing.assert_array_equal(last, step_logs(layout.energy_log(kinds[3].energies), 50, 0))
     likely = np.clip((plain - c.ENERGY_FLOOR) // c.ENERGY_STEP + 1 + c.LEFT_HEIGHT, 1, c.ENERGY_MAX)
@@ -336,5 +337,6 @@ def test_a_block_of_which_nothing_is_left_changes_no_steps() -> None:
     blocks.append(Block(0, np.full(10, 3), loud.copy(), np.zeros((2, bands.bins), np.int32)))
     encoder = SymbolEncoder(account=True)
     SpectrumStream([Group(0, 10, [[block] for block in blocks])]).write(encoder, context)
-    np.testing.assert_array_equal(blocks[1].steps, blocks[0].steps)
-    assert not blocks[1].modes.any() and encoder.account["stereo"][0] == 2 * 10  # its modes are not coded
+    found = [one[0] for one in read(SpectrumStream, encoder.finish(), context).groups[0].superframes]
+    np.testing.assert_array_equal(found[1].steps, found[0].steps)
+    assert not found[1].modes.any() and encoder.account["stereo"][0] == 2 * 10  # its modes are not coded

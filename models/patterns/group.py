@@ -17,7 +17,7 @@ from evc.models.patterns.sounding import Prediction, Sounding, predict
 from evc.models.patterns.timeline import Timeline
 from evc.models.spectrum import analysis
 from evc.models.spectrum.encoder import BlockSpectra, analyse_spectra
-from evc.models.spectrum.quantise import LAMBDA, BlockQuantiser, GroupQuantiser, worth_coding
+from evc.models.spectrum.quantise import LAMBDA, GroupQuantiser, worth_coding
 from evc.models.spectrum.synthesis import BlockRun, coarse_of_band, residual_spectra
 
 Energies = NDArray[np.int64]
@@ -59,7 +59,7 @@ class GroupCoder:
         graded = [int(offset) for offset in self._offsets] if self._offsets.any() else []
         group = Group(self.gain, self.geometry.coarse_bands, [], graded)
         quantiser = GroupQuantiser(
-            self.geometry, len(signal), self.gain, spectrum_model(), BlockQuantiser(), bool(graded), self._covered
+            self.geometry, len(signal), self.gain, spectrum_model(), graded=bool(graded), covered=self._covered
         )
         for start, end in self._runs(whole.first, count):
             run = whole.part(start, end)

@@ -18,7 +18,7 @@ from evc.format.streams.spectrum_walk import Block
 from evc.models.source import AudioSource, padded
 from evc.models.spectrum import analysis
 from evc.models.spectrum.extrapolation import HISTORY, REACH, continued
-from evc.models.spectrum.quantise import BlockQuantiser, quantise
+from evc.models.spectrum.quantise import quantise
 from evc.models.spectrum.stereo import apply_stereo, choose_stereo
 
 FULL_SCALE = np.float32(32768)
@@ -121,7 +121,7 @@ def quantise_group(group: AnalysedGroup | None, gain: int, model: SpectrumModel)
     """(quantised group, ideal bits); None stands for silence."""
     if group is None:
         return Group(0, 0), 0.0
-    return quantise(group.spectra, group.blocks, group.geometry, gain, model, BlockQuantiser())
+    return quantise(group.spectra, group.blocks, group.geometry, gain, model)
 
 
 class SegmentAnalyser:

@@ -24,33 +24,38 @@ PLAIN_ROUNDING = 0.38  # for training before there is a model: values below 1 - 
 BITS_OF_ONE = 3.5  # a coefficient of magnitude 1, about ...
 BITS_PER_OCTAVE = 1.5  # ... and more for larger ones
 
-Spectra = NDArray[np.float32]
+Coefficients = NDArray[np.float32]
 Positions = NDArray[np.int64]
 
 
-class BlockQuantiser:
-    """A port of the walk that decides each magnitude by squared error + LAMBDA * bits, under the real tables.
-
-    `spectra` [channels, bins] are those of the block to come; `bits` adds up the ideal cost of everything.
-    """
+class Cost:
+    """A port of the walk that adds up the ideal cost of everything in `bits`."""
 
     def __init__(self) -> None:
         self.bits = 0.0
-        self.spectra: Spectra
+
+    def symbols(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
+        self.bits += float(table.bits[rows, values].sum())
+        return values
+
+    def golomb(self, values: Integers, order: int, kind: str) -> Integers:
+        self.bits += float((2 * np.log2(values / (1 << order) + 1) + 1 + order).sum())
+        return values
+
+
+class BlockQuantiser(Cost):
+    """Decides each magnitude of a block by squared error + LAMBDA * bits, under the real tables: coefficients are
+    written into the block. spectra: float32 [channels, bins] of the block."""
+
+    def __init__(self, spectra: Coefficients) -> None:
+        super().__init__()
+        self.spectra = spectra
 
     def begin(self, block: Block, steps: Integers, levels: Integers, bands: BandLayout) -> None:
         self.block, self.layout = block, bands
         block.coefficients[:] = 0
         scale = np.exp2(steps / -c.OCTAVE).astype(np.float32)
         self.ratio = np.abs(self.spectra) * scale[:, bands.band_of_bin]
-
-    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
-        self.bits += float(table.bits[rows, values].sum())
-        return values
-
-    def escape(self, values: Integers, order: int, kind: str) -> Integers:
-        self.bits += float((2 * np.log2(values / (1 << order) + 1) + 1 + order).sum())
-        return values
 
     def bands(self, channel: int, at: Positions, table: FrequencyTable, rows: Positions) -> NDArray[np.bool_]:
         """Code a band if what its coefficients save in error is worth their bits and the flag's."""
@@ -116,8 +121,8 @@ class PlainQuantiser(BlockQuantiser):
 class GroupQuantiser:
     """Quantises the superframes of one channel group of a segment, in order.
 
-    gain: log step in 1/64 octave; graded: whether superframes have offsets to it; covered: where
-    patterns sound (see `Walk`). The ideal bits add up in `port.bits`.
+    gain: log step in 1/64 octave; quantiser: decides about a block; graded: whether superframes have offsets to it;
+    covered: where patterns sound (see `Walk`).
     """
 
     def __init__(
@@ -126,30 +131,36 @@ class GroupQuantiser:
         channels: int,
         gain: int,
         model: SpectrumModel,
-        port: BlockQuantiser,
+        quantiser: type[BlockQuantiser] = BlockQuantiser,
         graded: bool = False,
         covered: NDArray[np.int64] = NOWHERE,
     ) -> None:
-        self.port = port
+        self._quantiser = quantiser
         self._walk = Walk(geometry, channels, gain, model, graded, covered)
 
     def superframe(
         self,
         blocks: list[Block],
-        spectra: list[Spectra],
+        spectra: list[Coefficients],
         offset: int = 0,
         heard: list[NDArray[np.int64]] | None = None,
-    ) -> None:
-        """Quantise blocks whose depths, modes and energies are set: coefficients are written into them. spectra: of
-        each block, float32 [channels, bins]; offset: quarters of an octave by which the steps are finer; heard: where
-        patterns sound, energies [channels, bands] of all that is heard in each block."""
-        self._walk.superframe(offset, [block.depth for block in blocks], self.port)
-        for place, (block, self.port.spectra) in enumerate(zip(blocks, spectra, strict=True)):
+    ) -> float:
+        """Quantise blocks whose depths, modes and energies are set: coefficients and steps are written into them.
+        spectra: of each block, float32 [channels, bins]; offset: quarters of an octave by which the steps are finer;
+        heard: where patterns sound, energies [channels, bands] of all that is heard in each block. Returns the ideal
+        bits."""
+        cost = Cost()
+        self._walk.superframe(offset, [block.depth for block in blocks], cost)
+        bits = cost.bits
+        for place, (block, coefficients) in enumerate(zip(blocks, spectra, strict=True)):
             if heard is not None and self._walk.covers(block.depth) and not block.alone:
-                self._raise(block, heard[place])
-            self._walk.block(block, self.port)
+                self._raise(block, coefficients, heard[place])
+            port = self._quantiser(coefficients)
+            block.steps = self._walk.block(block, port)
+            bits += port.bits
+        return bits
 
-    def _raise(self, block: Block, heard: NDArray[np.int64]) -> None:
+    def _raise(self, block: Block, spectra: Coefficients, heard: NDArray[np.int64]) -> None:
         """Let the steps of a block rise or fall, all by as much or some more than others, where those that it has
         otherwise would cost more than that, for what is `heard` in it."""
         on = block.energies > 0
@@ -160,7 +171,7 @@ class GroupQuantiser:
         suited = step_logs(layout.energy_log(np.maximum(heard, block.energies)), gain, block.depth)
         off = self._walk.steps_to_come(block) - suited
         scale = np.exp2((suited + np.minimum(off, 0)) / -c.OCTAVE).astype(np.float32)
-        some = np.abs(self.port.spectra) * scale[:, bands.band_of_bin] > WORTH_CODING
+        some = np.abs(spectra) * scale[:, bands.band_of_bin] > WORTH_CODING
         count = np.where(on, np.add.reduceat(some.astype(np.float32), bands.edges[:-1], axis=-1), 0)
         means = (count * off).sum(axis=1) / np.maximum(count.sum(axis=1), 1)
         common = np.broadcast_to(-np.rint(means / c.STEP_RISE).astype(np.int64)[:, None], off.shape)
@@ -175,7 +186,7 @@ class GroupQuantiser:
                 block.rises = np.where(on, np.clip(rises, -c.MOST_RISE, c.MOST_RISE), 0)
 
 
-def _lost(count: Spectra, off: NDArray[np.int64]) -> NDArray[np.float64]:
+def _lost(count: Coefficients, off: NDArray[np.int64]) -> NDArray[np.float64]:
     """Bits that steps which are `off` cost, about, in bands with `count` coefficients worth coding: squared error grows
     with the square of a step, bits shrink with its logarithm."""
     octaves = off / c.OCTAVE
@@ -184,21 +195,20 @@ def _lost(count: Spectra, off: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def quantise(
-    spectra: list[list[Spectra]],
+    spectra: list[list[Coefficients]],
     blocks: list[list[Block]],
     geometry: Geometry,
     gain: int,
     model: SpectrumModel,
-    port: BlockQuantiser,
+    quantiser: type[BlockQuantiser] = BlockQuantiser,
 ) -> tuple[Group, float]:
-    """(quantised group, ideal bits) of the blocks of a whole segment, by superframe; `port` decides."""
-    quantiser = GroupQuantiser(geometry, len(blocks[0][0].energies), gain, model, port)
-    for frame, frame_spectra in zip(blocks, spectra):
-        quantiser.superframe(frame, frame_spectra)
-    return Group(gain, geometry.coarse_bands, blocks), port.bits
+    """(quantised group, ideal bits) of the blocks of a whole segment, by superframe; `quantiser` decides."""
+    group = GroupQuantiser(geometry, len(blocks[0][0].energies), gain, model, quantiser)
+    bits = sum(group.superframe(frame, frame_spectra) for frame, frame_spectra in zip(blocks, spectra))
+    return Group(gain, geometry.coarse_bands, blocks), bits
 
 
-def worth_coding(ratio: Spectra, starts: Positions) -> NDArray[np.float32]:
+def worth_coding(ratio: Coefficients, starts: Positions) -> NDArray[np.float32]:
     """By how much [..., bands], about, coding coefficients of |value| / step `ratio` [..., bins] lowers squared error +
     LAMBDA * bits."""
     nearest = np.floor(ratio + np.float32(0.5))

@@ -80,7 +80,7 @@ class Recorder:
     def begin(self, block: Block, steps: Any, levels: Any, bands: BandLayout) -> None:
         self._block, self._layout = block, bands
 
-    def code(self, values: Any, table: Any, rows: Any, kind: str) -> Any:
+    def symbols(self, values: Any, table: Any, rows: Any, kind: str) -> Any:
         if kind == "energies":
             features, reference = self._pending
             energies = (values - HALF_ENERGY + (reference >> 2)).astype(np.int16)
@@ -90,7 +90,7 @@ class Recorder:
             self._store(table.name, rows.astype(np.int32), np.asarray(values).astype(np.int32))
         return values
 
-    def escape(self, values: Any, order: int, kind: str) -> Any:
+    def golomb(self, values: Any, order: int, kind: str) -> Any:
         return values
 
     def bands(self, channel: int, at: Any, table: Any, rows: Any) -> Any:
@@ -163,6 +163,6 @@ def collect(
 
 
 def _quantised(group: AnalysedGroup, gain: int, model: SpectrumModel | None) -> Group:
-    port = BlockQuantiser() if model is not None else PlainQuantiser()
+    quantiser = BlockQuantiser if model is not None else PlainQuantiser
     chosen: Any = model if model is not None else Recorder(0.0, 0)
-    return quantise(group.spectra, group.blocks, group.geometry, gain, chosen, port)[0]
+    return quantise(group.spectra, group.blocks, group.geometry, gain, chosen, quantiser)[0]

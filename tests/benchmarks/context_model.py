@@ -75,10 +75,10 @@ class Counting:
         level = np.clip((levels - steps - LOWEST_LEVEL) >> 4, 0, LEVELS - 1)
         self.rows = (level * c.BLOCK_DEPTHS + block.depth) * 2 + np.arange(len(levels))[:, None]
 
-    def code(self, values: Any, table: Any, rows: Any, kind: str) -> Any:
+    def symbols(self, values: Any, table: Any, rows: Any, kind: str) -> Any:
         return values
 
-    def escape(self, values: Any, order: int, kind: str) -> Any:
+    def golomb(self, values: Any, order: int, kind: str) -> Any:
         return values
 
     def bands(self, channel: int, at: Any, table: Any, rows: Any) -> Any:

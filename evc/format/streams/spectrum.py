@@ -12,38 +12,31 @@ from evc.format.coder import FrequencyTable, Integers, SymbolDecoder, SymbolEnco
 from evc.format.errors import DamagedError
 from evc.format.streams import StreamContext
 from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.port import ReadPort, WritePort
 from evc.format.streams.spectrum_model import spectrum_model
 from evc.format.streams.spectrum_walk import Block, Walk
 
 
-class _Writer:
+class _Writer(WritePort):
     """A port that codes the integers of given blocks."""
 
     def __init__(self, encoder: SymbolEncoder) -> None:
-        self.encoder = encoder
+        super().__init__(encoder)
         self.tails: list[tuple[Integers, Integers]] = []  # (signed values, shifts) of coded coefficients
 
     def begin(self, block: Block, steps: Integers, levels: Integers, bands: layout.BandLayout) -> None:
         self.block, self.layout = block, bands
 
-    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
-        self.encoder.encode(values, table, rows, kind)
-        return values
-
-    def escape(self, values: Integers, order: int, kind: str) -> Integers:
-        self.encoder.encode_golomb(values, order, kind)
-        return values
-
     def bands(self, channel: int, at: Integers, table: FrequencyTable, rows: Integers) -> Integers:
         used = np.maximum.reduceat(np.abs(self.block.coefficients[channel]), self.layout.edges[:-1]) > 0
-        return self.code(used[at].astype(np.int32), table, rows, "bands")
+        return self.symbols(used[at].astype(np.int32), table, rows, "bands")
 
     def magnitudes(
         self, channel: int, bins: Integers, shifts: Integers, table: FrequencyTable, rows: Integers
     ) -> Integers:
         values = self.block.coefficients[channel, bins]
         self.tails.append((values, shifts))
-        return self.code(np.minimum(np.abs(values) >> shifts, c.MAGNITUDE_SYMBOLS - 1), table, rows, "coefficients")
+        return self.symbols(np.minimum(np.abs(values) >> shifts, c.MAGNITUDE_SYMBOLS - 1), table, rows, "coefficients")
 
     def finish(self) -> None:
         """Escapes, low bits and signs of everything coded so far."""
@@ -54,34 +47,28 @@ class _Writer:
         magnitudes = np.abs(values)
         high = magnitudes >> shifts
         escaped = high >= c.MAGNITUDE_SYMBOLS - 1
-        self.encoder.encode_golomb(high[escaped] - (c.MAGNITUDE_SYMBOLS - 1), c.MAGNITUDE_ESCAPE_ORDER, "escapes")
-        self.encoder.encode_bits(magnitudes & ((1 << shifts) - 1), shifts, "low bits")
-        self.encoder.encode_bits(values[magnitudes > 0] < 0, 1, "signs")
+        self.golomb(high[escaped] - (c.MAGNITUDE_SYMBOLS - 1), c.MAGNITUDE_ESCAPE_ORDER, "escapes")
+        self.bits(magnitudes & ((1 << shifts) - 1), shifts, "low bits")
+        self.bits(values[magnitudes > 0] < 0, 1, "signs")
 
 
-class _Reader:
+class _Reader(ReadPort):
     """A port that decodes. Magnitudes are completed and signed by `finish`, once everything else is known."""
 
     def __init__(self, decoder: SymbolDecoder) -> None:
-        self.decoder = decoder
+        super().__init__(decoder)
         self.tails: list[tuple[Integers, Integers, Integers, Integers]] = []  # (target, bins, symbols, shifts)
 
     def begin(self, block: Block, steps: Integers, levels: Integers, bands: layout.BandLayout) -> None:
         self.block = block
 
-    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
-        return self.decoder.decode(table, rows, len(values), kind)
-
-    def escape(self, values: Integers, order: int, kind: str) -> Integers:
-        return self.decoder.decode_golomb(order, len(values), kind)
-
     def bands(self, channel: int, at: Integers, table: FrequencyTable, rows: Integers) -> Integers:
-        return self.decoder.decode(table, rows, len(at), "bands")
+        return self.symbols(at, table, rows, "bands")
 
     def magnitudes(
         self, channel: int, bins: Integers, shifts: Integers, table: FrequencyTable, rows: Integers
     ) -> Integers:
-        symbols = self.decoder.decode(table, rows, len(bins), "coefficients")
+        symbols = self.symbols(bins, table, rows, "coefficients")
         self.tails.append((self.block.coefficients[channel], bins, symbols, shifts))
         return symbols
 
@@ -91,12 +78,12 @@ class _Reader:
         symbols = np.concatenate([tail[2] for tail in self.tails]).astype(np.int64)
         shifts = np.concatenate([tail[3] for tail in self.tails])
         escaped = np.flatnonzero(symbols == c.MAGNITUDE_SYMBOLS - 1)
-        symbols[escaped] += self.decoder.decode_golomb(c.MAGNITUDE_ESCAPE_ORDER, len(escaped), "escapes")
-        values = (symbols << shifts) | self.decoder.decode_bits(shifts, len(shifts), "low bits")
+        symbols[escaped] += self.golomb(escaped, c.MAGNITUDE_ESCAPE_ORDER, "escapes")
+        values = (symbols << shifts) | self.bits(shifts, shifts, "low bits")
         if (values > c.MAX_MAGNITUDE).any():
             raise DamagedError("a coefficient is out of range")
         some = np.flatnonzero(values)
-        negative = self.decoder.decode_bits(1, len(some), "signs").astype(bool)
+        negative = self.bits(some, 1, "signs").astype(bool)
         values[some[negative]] *= -1
         ends = np.cumsum([len(tail[1]) for tail in self.tails])[:-1]
         for (target, bins, _, _), part in zip(self.tails, np.split(values, ends)):
@@ -174,7 +161,7 @@ class SpectrumStream:
                     group.offsets.append(offset)
                 blocks = [_empty_block(geometry, walk.channels, depth) for depth in depths]
                 for block in blocks:
-                    walk.block(block, port)
+                    block.steps = walk.block(block, port)
                 group.superframes.append(blocks)
                 bits[number] += decoder.spent - before
         before = decoder.spent

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
 from evc.format import constants as c
-from evc.format.coder import FrequencyTable, Integers
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.changes import BandFlags, Changes
 from evc.format.streams.integers import Flags
+from evc.format.streams.port import SymbolPort
 
 _KIND = "energies"
-
-
-class _Port(Protocol):
-    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers: ...
-    def escape(self, values: Integers, order: int, kind: str) -> Integers: ...
 
 
 class LeftEnergies:
@@ -33,13 +26,13 @@ class LeftEnergies:
         self._past = np.zeros((channels, fine_bands), np.int64)  # 1 where the block before had an energy
         self._latest = np.zeros((channels, fine_bands), np.int64)  # the energy last, or what stands for it
 
-    def code_on(self, port: _Port, wanted: NDArray[np.bool_], bands: layout.BandLayout) -> NDArray[np.bool_]:
+    def code_on(self, port: SymbolPort, wanted: NDArray[np.bool_], bands: layout.BandLayout) -> NDArray[np.bool_]:
         """Code which bands [channels, bands] have an energy."""
         found = np.zeros(wanted.shape, np.int64)
         other = np.full(bands.bands, 2)
         for channel, row in enumerate(wanted):
             known = self._past[channel, bands.fine[:-1]] + 2 * other
-            found[channel] = on = self._on.code(_Symbols(port), row, known, _KIND)
+            found[channel] = on = self._on.code(port, row, known, _KIND)
             self._past[channel, : bands.fine[-1]] = np.repeat(on, np.diff(bands.fine))
             other = on
         return found == 1
@@ -54,7 +47,7 @@ class LeftEnergies:
         return np.where(energies > 0, energies - self._latest[:, bands.fine[:-1]], 0)
 
     def code_energies(
-        self, port: _Port, energies: NDArray[np.int64], on: NDArray[np.bool_], bands: layout.BandLayout
+        self, port: SymbolPort, energies: NDArray[np.int64], on: NDArray[np.bool_], bands: layout.BandLayout
     ) -> NDArray[np.int64]:
         """Code `energies` [channels, bands] where they are `on`, written into by a reading port, and return their
         changes. Raises FormatError for an energy out of range."""
@@ -62,33 +55,19 @@ class LeftEnergies:
         for channel, row in enumerate(energies):
             places = np.flatnonzero(on[channel])
             before = self._latest[channel, bands.fine[places]]
-            row[places] = self._energies.code(_Symbols(port), before, row[places].astype(np.int64), _KIND)
+            row[places] = self._energies.code(port, before, row[places].astype(np.int64), _KIND)
             found[channel, places] = row[places] - before
             self._latest[channel, np.repeat(on[channel], widths)] = np.repeat(row[places], widths[places])
         return found
 
     def code_rises(
-        self, port: _Port, rises: NDArray[np.int64] | None, on: NDArray[np.bool_]
+        self, port: SymbolPort, rises: NDArray[np.int64] | None, on: NDArray[np.bool_]
     ) -> NDArray[np.int64] | None:
         """Code whether the steps change besides, and if so by how much [channels, bands] where bands are `on`. Raises
         FormatError for a rise out of range."""
-        symbols = _Symbols(port)
-        if not self._rising.code(symbols, np.array([rises is not None], np.int32), 0, _KIND)[0]:
+        if not self._rising.code(port, np.array([rises is not None], np.int32), 0, _KIND)[0]:
             return None
         found = np.zeros(on.shape, np.int64)
         for row, places, wanted in zip(found, on, found if rises is None else rises):
-            row[places] = self._rises.code(symbols, row[places], wanted[places], _KIND)
+            row[places] = self._rises.code(port, row[places], wanted[places], _KIND)
         return found
-
-
-class _Symbols:
-    """The spectrum stream's port as adaptive integers see it."""
-
-    def __init__(self, port: _Port) -> None:
-        self._port = port
-
-    def symbols(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers:
-        return self._port.code(np.asarray(values, np.int32), table, rows, kind)
-
-    def golomb(self, values: Integers, order: int, kind: str) -> Integers:
-        return self._port.escape(values, order, kind)

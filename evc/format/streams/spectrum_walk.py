@@ -14,6 +14,7 @@ from evc.format.errors import DamagedError
 from evc.format.streams import NOWHERE
 from evc.format.streams import spectrum_contexts as contexts
 from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.port import SymbolPort
 from evc.format.streams.spectrum_left import LeftEnergies
 from evc.format.streams.spectrum_model import SpectrumModel
 from evc.format.streams.spectrum_steps import step_logs
@@ -31,7 +32,7 @@ class Block:
     quantised coefficients [channels, bins]. A `held` block has the modes and energies of the block before, whose
     depth it shares. No pattern sounds in a block that is `alone`. In one where they do, `rises` [channels, bands] tell
     by how much, in STEP_RISE, the steps of bands with an energy grow besides following these; None stands for nowhere.
-    The walk leaves the log step sizes in `steps` int64 [channels, bands]."""
+    `steps` int64 [channels, bands] are the log step sizes that the walk found for it."""
 
     depth: int
     modes: Integers
@@ -46,16 +47,14 @@ class Block:
 _ALONE = FrequencyTable(c.ALONE_WEIGHTS)
 
 
-class Port(Protocol):
-    """Where the walk gets its symbols from, or puts them: a writer, a reader, or the encoder's search.
+class BlockPort(SymbolPort, Protocol):
+    """Where the walk gets the symbols of a block from, or puts them: a writer, a reader, or the encoder's search.
 
     `begin` comes before the coefficients of a block, with its log steps and log energies [channels, bands]. Then, for
     a channel, `bands` codes flags [bands `at`] that tell which bands hold any coefficient, and `magnitudes` codes
-    |coefficient| >> shift at `bins` [n]. Both return what was coded. `code` and `escape` do the same for given values.
+    |coefficient| >> shift at `bins` [n]. Both return what was coded.
     """
 
-    def code(self, values: Integers, table: FrequencyTable, rows: Integers | int, kind: str) -> Integers: ...
-    def escape(self, values: Integers, order: int, kind: str) -> Integers: ...
     def bands(
         self, channel: int, at: Positions, table: FrequencyTable, rows: Positions
     ) -> Integers | NDArray[np.bool_]: ...
@@ -95,14 +94,14 @@ class Walk:
         self.left.restart(self._gain + self._relative_steps(), geometry.layouts[0])
         self.modes = np.full(geometry.coarse_bands, c.STEREO_MODES, np.int64)
 
-    def superframe(self, offset: int, depths: list[int], port: Port) -> tuple[int, list[int]]:
+    def superframe(self, offset: int, depths: list[int], port: SymbolPort) -> tuple[int, list[int]]:
         """Code how much finer the steps of a superframe are, and its partition; returns both."""
         if self.graded:
             symbols = np.array([offset], np.int32)
-            self.offset = int(port.code(symbols, _OFFSETS, self.offset, "offsets")[0])
+            self.offset = int(port.symbols(symbols, _OFFSETS, self.offset, "offsets")[0])
         return self.offset, self._partition(depths, port)
 
-    def _partition(self, depths: list[int], port: Port) -> list[int]:
+    def _partition(self, depths: list[int], port: SymbolPort) -> list[int]:
         """Code the split flags of one superframe, one depth after another; returns the depths of its blocks in time
         order. `depths` are those to write, and empty where `port` reads."""
         width = 1 << (c.BLOCK_DEPTHS - 1)
@@ -114,7 +113,7 @@ class Walk:
             span = width >> depth
             leaf = {int(s) for s, d in zip(starts, depths) if d == depth}
             wanted = np.array([int(node not in leaf) for node in open_nodes], np.int32)
-            split = port.code(wanted, self.model.split, depth * c.BLOCK_DEPTHS + self.deepest, "partition")
+            split = port.symbols(wanted, self.model.split, depth * c.BLOCK_DEPTHS + self.deepest, "partition")
             leaves.update({node: depth for node, flag in zip(open_nodes, split) if not flag})
             open_nodes = [start for node, flag in zip(open_nodes, split) if flag for start in (node, node + span // 2)]
         leaves.update(dict.fromkeys(open_nodes, c.BLOCK_DEPTHS - 1))
@@ -122,8 +121,9 @@ class Walk:
         self.deepest = max(found)
         return found
 
-    def block(self, block: Block, port: Port) -> None:
-        """Code one block; what a reading port decodes is written into `block`."""
+    def block(self, block: Block, port: BlockPort) -> NDArray[np.int64]:
+        """Code one block; what a reading port decodes is written into `block`. Returns its log steps [channels,
+        bands]."""
         bands = self.geometry.layouts[block.depth]
         self.align(block.depth)
         predicted = self._predicted(block, port)
@@ -144,7 +144,7 @@ class Walk:
             block.rises = None
             for memory, energies, steps in zip(self.memories, block.energies, step_logs(levels, 0, block.depth)):
                 memory.coded(energies, steps)
-        block.steps = steps = self._gain + self._relative_steps()
+        steps = self._gain + self._relative_steps()
         if not predicted:
             self.left.restart(steps, bands)
         port.begin(block, steps, levels, bands)
@@ -153,6 +153,7 @@ class Walk:
             other = self._coefficients(channel, block, bands, levels[channel], steps[channel], other, port)
             self.memories[channel].push(other.amplitudes)
         self.before = block.depth
+        return steps
 
     def align(self, depth: int) -> None:
         """Carry what is remembered over to the size of the next block."""
@@ -164,17 +165,17 @@ class Walk:
         end = self.frame + (self.geometry.superframe >> depth)
         return bool(((self.covered[:, 0] < end) & (self.covered[:, 1] > self.frame)).any())
 
-    def _predicted(self, block: Block, port: Port) -> bool:
+    def _predicted(self, block: Block, port: SymbolPort) -> bool:
         """Code whether patterns leave a block alone that they cover; returns whether they sound in it."""
         covers = self.covers(block.depth)
         self.frame += self.geometry.superframe >> block.depth
         if not covers:
             return False
-        alone = port.code(np.array([block.alone], np.int32), _ALONE, int(self.alone), "alone")
+        alone = port.symbols(np.array([block.alone], np.int32), _ALONE, int(self.alone), "alone")
         block.alone = self.alone = bool(alone[0])
         return not block.alone
 
-    def _left_over(self, block: Block, bands: layout.BandLayout, port: Port) -> None:
+    def _left_over(self, block: Block, bands: layout.BandLayout, port: SymbolPort) -> None:
         """Code the energies of what patterns leave over, which the steps follow, and by how much these rise besides."""
         on = self.left.code_on(port, block.energies > 0, bands)
         block.energies[~on] = 0
@@ -206,24 +207,24 @@ class Walk:
         """Log steps at a gain of 0 [channels, bands], of the block before or, once they have changed, of this one."""
         return np.stack([memory.steps for memory in self.memories])
 
-    def _hold(self, block: Block, port: Port) -> None:
+    def _hold(self, block: Block, port: SymbolPort) -> None:
         """Code whether the block has the modes and energies of the one before; if so, give it those."""
         last = self.last
         if last is not None and last.depth == block.depth:
             row = 2 * block.depth + last.held
-            block.held = bool(port.code(np.array([block.held], np.int32), self.model.hold, row, "hold")[0])
+            block.held = bool(port.symbols(np.array([block.held], np.int32), self.model.hold, row, "hold")[0])
             if block.held:
                 block.modes, block.energies, block.rises = last.modes, last.energies, None
         self.last = block
 
-    def _stereo(self, block: Block, port: Port) -> None:
+    def _stereo(self, block: Block, port: SymbolPort) -> None:
         even, odd = np.arange(0, len(self.modes), 2), np.arange(1, len(self.modes), 2)
         row = self.modes * (c.STEREO_MODES + 1)
-        block.modes[even] = port.code(block.modes[even], self.model.stereo, row[even] + c.STEREO_MODES, "stereo")
-        block.modes[odd] = port.code(block.modes[odd], self.model.stereo, row[odd] + block.modes[odd - 1], "stereo")
+        block.modes[even] = port.symbols(block.modes[even], self.model.stereo, row[even] + c.STEREO_MODES, "stereo")
+        block.modes[odd] = port.symbols(block.modes[odd], self.model.stereo, row[odd] + block.modes[odd - 1], "stereo")
         self.modes = block.modes.astype(np.int64)
 
-    def _energies(self, block: Block, port: Port) -> None:
+    def _energies(self, block: Block, port: SymbolPort) -> None:
         other = None
         for channel, memory in enumerate(self.memories):
             energies = block.energies[channel]
@@ -236,13 +237,13 @@ class Walk:
                 predicted, rows = self.model.energy_rows(key, features, reference, self.static)
                 wanted = energies[at] - predicted + HALF_ENERGY
                 wanted = np.minimum(np.maximum(wanted, 0), c.ENERGY_RESIDUALS - 1)
-                symbols = port.code(wanted, self.model.energy_table[key], rows, "energies")
+                symbols = port.symbols(wanted, self.model.energy_table[key], rows, "energies")
                 values = symbols + predicted - HALF_ENERGY
                 outside = (symbols == 0) | (symbols == c.ENERGY_RESIDUALS - 1)
                 if outside.any():
                     sign = np.where(symbols[outside] == 0, -1, 1)
                     beyond = sign * (energies[at][outside] - values[outside])
-                    values[outside] += sign * port.escape(beyond, c.ENERGY_ESCAPE_ORDER, "energies")
+                    values[outside] += sign * port.golomb(beyond, c.ENERGY_ESCAPE_ORDER, "energies")
                 if values.min() < 0 or values.max() > c.ENERGY_MAX:
                     raise DamagedError("a band energy is out of range")
                 energies[at] = values
@@ -257,7 +258,7 @@ class Walk:
         levels: NDArray[np.int64],
         steps: NDArray[np.int64],
         other: contexts.CoefficientContext | None,
-        port: Port,
+        port: BlockPort,
     ) -> contexts.CoefficientContext:
         """Code which bands are not zero, then their magnitudes."""
         memory = self.memories[channel]
