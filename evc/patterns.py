@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.decoding import SegmentDecoder
 from evc.format.header import Header
-from evc.format.layers import Place, joined, occurrence_array, pattern_array
+from evc.format.layers import Place, occurrence_array, pattern_array, stacked
 from evc.format.streams.dictionary import Excerpt, Pattern
 from evc.format.streams.occurrences import COPY
 from evc.uses import Line, Use, find_lines, find_uses
@@ -98,7 +98,7 @@ def joined_maps(
             array["pattern"] += np.where(array["pattern"] < 0, 0, firsts[number])
         occurrences[number]["use"] += np.where(occurrences[number]["use"] < 0, 0, used[number])
     places = [(index + first, row) for one, first in zip(maps, segments, strict=True) for index, row in one.places]
-    return PatternMap(np.concatenate(patterns), np.concatenate(uses), joined(occurrences), places, firsts[:-1])
+    return PatternMap(np.concatenate(patterns), np.concatenate(uses), stacked(occurrences), places, firsts[:-1])
 
 
 def _spans(

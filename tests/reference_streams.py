@@ -123,7 +123,7 @@ def distance_class(distance: int) -> int:
 
 
 class Times:
-    """Section 6.5 behind the count."""
+    """Section 6.4 behind the count."""
 
     def __init__(self, decoder: ReferenceDecoder, count: int, frames: int, phase_bits: int, tables: dict) -> None:
         self.decoder, self.rows, self.left = decoder, tables["time"], count

@@ -199,7 +199,7 @@ def test_too_few_symbols_are_noticed(cut: int, seed: int) -> None:
 
 
 def test_cut_words_are_noticed_where_they_are_not_zeros() -> None:
-    """Words that are not there read as zeros (spec 5.8), so that a last word of zeros may be cut."""
+    """Words that are not there read as zeros (spec 5.1), so that a last word of zeros may be cut."""
     zeros = 0
     for seed, cut in itertools.product(range(44, 64), (1, 2, 5)):
         stream, context = small_stream(seed=seed)

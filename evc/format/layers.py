@@ -30,7 +30,7 @@ def occurrence_array(decoder: SegmentDecoder) -> tuple[NDArray[Any], list[Place]
         parts.append(stream.as_array(stream_context(container, index), start))
         places += [(index, row) for row in range(len(parts[-1]))]
         streams += [stream] * len(parts[-1])
-    array = joined(parts)
+    array = stacked(parts)
     order = np.argsort(array["time"], kind="stable")
     return array[order], [places[i] for i in order], [streams[i] for i in order]
 
@@ -59,7 +59,7 @@ def pattern_array(decoder: SegmentDecoder) -> NDArray[Any]:
     return array
 
 
-def joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+def stacked(parts: list[NDArray[Any]]) -> NDArray[Any]:
     """Structured arrays one after the other. Fields whose shapes differ get room for all, and what is not
     used is -1, or NaN in fields of floats."""
     filled = [part for part in parts if len(part)] or parts[:1]

@@ -24,7 +24,7 @@ from evc.models.source import Read
 if TYPE_CHECKING:
     from evc.models.events.rendering import EventRenderer
 
-LONGEST_EVENT = 6.05  # seconds until an event has died away (spec 7.1)
+LONGEST_EVENT = 6.05  # seconds until an event has died away (spec 10.9)
 
 
 class EventLayer:

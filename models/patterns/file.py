@@ -26,7 +26,9 @@ NOISE_EXPONENT = 0.8  # of the noise, in what a file takes at equal noise
 LEAST_GAIN = 0.03  # of that, by logarithm, since the noise is measured roughly
 CORRECTIONS = 5  # passes for a bitrate after the second, at most
 RISE = 0.35  # of the gain's rise at which the mean noise would stay: where nothing repeats, the ear hears all of it
-LAYERS = (1, 1, 2, 2, 3, 3, 3, 3, 4, 4)  # copies that sound at once, by effort
+AT_ONCE = (1, 1, 2, 2, 3, 3, 3, 3, 4, 4)  # copies that sound at once, by effort
+
+Lags = list[list[int]]  # candidates by superframe, in fractions of a frame
 
 
 class PatternEncoder:
@@ -39,7 +41,6 @@ class PatternEncoder:
             reference_span=SPAN_SEGMENTS,
         )  # fmt: skip
         self.effort = effort
-        self.lags: list[list[int]] = []
 
     def at_quality(self, progress: Progress | None = None) -> Encoded | None:
         """The file at the analyser's gain, its noise on average that of a file without patterns; None where they
@@ -48,9 +49,9 @@ class PatternEncoder:
         first = self._first_pass(planned, progress, 4)
         if first is None:
             return None
-        segments, share = first
+        lags, segments, share = first
         offsets, rise = self._reuse(segments)
-        coded = self._pass(planned + rise, offsets, stage(progress, 2, 4))
+        coded = self._pass(planned + rise, lags, offsets, stage(progress, 2, 4))
         if share < SURE_SHARE:
             plain = self._plain(stage(progress, 3, 4))
             if _burden(coded) > _burden(plain) - LEAST_GAIN or _size(coded) >= _size(plain):
@@ -63,14 +64,14 @@ class PatternEncoder:
         first = self._first_pass(float(self.analyser.gain), progress, passes)
         if first is None:
             return None
-        segments, share = first
+        lags, segments, share = first
         offsets, rise = self._reuse(segments)
         search = GainSearch(self.analyser.gain, target)
         search.probed(word_bytes(one.segment for one in segments))
         search = GainSearch(search.gain + rise, target)
         number = count(2)
         coded = nearest(
-            lambda: self._pass(search.gain, offsets, stage(progress, next(number), passes)),
+            lambda: self._pass(search.gain, lags, offsets, stage(progress, next(number), passes)),
             lambda coded: search.probed(word_bytes(one.segment for one in coded)),
             1 + CORRECTIONS,
             ACCEPTED,
@@ -81,31 +82,35 @@ class PatternEncoder:
 
     def _first_pass(
         self, gain: float, progress: Progress | None, passes: int
-    ) -> tuple[list[CodedSegment], float] | None:
-        """The segments without offsets, and the share of their bits that patterns save; None if that is too little."""
+    ) -> tuple[Lags, list[CodedSegment], float] | None:
+        """Candidates for copies, the segments without offsets, and the share of their bits that patterns save; None if
+        that is too little."""
         span = SPAN_SEGMENTS * self.header.segment_frames
         search = LagSearch(self.analyser.source, span, self.effort, gain=round(gain))
-        self.lags = [
+        lags = [
             [candidate.lag for candidate in superframe]
             for segment in search.run(stage(progress, 0, passes))
             for superframe in segment
         ]
-        if not any(self.lags):
+        if not any(lags):
             return None
-        segments = self._pass(gain, np.zeros(self.analyser.superframes, np.int64), stage(progress, 1, passes))
+        segments = self._pass(gain, lags, self._no_offsets, stage(progress, 1, passes))
         plain = sum(one.plain_bits.sum() for one in segments)
         share = 1 - sum(one.bits.sum() for one in segments) / max(plain, 1.0)
-        return (segments, float(share)) if share >= LEAST_SHARE else None
+        return (lags, segments, float(share)) if share >= LEAST_SHARE else None
 
     def _plain(self, progress: Progress | None) -> list[CodedSegment]:
         """The segments at the planned gain without any copy."""
-        lags, self.lags = self.lags, [[]] * self.analyser.superframes
-        coded = self._pass(float(self.analyser.gain), np.zeros(self.analyser.superframes, np.int64), progress)
-        self.lags = lags
-        return coded
+        return self._pass(float(self.analyser.gain), [[]] * self.analyser.superframes, self._no_offsets, progress)
 
-    def _pass(self, gain: float, offsets: NDArray[np.int64], progress: Progress | None) -> list[CodedSegment]:
-        coder = SegmentCoder(self.analyser, self.header, self.lags, offsets, LAYERS[self.effort], SPAN_SEGMENTS)
+    @property
+    def _no_offsets(self) -> NDArray[np.int64]:
+        return np.zeros(self.analyser.superframes, np.int64)
+
+    def _pass(
+        self, gain: float, lags: Lags, offsets: NDArray[np.int64], progress: Progress | None
+    ) -> list[CodedSegment]:
+        coder = SegmentCoder(self.analyser, self.header, lags, offsets, AT_ONCE[self.effort], SPAN_SEGMENTS)
         coded = []
         for index in range(self.header.segments):
             coded.append(coder.code(index, segment_gain(gain, index)))
