@@ -1,8 +1,10 @@
 """What is imported when: torch never for decoding, little at start-up, and only in one direction."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -88,40 +90,59 @@ MODULES = {name: (layer, path) for layer in FOLDERS for name, path in modules_of
 MODULES["evc.spec"] = ("format", MODULES["evc.spec"][1])  # where the tables lie
 
 
+def module_of(name):
+    """The module that a dotted name is, or is something of; None where it is neither."""
+    while name not in MODULES and "." in name:
+        name = name.rpartition(".")[0]
+    return name if name in MODULES else None
+
+
 def imports_of(path):
-    """Names of the modules of ours that a file imports, wherever in it, for types only too, or names in a string."""
+    """Names of the modules of ours that a file imports, wherever in it, for types only too."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (module_of(alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            names = [name if name in MODULES else node.module for name in names]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names = [node.value] if node.value != "evc" else []
-        else:
-            continue
-        yield from (name for name in names if name in MODULES)
+            yield from (module_of(f"{node.module}.{alias.name}") for alias in node.names)
 
 
-GRAPH = {name: set(imports_of(path)) - {name} for name, (_, path) in MODULES.items()}
+def named_in(path):
+    """Names of the modules that a string of a file names: itself, or a class or a function in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"evc(\.\w+)+", node.value):
+            yield module_of(node.value)
+
+
+IMPORTED = {name: set(imports_of(path)) - {name, None} for name, (_, path) in MODULES.items()}
+NAMED = {name: set(named_in(path)) - {name, None} for name, (_, path) in MODULES.items()}
 
 
 def test_dependencies_point_one_way():
     upward = {
         (name, other)
-        for name, others in GRAPH.items()
-        for other in others
+        for name in MODULES
+        for other in IMPORTED[name] | NAMED[name]
         if ORDER[MODULES[other][0]] > ORDER[MODULES[name][0]]
     }
     assert upward == {("evc.__main__", "evc.cli.main")}
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    left = dict(GRAPH)
+    left = {name: IMPORTED[name] | NAMED[name] for name in MODULES}
+    # What the table of layers names is built upon that table, and found by it when a file has the layer.
+    assert "evc.models.events.layer" in NAMED["evc.models.layers"]
+    left["evc.models.layers"] = IMPORTED["evc.models.layers"]
     while leaves := {name for name, others in left.items() if not others & left.keys()}:
         left = {name: others for name, others in left.items() if name not in leaves}
     assert not left, f"in a circle, or above one: {sorted(left)}"
+
+
+def test_modules_are_imported_by_name_in_few_places():
+    """Names that are put together escape the tests above."""
+    found = {name for name, (_, path) in MODULES.items() if "import_module(" in path.read_text(encoding="utf-8")}
+    assert found == {"evc", "evc.format.streams", "evc.models.layers", "evc.cli.main"}
+    assert not any("__import__" in path.read_text(encoding="utf-8") for _, path in MODULES.values())
 
 
 def top_level_packages(path):
@@ -144,3 +165,15 @@ def test_the_format_needs_only_its_own_dependencies():
 def test_every_file_names_packages_as_they_are_installed():
     for _, path in MODULES.values():
         assert not {"models", "cli", "spec", "tests"} & set(top_level_packages(path)), path
+
+
+def test_every_folder_and_file_is_installed():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {name if path.name == "__init__.py" else name.rpartition(".")[0] for name, (_, path) in MODULES.items()}
+    assert set(settings["packages"]) == folders
+    data = {"evc": ROOT / "evc", "evc.models": ROOT / "models", "evc.cli": ROOT / "cli", "evc.spec": ROOT / "spec"}
+    for package, folder in data.items():
+        installed = {path for pattern in settings["package-data"].get(package, ()) for path in folder.glob(pattern)}
+        there = {path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+        there = {path for path in there if path.suffix != ".py" and "vectors" not in path.relative_to(folder).parts}
+        assert installed == there
