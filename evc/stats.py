@@ -180,8 +180,7 @@ def measure(
     """The stats of a file with these `patterns`, or without decoding anything; see `EvcFile.stats`. In salvage mode
     damaged segments count as overhead."""
     container, header, tally = decoder.container, decoder.container.header, _Tally()
-    shares: dict[int, NDArray[np.float64]] = {}
-    columns: dict[int, NDArray[np.float64]] = {}
+    spread: dict[int, Account] = {}
     placed: dict[int, int] = {}
     saved: dict[int, NDArray[np.float64]] = {}
     estimate = SavedBits(decoder)
@@ -193,9 +192,8 @@ def measure(
                 decoded = decoder.accounted(index)
                 accounts = decoded.accounts
                 saved[index] = estimate.segment(index, decoded)
-                for kind, places in ((constants.STREAM_SPECTRUM, shares), (constants.STREAM_LATENT, columns)):
-                    if kind in accounts and (bits := accounts[kind].places) is not None:
-                        places[index] = bits
+                if detailed := [account for account in accounts.values() if account.places is not None]:
+                    spread[index] = detailed[0]
         except EvcError:
             if not container.salvage:
                 raise
@@ -219,7 +217,7 @@ def measure(
         frames=header.sound_frames,
         layers=layers,
         overhead=_overhead(container, sum(layer.bits for layer in layers)),
-        seconds=_per_second(container, shares, columns),
+        seconds=_per_second(container, spread),
         patterns=() if patterns is None else pattern_stats(decoder, patterns, placed, saved),
         networks=tuple(network.id for network in header.networks),
     )
@@ -275,20 +273,16 @@ def _overhead(container: ContainerReader, payload_bits: int) -> dict[str, int]:
     return dict(parts)
 
 
-def _per_second(
-    container: ContainerReader, shares: dict[int, NDArray[np.float64]], columns: dict[int, NDArray[np.float64]]
-) -> NDArray[np.float64]:
-    """Bits of all segments' chunks [seconds], each spread over its superframes by `shares` or over its columns of
-    latents, or else evenly."""
+def _per_second(container: ContainerReader, spread: dict[int, Account]) -> NDArray[np.float64]:
+    """Bits of all segments' chunks [seconds], each spread over the places of its account, or else evenly."""
     header = container.header
-    lengths = dict.fromkeys(columns, constants.LATENT_HOP)
-    lengths |= dict.fromkeys(shares, constants.superframe_length(header.samplerate))
     ends, spent = [0], [0.0]
     for index in range(container.segments):
         (start, frames), place = header.segment_span(index), container.place(index)
-        weights = (columns | shares).get(index, np.ones(1))
+        weights, length = np.ones(1), frames
+        if index in spread and (places := spread[index].places) is not None:
+            weights, length = places, spread[index].length
         weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(weights), 1 / len(weights))
-        length = lengths.get(index, frames)
         ends += [min(start + length * (i + 1), start + frames) for i in range(len(weights))]
         spent += list(spent[-1] + 8 * (0 if place is None else place.size) * np.cumsum(weights))
     edges = np.arange(-(-header.sound_frames // header.samplerate) + 1) * float(header.samplerate)

@@ -24,9 +24,10 @@ Integers = NDArray[np.integer]
 
 class Account(dict[str, tuple[int, float]]):
     """What a stream costs: how many symbols of each kind, and their ideal bits. `places`, where the stream's class
-    tells them, are the bits of its superframes or columns one by one."""
+    tells them, are the bits of its superframes or columns one by one, each of `length` frames."""
 
     places: NDArray[np.float64] | None = None
+    length: int = 0
 
 
 
@@ -244,10 +245,10 @@ class SymbolDecoder:
     def account(self) -> Account:
         return self._ledger.account
 
-    def share(self, places: NDArray[np.float64]) -> None:
-        """Have it in the account, if there is one, what each superframe or column cost."""
+    def share(self, places: NDArray[np.float64], length: int) -> None:
+        """Have it in the account, if there is one, what each superframe or column, of so many frames, cost."""
         if self._ledger.account:
-            self._ledger.account.places = places
+            self._ledger.account.places, self._ledger.account.length = places, length
 
     @property
     def spent(self) -> float:

@@ -71,32 +71,33 @@ SPEAKERS = (
 )  # fmt: skip
 
 CHAIN_BIT = 6  # of the layer mask: another link of the file follows behind the end marker
-NETWORK_LAYERS = {"events", "latent"}
 LOOP_BIT = 7  # of the layer mask: the first frame follows upon the last
 LOOP_OVERLAPS_PER_SUPERFRAME = 8  # a loop's start is coded again behind its end, for an eighth of a superframe
 
 
 class StreamKind(NamedTuple):
-    """A kind of stream: its name, the layer whose streams it is of (none: only in DICT chunks), and its class, by a
-    module below evc.format.streams."""
+    """A kind of stream: its name, the layer whose streams it is of (none: only in DICT chunks), its class, by a module
+    below evc.format.streams, and whether its layer needs a network of its own."""
 
     name: str
     layer: str | None
     home: str
+    network: bool = False
 
 
 # Stream kinds. The place of a kind is its number; that of a layer's is also the layer's bit in the mask of the header.
 # Unknown kinds below OPTIONAL_STREAM are refused, those from it upward are skipped.
 STREAMS = (
     StreamKind("occurrences", "patterns", "occurrences.OccurrenceStream"),
-    StreamKind("events", "events", "events.EventStream"),
+    StreamKind("events", "events", "events.EventStream", network=True),
     StreamKind("spectrum", "spectrum", "spectrum.SpectrumStream"),
     StreamKind("noise", "noise", "noise.NoiseStream"),
-    StreamKind("latent", "latent", "latent.LatentStream"),
+    StreamKind("latent", "latent", "latent.LatentStream", network=True),
     StreamKind("dictionary", None, "dictionary.DictionaryStream"),
 )
 STREAM_NAMES = dict(enumerate(kind.name for kind in STREAMS))
 LAYERS = tuple(kind.layer for kind in STREAMS if kind.layer is not None)
+NETWORK_LAYERS = {kind.layer for kind in STREAMS if kind.network}
 STREAM_OCCURRENCES, STREAM_EVENTS, STREAM_SPECTRUM, STREAM_NOISE, STREAM_LATENT, STREAM_DICTIONARY = STREAM_NAMES
 OPTIONAL_STREAM = 128
 

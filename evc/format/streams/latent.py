@@ -68,7 +68,7 @@ class LatentStream:
         magnitudes = latents[:, : model.dimensions - model.predicted]
         bits += np.count_nonzero(magnitudes, axis=1)
         magnitudes[magnitudes != 0] *= signs
-        decoder.share(bits)
+        decoder.share(bits, c.LATENT_HOP)
         return cls(latents, step)
 
     def _check(self, context: StreamContext, model: LatentModel) -> None:

@@ -169,7 +169,7 @@ class SpectrumStream:
         # What follows the walk are signs, mostly: it is shared out by coefficients.
         coded = sum((_nonzero(group) for group in groups if group.superframes), np.zeros(count))
         bits += (decoder.spent - before) * coded / max(coded.sum(), 1)
-        decoder.share(bits)
+        decoder.share(bits, superframe)
         return cls(groups)
 
 
