@@ -11,12 +11,13 @@ from typing import Any
 import evc
 from evc.format.errors import DamagedError, EvcError, FormatError, UnsupportedError
 from evc.spec import damaged, refused
+from evc.spec.containers import DAMAGED, MALFORMED, UNSUPPORTED
 
 # A stream whose values break a limit is malformed, but who falls out of step first may find it damaged.
 _ERRORS = {
-    refused.MALFORMED: (FormatError, DamagedError),
-    refused.DAMAGED: (FormatError, DamagedError),
-    refused.UNSUPPORTED: (UnsupportedError,),
+    MALFORMED: (FormatError, DamagedError),
+    DAMAGED: (FormatError, DamagedError),
+    UNSUPPORTED: (UnsupportedError,),
 }
 
 

@@ -9,14 +9,19 @@ from dataclasses import dataclass, replace
 
 from evc.format import constants as c
 from evc.format.container import chunk_bytes
-from evc.format.header import Header
+from evc.format.header import Header, NetworkReference
 from evc.format.index import END_PAYLOAD_BYTES, End, IndexEntry, write_index
 from evc.format.segment import Dictionary, Segment, StreamData
-from evc.format.streams import StreamContext
+from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.dictionary import DictionaryStream, Excerpt
-from evc.spec.patterned import coded
 
 RATE, SUPERFRAME = 8000, 1024
+MALFORMED, DAMAGED, UNSUPPORTED = "malformed", "damaged", "unsupported"
+Refusal = tuple[str, str, bytes]  # the kind of error, what is wrong, the file
+
+PLAIN = Header(RATE, 1, 2 * SUPERFRAME, layers=("spectrum",), segment_frames=SUPERFRAME)
+UNHEARD_OF = NetworkReference("evc-unheard-of", bytes(8))
+LEANING = replace(PLAIN, layers=("patterns", "spectrum"), reference_depth=1, reference_span=1)
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,11 @@ def head(header: Header) -> Chunk:
 
 def segment(index: int, dependencies: tuple[int, ...] = (), streams: tuple[StreamData, ...] = ()) -> Chunk:
     return Chunk(c.CHUNK_SEGM, Segment(index, dependencies, streams).write())
+
+
+def silent(header: Header = PLAIN, *more: Chunk) -> list[Chunk]:
+    """The chunks of a valid file of empty segments; `more` come behind the header."""
+    return [head(header), *more, *(segment(index) for index in range(header.segments))]
 
 
 def file_of(chunks: Sequence[Chunk], dependencies: Sequence[tuple[int, ...]] = ()) -> bytes:
@@ -75,7 +85,7 @@ def later() -> bytes:
     unknown = tuple(StreamData(kind, bytes(range(8)), 3, 4) for kind in (128, 200, 255))
     context = StreamContext(RATE, 1, 4000, header.phase_bits, 1)
     excerpts = [
-        Dictionary(number, 1, (coded(c.STREAM_DICTIONARY, DictionaryStream([Excerpt(7, 9 + number)]), context),))
+        Dictionary(number, 1, (coded_stream(c.STREAM_DICTIONARY, DictionaryStream([Excerpt(7, 9 + number)]), context),))
         for number in range(2)
     ]
     excerpts[1] = replace(excerpts[1], streams=excerpts[1].streams + unknown[1:])

@@ -10,11 +10,11 @@ from evc.format import constants as c
 from evc.format.container import chunk_bytes
 from evc.format.header import Header, write_tags
 from evc.format.segment import Dictionary, StreamData
-from evc.format.streams import StreamContext
+from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.dictionary import DictionaryStream, Excerpt
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.spec.containers import RATE, SUPERFRAME, Chunk, end, file_of, head, patched, segment
-from evc.spec.patterned import coded, copies, tones
+from evc.spec.patterned import copies, tones
 
 Case = tuple[str, bytes]  # what is wrong, the file
 
@@ -62,7 +62,8 @@ def _chunks() -> list[Chunk]:
 
 def _stream(index: int) -> StreamData:
     frames = _HEADER.segment_span(index)[1]
-    return coded(c.STREAM_SPECTRUM, tones(np.random.default_rng(index), 1, 1, 18), StreamContext(RATE, 1, frames))
+    stream = tones(np.random.default_rng(index), 1, 1, 18)
+    return coded_stream(c.STREAM_SPECTRUM, stream, StreamContext(RATE, 1, frames))
 
 
 def _place(data: bytes, chunk: Chunk) -> int:
@@ -76,10 +77,10 @@ def _with_entry() -> bytes:
         _HEADER, layers=("patterns",), reference_depth=1, reference_span=_SEGMENTS, frames=_SEGMENTS * SUPERFRAME
     )
     whole = StreamContext(RATE, 1, header.known_frames, header.phase_bits, 1)
-    entry = Dictionary(0, 1, (coded(c.STREAM_DICTIONARY, DictionaryStream([Excerpt(0, 500)]), whole),))
+    entry = Dictionary(0, 1, (coded_stream(c.STREAM_DICTIONARY, DictionaryStream([Excerpt(0, 500)]), whole),))
     one = np.zeros(1, np.int64)
     placed = OccurrenceStream(one, one, one, one, one, one, one, one, one[:, None, None])
-    words = coded(c.STREAM_OCCURRENCES, placed, replace(whole, frames=SUPERFRAME))
+    words = coded_stream(c.STREAM_OCCURRENCES, placed, replace(whole, frames=SUPERFRAME))
     chunks = [head(header), Chunk(c.CHUNK_DICT, entry.write()), *(segment(index) for index in range(4)),
               segment(4, (0, 1), (words,))]  # fmt: skip
     data = file_of(chunks, [(), (), (), (), (0, 1)])

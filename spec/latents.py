@@ -17,7 +17,7 @@ from evc.format import constants as c
 from evc.format.header import Header
 from evc.format.networks import installed_too, reference_of
 from evc.format.segment import Segment
-from evc.format.streams import StreamContext
+from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.latent import LatentStream, columns
 from evc.format.streams.latent_model import (
     BLOCKS,
@@ -30,7 +30,6 @@ from evc.format.streams.latent_model import (
 from evc.format.writer import ContainerWriter
 from evc.models.latents.entropy import stored
 from evc.models.training.integer_layers import Arrays
-from evc.spec.patterned import coded
 
 NETWORK = "evc-latents-test"
 OTHERS, PREDICTED = (2, 2), (1, 2)  # dimensions of the passes
@@ -105,6 +104,6 @@ def _file(folder: Path, frames: int, segments: Sequence[tuple[float, float, int]
             spread = 10 ** random.uniform(least, most, (columns(frames), 1))
             values = np.rint(random.laplace(0, spread, (columns(frames), sum(OTHERS + PREDICTED)))).astype(np.int64)
             stream = LatentStream(np.clip(values, -c.MAX_LATENT, c.MAX_LATENT), step)
-            streams = (coded(c.STREAM_LATENT, stream, context),) if drawn else ()
+            streams = (coded_stream(c.STREAM_LATENT, stream, context),) if drawn else ()
             writer.add_segment(Segment(index, (), streams))
     return target.getvalue()

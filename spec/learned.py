@@ -19,7 +19,7 @@ from evc.format import constants as c
 from evc.format.header import Header
 from evc.format.networks import installed_network, installed_too, reference_of
 from evc.format.segment import Segment, StreamData
-from evc.format.streams import StreamContext
+from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.events import USUAL_SIZES, EventStream
 from evc.format.streams.latent import LatentStream, columns
 from evc.format.streams.noise import NoisePlane, NoiseStream, hops
@@ -27,7 +27,6 @@ from evc.format.streams.noise_changes import COLOUR, LEVEL, plane_kinds
 from evc.format.writer import ContainerWriter
 from evc.models.events.generator import Generator
 from evc.models.latents.network import CODED, LATENTS_NETWORK, LEARNED
-from evc.spec.patterned import coded
 
 NETWORK = "evc-events-test"
 EVENT_RATE, EVENT_FRAMES, EVENT_SEGMENT = 8000, 52_000, 16_384
@@ -96,7 +95,7 @@ def _file(header: Header, streams: list[dict[int, Any]]) -> bytes:
             context = StreamContext(
                 header.samplerate, header.channels, frames, header.phase_bits, networks=header.networks
             )
-            found: list[StreamData] = [coded(kind, stream, context) for kind, stream in sorted(kinds.items())]
+            found: list[StreamData] = [coded_stream(kind, stream, context) for kind, stream in sorted(kinds.items())]
             writer.add_segment(Segment(index, (), tuple(found)))
     return target.getvalue()
 

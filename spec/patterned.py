@@ -11,9 +11,9 @@ import numpy as np
 from evc.format import constants as c
 from evc.format.coder import SymbolEncoder
 from evc.format.header import Header
-from evc.format.segment import Dictionary, Segment, StreamData
+from evc.format.segment import Dictionary, Segment
 from evc.format.sources import covered_frames, decode_entry, needed_segments, sound_sources
-from evc.format.streams import StreamContext
+from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice, Pattern
 from evc.format.streams.gains import OFF
@@ -21,14 +21,6 @@ from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.format.streams.spectrum_walk import Block
 from evc.format.writer import ContainerWriter
-
-
-def coded(kind: int, stream: Any, context: StreamContext) -> StreamData:
-    """The words of a stream."""
-    encoder = SymbolEncoder()
-    stream.write(encoder, context)
-    found = encoder.finish()
-    return StreamData(kind, found.words, found.symbols, found.checksum)
 
 
 def copies() -> bytes:
@@ -148,7 +140,7 @@ def graded() -> bytes:
     context = StreamContext(8000, 1, 5000)
     target = io.BytesIO()
     with ContainerWriter(target, header) as writer:
-        writer.add_segment(Segment(0, (), (coded(c.STREAM_SPECTRUM, stream, context),)))
+        writer.add_segment(Segment(0, (), (coded_stream(c.STREAM_SPECTRUM, stream, context),)))
     return target.getvalue()
 
 
@@ -188,7 +180,7 @@ def pattern_file(
     target = io.BytesIO()
     with ContainerWriter(target, header) as writer:
         if patterns:
-            stream = coded(c.STREAM_DICTIONARY, DictionaryStream(patterns), whole)
+            stream = coded_stream(c.STREAM_DICTIONARY, DictionaryStream(patterns), whole)
             writer.add_dictionary(Dictionary(0, len(patterns), (stream,)))
         for index, (occurrences, spectrum) in enumerate(segments):
             start, frames = header.segment_span(index)
@@ -197,8 +189,8 @@ def pattern_file(
             sources = sound_sources(occurrences, [*entries], context, start)
             needed = needed_segments(sources, header.samplerate, header.phase_bits, start, header.segment_frames)
             context = context.with_covered(covered_frames(sources, [*entries], start))
-            streams = [coded(c.STREAM_OCCURRENCES, occurrences, context)] if sources else []
+            streams = [coded_stream(c.STREAM_OCCURRENCES, occurrences, context)] if sources else []
             if spectrum is not None:
-                streams.append(coded(c.STREAM_SPECTRUM, spectrum, context))
+                streams.append(coded_stream(c.STREAM_SPECTRUM, spectrum, context))
             writer.add_segment(Segment(index, tuple(sorted(needed)), tuple(streams)))
     return target.getvalue()

@@ -17,7 +17,7 @@ from evc.format.edits import Stretch
 from evc.format.header import Header, NetworkReference
 from evc.format.metadata import Foreign, Picture
 from evc.format.segment import Dictionary, Segment
-from evc.format.streams import StreamContext
+from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice
 from evc.format.streams.events import EventStream
@@ -36,7 +36,7 @@ from evc.spec import stress, stress_spectrum
 from evc.spec.containers import later
 from evc.spec.latents import large_latents, latents
 from evc.spec.learned import described, events, roar
-from evc.spec.patterned import coded, copies, graded, lattices, placements
+from evc.spec.patterned import copies, graded, lattices, placements
 
 Audio = NDArray[np.float64]
 
@@ -197,7 +197,7 @@ def _syntax() -> bytes:
     target = io.BytesIO()
     with ContainerWriter(target, header) as writer:
         stream = SpectrumStream([Group(-700, 14, superframes)])
-        writer.add_segment(Segment(0, (), (coded(c.STREAM_SPECTRUM, stream, StreamContext(8000, 2, 4000)),)))
+        writer.add_segment(Segment(0, (), (coded_stream(c.STREAM_SPECTRUM, stream, StreamContext(8000, 2, 4000)),)))
     return target.getvalue()
 
 
@@ -221,15 +221,15 @@ def _layers() -> bytes:
     context = StreamContext(16_000, 2, 2048, header.phase_bits, 3)
     target = io.BytesIO()
     with ContainerWriter(target, header) as writer:
-        dictionary = coded(c.STREAM_DICTIONARY, _dictionary(), whole)
+        dictionary = coded_stream(c.STREAM_DICTIONARY, _dictionary(), whole)
         writer.add_dictionary(Dictionary(0, 3, (dictionary,)))
         streams = [_occurrences(context), _events(), _noise(context)]
         kinds = (c.STREAM_OCCURRENCES, c.STREAM_EVENTS, c.STREAM_NOISE)
-        found = tuple(coded(kind, stream, context) for kind, stream in zip(kinds, streams, strict=True))
+        found = tuple(coded_stream(kind, stream, context) for kind, stream in zip(kinds, streams, strict=True))
         writer.add_segment(Segment(0, ()))
         writer.add_segment(Segment(1, ()))
         writer.add_segment(Segment(2, (0, 1), found))
-        others = coded(c.STREAM_EVENTS, _other_events(), context)
+        others = coded_stream(c.STREAM_EVENTS, _other_events(), context)
         writer.add_segment(Segment(3, (2,), (others,)))
     return target.getvalue()
 
@@ -287,7 +287,7 @@ def _hiss() -> bytes:
         for index in range(4):
             context = StreamContext(samplerate, 2, min(length, frames - index * length))
             noise = _noise(context, 14, index, colour=index % 2)
-            streams = () if index == 2 else (coded(c.STREAM_NOISE, noise, context),)
+            streams = () if index == 2 else (coded_stream(c.STREAM_NOISE, noise, context),)
             writer.add_segment(Segment(index, (), streams))
     return target.getvalue()
 

@@ -14,7 +14,7 @@ from evc.format import constants as c
 from evc.format.header import Header, NetworkReference
 from evc.format.segment import Dictionary, Segment, StreamData
 from evc.format.sources import decode_entry, needed_segments, sound_sources
-from evc.format.streams import StreamContext
+from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.dictionary import DictionaryStream, Excerpt, Lattice, Pattern
 from evc.format.streams.events import USUAL_SIZES, EventStream
 from evc.format.streams.gains import OFF
@@ -22,7 +22,6 @@ from evc.format.streams.noise import NoisePlane, NoiseStream, hops
 from evc.format.streams.noise_changes import PlaneKind, plane_kinds
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.writer import ContainerWriter
-from evc.spec.patterned import coded
 
 RATE = 8000
 SUPERFRAME = 1024  # at that rate
@@ -56,7 +55,7 @@ def occurrences() -> bytes:
         for index in range(header.segments):
             if index in dictionaries:
                 own = StreamContext(RATE, 2, header.known_frames, header.phase_bits, len(dictionaries[index]))
-                stream = coded(c.STREAM_DICTIONARY, DictionaryStream(dictionaries[index]), own)
+                stream = coded_stream(c.STREAM_DICTIONARY, DictionaryStream(dictionaries[index]), own)
                 writer.add_dictionary(Dictionary(len(entries), len(dictionaries[index]), (stream,)))
                 entries += [decode_entry(pattern, whole) for pattern in dictionaries[index]]
             start, frames = header.segment_span(index)
@@ -64,7 +63,8 @@ def occurrences() -> bytes:
             placed = _occurrences(random, context, start, [entry.pattern for entry in entries], index % 2)
             sources = sound_sources(placed, entries, context, start)
             needed = needed_segments(sources, RATE, header.phase_bits, start, header.segment_frames)
-            writer.add_segment(Segment(index, tuple(sorted(needed)), (coded(c.STREAM_OCCURRENCES, placed, context),)))
+            streams = (coded_stream(c.STREAM_OCCURRENCES, placed, context),)
+            writer.add_segment(Segment(index, tuple(sorted(needed)), streams))
     return target.getvalue()
 
 
@@ -138,7 +138,7 @@ def events() -> bytes:
                 np.sort(times), amplitudes, random.integers(-pan_steps, pan_steps + 1, count), codes, sizes,
                 1 + index, pan_steps,
             )  # fmt: skip
-            writer.add_segment(Segment(index, (), (coded(c.STREAM_EVENTS, stream, context),)))
+            writer.add_segment(Segment(index, (), (coded_stream(c.STREAM_EVENTS, stream, context),)))
     return target.getvalue()
 
 
@@ -174,7 +174,7 @@ def _noise_file(header: Header, planes: dict[int, list[NoisePlane]]) -> bytes:
         for index, context in enumerate(contexts(header)):
             streams: tuple[StreamData, ...] = ()
             if index in planes:
-                streams = (coded(c.STREAM_NOISE, NoiseStream(planes[index], 20), context),)
+                streams = (coded_stream(c.STREAM_NOISE, NoiseStream(planes[index], 20), context),)
             writer.add_segment(Segment(index, (), streams))
     return target.getvalue()
 

@@ -11,13 +11,14 @@ import numpy as np
 from evc.format import constants as c
 from evc.format.header import Header
 from evc.format.segment import Segment
+from evc.format.streams import coded_stream
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.gains import OFF
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.format.streams.spectrum_walk import Block
 from evc.format.writer import ContainerWriter
-from evc.spec.patterned import coded, pattern_file
+from evc.spec.patterned import pattern_file
 from evc.spec.stress import RATE, SUPERFRAME, Random, contexts, drawn_lattice
 
 
@@ -39,7 +40,7 @@ def loud_spectrum() -> bytes:
                                for _ in range(-(-context.frames // SUPERFRAME))]  # fmt: skip
                 offsets = random.integers(0, 16, len(superframes)).tolist() if number == 0 and coarse else None
                 groups.append(Group(gain, coarse, superframes if coarse else [], offsets or []))
-            writer.add_segment(Segment(index, (), (coded(c.STREAM_SPECTRUM, SpectrumStream(groups), context),)))
+            writer.add_segment(Segment(index, (), (coded_stream(c.STREAM_SPECTRUM, SpectrumStream(groups), context),)))
     return target.getvalue()
 
 

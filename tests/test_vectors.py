@@ -12,6 +12,7 @@ import pytest
 
 from evc.format.errors import DamagedError, FormatError, UnsupportedError
 from evc.spec import broken, damaged, refused, vectors
+from evc.spec.containers import DAMAGED, MALFORMED, UNSUPPORTED
 
 
 @pytest.mark.parametrize("name", vectors.FILES)
@@ -46,7 +47,7 @@ def test_broken_files_are_those_that_the_generator_makes() -> None:
 
 def test_errors_are_of_the_kind_that_the_specification_tells() -> None:
     """Of all but values of spectra out of range, which the reference calls damage."""
-    kinds = {refused.MALFORMED: FormatError, refused.DAMAGED: DamagedError, refused.UNSUPPORTED: UnsupportedError}
+    kinds = {MALFORMED: FormatError, DAMAGED: DamagedError, UNSUPPORTED: UnsupportedError}
     wrong = {name for name, (kind, _, data) in refused.cases().items() if type(broken.refusal(data)) is not kinds[kind]}
     assert wrong <= {"bandwidth"}
 
