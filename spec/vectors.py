@@ -13,8 +13,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,13 @@ from evc.format import constants as c
 from evc.format.chain import Chain
 from evc.format.decoding import SegmentDecoder
 from evc.format.errors import EvcError
-from evc.format.metadata import Foreign, Picture
 from evc.format.networks import find, installed_too
 from evc.format.reader import ContainerReader
-from evc.format.segment import StreamData
-from evc.format.speakers import names_of
-from evc.format.streams import StreamContext, decoded_stream
 from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.noise_changes import tables as noise_tables
-from evc.format.streams.spectrum import SpectrumStream
 from evc.format.streams.spectrum_tables import tables
 from evc.spec import broken
+from evc.spec.description import decoded_streams, depths_of, describe
 from evc.spec.events import event_signal
 from evc.spec.latent_synthesis import latent_signal
 from evc.spec.listing import listing
@@ -48,7 +43,6 @@ SPEC = Path(__file__).parent
 PEAK_TOLERANCE, RMS_TOLERANCE = 2.0**-17, 2.0**-20  # of section 11.2; no vector is louder than full scale
 LATENT_TOLERANCE = 16  # times as much beside latents
 PCM_STEP = 2.0**-23  # of the samples in the FLAC files
-SHOWN_INTEGERS = 1500  # spectra of so many integers are written out, longer ones only as a digest
 
 
 def tables_digest(arrays: Mapping[str, NDArray[np.integer]]) -> str:
@@ -57,112 +51,6 @@ def tables_digest(arrays: Mapping[str, NDArray[np.integer]]) -> str:
     for name, array in sorted(arrays.items()):
         digest.update(name.encode() + array.astype("<i4").tobytes())
     return digest.hexdigest()
-
-
-def spectrum_integers(stream: SpectrumStream) -> NDArray[np.int32]:
-    """The integers of a spectrum stream in the order that the README of the vectors gives."""
-    values: list[Any] = []
-    for group in stream.groups:
-        values += [[group.gain, group.coarse_bands]]
-        for number, blocks in enumerate(group.superframes):
-            values += [[group.offsets[number] if group.offsets else 0, len(blocks)]]
-            for block in blocks:
-                values += [[block.depth, int(block.held) + 2 * int(block.alone)]]
-                values += [block.modes] if len(block.energies) == 2 else []
-                values += [*block.energies, *block.coefficients]
-    return np.concatenate([np.asarray(part, "<i4") for part in values])
-
-
-def describe(data: bytes) -> dict[str, Any]:
-    """What a decoder must find in a file, apart from its sound."""
-    container, *links = Chain(io.BytesIO(data)).links
-    header = container.header
-    found: dict[str, Any] = {
-        "bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "version": header.version,
-        "samplerate": header.samplerate,
-        "channels": header.channels,
-        "speakers": list(names_of(container.speakers, header.channels)),
-        "tags": container.tags,
-    }
-    found |= _link(container)
-    if links:
-        found["links"] = [_link(link) for link in links]
-    beside: dict[str, Sequence[Picture | Foreign]] = {"pictures": container.pictures, "foreign": container.foreign}
-    for name, parts in beside.items():
-        if parts:
-            digests = [{"sha256": hashlib.sha256(part.data).hexdigest()} for part in parts]
-            found[name] = [part.as_dict() | digest for part, digest in zip(parts, digests, strict=True)]
-    if container.edits is not None:
-        found["edits"] = [list(stretch) for stretch in container.edits.stretches]
-    return found
-
-
-def _link(container: ContainerReader) -> dict[str, Any]:
-    """What a decoder must find in one link."""
-    header = container.header
-    found: dict[str, Any] = {
-        "frames": header.known_frames,
-        "loop": header.loop,
-        "layers": list(header.layers),
-        "dictionaries": [],
-        "segments": [],
-    }
-    context = StreamContext(header.samplerate, header.channels, header.known_frames, header.phase_bits)
-    for dictionary in container.dictionaries:
-        entries = replace(context, patterns=dictionary.entries)
-        known = [data for data in dictionary.streams if data.kind < c.OPTIONAL_STREAM]
-        streams = [_description(data, decoded_stream(data, entries)[0]) for data in known]
-        found["dictionaries"].append({"entries": dictionary.entries, "streams": streams})
-    depths = _depths(container)
-    for index, decoded in _decoded(container).items():
-        segment = container.segment(index)
-        streams = [_description(data, decoded[data.kind]) for data in segment.streams if data.kind in decoded]
-        row = {"dependencies": list(segment.dependencies), "depth": depths[index], "streams": streams}
-        found["segments"].append(row)
-    return found
-
-
-def _depths(container: ContainerReader) -> list[int]:
-    """Of all segments (section 4.1)."""
-    depths: list[int] = []
-    for index in range(container.segments):
-        depths.append(1 + max((depths[other] for other in container.dependencies(index)), default=-1))
-    return depths
-
-
-def _decoded(container: ContainerReader) -> dict[int, dict[int, Any]]:
-    """The streams of all segments, by kind."""
-    decoder = SegmentDecoder(container, keep=container.segments)
-    try:
-        with installed_too(FOLDER):
-            return dict(sorted(decoder.decode(range(container.segments)).items()))
-    finally:
-        decoder.close()
-
-
-def _description(data: StreamData, stream: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {"kind": data.kind, "symbols": data.symbols, "checksum": data.checksum}
-    if isinstance(stream, SpectrumStream):
-        integers = spectrum_integers(stream)
-        found |= {"count": len(integers), "sha256": hashlib.sha256(integers.tobytes()).hexdigest()}
-        if len(integers) > SHOWN_INTEGERS:
-            return found
-    return found | {"integers": _plain(stream)}
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses, arrays and bytes as what JSON has."""
-    if is_dataclass(value):
-        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, bytes):
-        return value.hex()
-    return value
 
 
 def reference_samples(data: bytes) -> NDArray[np.int32] | None:
@@ -178,7 +66,7 @@ def reference_samples(data: bytes) -> NDArray[np.int32] | None:
 
 def _link_sound(container: ContainerReader) -> NDArray[np.float64]:
     """The sound of a link by section 10, [channels, frames]."""
-    header, decoded = container.header, _decoded(container)
+    header, decoded = container.header, decoded_streams(container)
     spectra, occurrences, events, noise, latents = (
         {index: streams[kind] for index, streams in decoded.items() if kind in streams}
         for kind in (c.STREAM_SPECTRUM, c.STREAM_OCCURRENCES, c.STREAM_EVENTS, c.STREAM_NOISE, c.STREAM_LATENT)
@@ -214,7 +102,7 @@ def deviation(data: bytes, samples: NDArray[np.int32]) -> tuple[float, float]:
 def _frame_depths(chain: Chain) -> NDArray[np.int64]:
     """The depth of the segment that each frame played lies in."""
     parts = [
-        np.repeat(_depths(link), link.header.segment_frames)[: link.header.sound_frames] for link in chain.links
+        np.repeat(depths_of(link), link.header.segment_frames)[: link.header.sound_frames] for link in chain.links
     ]
     depths = np.concatenate(parts)
     return np.concatenate([depths[a : a + n] for a, n in chain.edits.stretches]) if chain.edited else depths

@@ -30,8 +30,8 @@ from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.format.streams.spectrum_walk import Block
 from evc.models import sequencer
 from evc.spec.patterned import pattern_file
+from evc.spec.signals import FOLDER
 from evc.spec.synthesis import synthesise
-from evc.spec.vectors import FOLDER
 
 FRAMES = 2048
 EVENT_TABLES = {name: array.tolist() for name, array in event_tables().items()}
