@@ -21,7 +21,7 @@ from evc.cli.common import (
 from evc.cli.several import attempts
 from evc.cli.tables import terminal_width
 from evc.format.constants import SIGNATURE
-from evc.format.header import values_of
+from evc.format.tags import values_of
 from evc.streaming import seekable_input
 
 

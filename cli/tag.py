@@ -8,8 +8,8 @@ import evc
 from evc.cli.common import PATH, STANDARD, examples, naming, print_json
 from evc.cli.info import metadata_rows
 from evc.format.errors import EvcError, InputError
-from evc.format.header import Tags, values_of
 from evc.format.metadata import FRONT_COVER, Picture
+from evc.format.tags import Tags, values_of
 from evc.streaming import open_binary
 
 _MOST_BYTES = 1 << 24  # of an image file: more cannot be stored

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, BinaryIO, Unpack
 from evc.fileinfo import FileInfo, info
 from evc.format.constants import CHUNK_OVERHEAD_BYTES
 from evc.format.errors import EvcWarning, InputError
-from evc.format.header import Header, folded, values_of
+from evc.format.header import Header
 from evc.format.metadata import Foreign, Metadata, Picture
-from evc.format.writer import ContainerWriter, rewrite, text_chunks
+from evc.format.rewriting import rewrite
+from evc.format.tags import folded, values_of
+from evc.format.writer import ContainerWriter, text_chunks
 from evc.loops import Loop, loop_tags, part_of
 from evc.models.settings import EncodeOptions, EncodeSettings
 from evc.streaming import PathOrFile, check_readable, seekable_input, seekable_output

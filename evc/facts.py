@@ -15,7 +15,8 @@ from evc.format.speakers import names_of
 from evc.loops import cues_of, loops_of
 
 if TYPE_CHECKING:
-    from evc.format.header import NetworkReference, Tags
+    from evc.format.header import NetworkReference
+    from evc.format.tags import Tags
 
 
 class FileFacts:

@@ -7,8 +7,8 @@ from typing import Any
 
 from evc.format.chain import Chain
 from evc.format.constants import CHUNK_FRGN, CHUNK_PICT
-from evc.format.header import Tags
 from evc.format.speakers import names_of
+from evc.format.tags import Tags
 from evc.loops import cues_of, loops_of
 from evc.models.layers import LAYERS
 from evc.streaming import PathOrFile, seekable_input

@@ -12,8 +12,8 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from evc.format.header import Tags, folded
 from evc.format.metadata import Foreign, Metadata
+from evc.format.tags import Tags, folded
 
 KINDS = ("forward", "alternating", "backward")
 LOOP_START, LOOP_LENGTH = "loopstart", "looplength"

@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from evc.format import constants
 from evc.format.errors import InputError
-from evc.format.header import Tags
 from evc.format.metadata import Foreign, Picture
 from evc.format.speakers import Layout
+from evc.format.tags import Tags
 
 Read = Callable[[int, int], NDArray[np.float32]]  # first frame and number of frames to samples [channels, frames]
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from evc.format import constants as c
 from evc.format.container import chunk_bytes
-from evc.format.header import Header, write_tags
+from evc.format.header import Header
 from evc.format.segment import Dictionary, StreamData
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.dictionary import DictionaryStream, Excerpt
 from evc.format.streams.occurrences import OccurrenceStream
+from evc.format.tags import write_tags
 from evc.spec.containers import RATE, SUPERFRAME, Chunk, end, file_of, head, patched, segment
 from evc.spec.patterned import copies, tones
 

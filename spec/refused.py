@@ -10,11 +10,12 @@ import numpy as np
 from evc.format import constants as c
 from evc.format.binary import varint
 from evc.format.container import chunk_bytes
-from evc.format.header import Header, write_tags
+from evc.format.header import Header
 from evc.format.segment import Dictionary, Segment, StreamData
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.dictionary import DictionaryStream, Excerpt
 from evc.format.streams.events import EventStream
+from evc.format.tags import write_tags
 from evc.spec import refused_streams
 from evc.spec.containers import (
     DAMAGED,

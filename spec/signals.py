@@ -14,8 +14,9 @@ from evc.format import constants as c
 from evc.format.edits import Stretch
 from evc.format.header import Header
 from evc.format.metadata import Foreign, Picture
+from evc.format.rewriting import join, rewrite
 from evc.format.segment import Segment
-from evc.format.writer import ContainerWriter, join, rewrite
+from evc.format.writer import ContainerWriter
 from evc.loops import Loop, smpl_chunk
 from evc.models import pipeline, sequencer
 from evc.models.settings import EncodeSettings

@@ -11,7 +11,7 @@ from evc.format import constants as c
 from evc.format.coder import SymbolEncoder
 from evc.format.header import Header, NetworkReference
 from evc.format.segment import Dictionary, Segment
-from evc.format.streams import StreamContext, coded_stream
+from evc.format.streams import Stream, StreamContext, coded_stream
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice
 from evc.format.streams.events import EventStream
@@ -65,7 +65,7 @@ def layers() -> bytes:
     with ContainerWriter(target, header) as writer:
         dictionary = coded_stream(c.STREAM_DICTIONARY, _dictionary(), whole)
         writer.add_dictionary(Dictionary(0, 3, (dictionary,)))
-        streams = [_occurrences(context), _events(), _noise(context)]
+        streams: list[Stream] = [_occurrences(context), _events(), _noise(context)]
         kinds = (c.STREAM_OCCURRENCES, c.STREAM_EVENTS, c.STREAM_NOISE)
         found = tuple(coded_stream(kind, stream, context) for kind, stream in zip(kinds, streams, strict=True))
         writer.add_segment(Segment(0, ()))

@@ -18,9 +18,11 @@ from evc.format.chain import Chain
 from evc.format.container import chunk_bytes
 from evc.format.edits import Stretch
 from evc.format.errors import DamagedError, EvcError, EvcWarning, FormatError, InputError
-from evc.format.header import Header, read_tags
+from evc.format.header import Header
 from evc.format.reader import ContainerReader
-from evc.format.writer import ContainerWriter, join, rewrite
+from evc.format.rewriting import join, rewrite
+from evc.format.tags import read_tags
+from evc.format.writer import ContainerWriter
 from evc.spec.signals import FOLDER
 
 MONO = ("mono", "graded", "lattices", "tagged")

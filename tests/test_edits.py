@@ -21,7 +21,8 @@ from evc.format.edits import EditList, Stretch, read_edits, write_edits
 from evc.format.errors import DamagedError, EvcError, EvcWarning, FormatError, InputError
 from evc.format.header import Header
 from evc.format.reader import ContainerReader
-from evc.format.writer import ContainerWriter, rewrite
+from evc.format.rewriting import rewrite
+from evc.format.writer import ContainerWriter
 from evc.spec.signals import FOLDER
 
 HEADER = Header(8000, 1, 300, layers=("spectrum",), segment_frames=1024)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from evc.format import constants as c
 from evc.format.errors import EvcError, FormatError, InputError, UnsupportedError
-from evc.format.header import Header, NetworkReference, read_tags, with_chain, write_tags
+from evc.format.header import Header, NetworkReference, with_chain
+from evc.format.tags import read_tags, write_tags
 
 HEADER = Header(
     samplerate=48_000,

@@ -17,11 +17,11 @@ import evc
 from evc.format import constants as c
 from evc.format.container import chunk_bytes
 from evc.format.errors import DamagedError, FormatError, InputError
-from evc.format.header import folded
 from evc.format.images import image_facts
 from evc.format.metadata import Foreign, Metadata, Picture, check_amount
 from evc.format.reader import ContainerReader
-from evc.format.writer import rewrite
+from evc.format.rewriting import rewrite
+from evc.format.tags import folded
 from evc.loops import Cue, Loop, cues_of, loops_of, part_of, smpl_chunk
 
 ALL = Metadata(TAGS, PICTURES, FOREIGN)

@@ -18,7 +18,7 @@ from container_tools import (
 import evc
 from evc.format.container import chunk_bytes
 from evc.format.errors import DamagedError
-from evc.format.writer import rewrite
+from evc.format.rewriting import rewrite
 
 
 def test_rewrite_keeps_everything_else():

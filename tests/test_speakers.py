@@ -17,8 +17,9 @@ from evc.format.errors import EvcWarning, FormatError, InputError
 from evc.format.header import Header
 from evc.format.networks import installed_network
 from evc.format.reader import ContainerReader
+from evc.format.rewriting import rewrite
 from evc.format.speakers import NAMES, Layout, layout_of_tag, names_of, order_for
-from evc.format.writer import ContainerWriter, rewrite
+from evc.format.writer import ContainerWriter
 from evc.models.events.vectors import EVENTS_NETWORK
 from evc.sound.source import FileSource
 

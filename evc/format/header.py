@@ -1,23 +1,14 @@
-"""The HEAD, TAGS and SPKR chunks (spec section 3): what a file is, what it says about itself, and its speakers."""
+"""The HEAD chunk (spec 3.1, 3.2): what a file is, and which networks it needs."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import zstandard
 
 from evc.format import constants as c
 from evc.format.binary import ByteReader
 from evc.format.errors import FormatError, InputError, UnsupportedError
 
-Tags = dict[str, str | list[str]]
-
 NETWORK_DIGEST_BYTES = 8
-_TAGS_WINDOW_BYTES = 1 << 23
-_TAGS_LEVEL = 19
 _MASK_OFFSET = 16  # of the layer mask in HEAD
 _SUBTYPE_CODES = {name: code for code, name in c.SUBTYPES.items()}
 
@@ -226,82 +217,3 @@ def _read_networks(reader: ByteReader) -> tuple[NetworkReference, ...]:
 def _within(what: str, value: int, lowest: int, highest: int) -> None:
     if not lowest <= value <= highest:
         raise InputError(f"{what} is {value}, outside {lowest} to {highest}")
-
-
-def write_tags(tags: Mapping[str, str | list[str]]) -> bytes:
-    """Payload of TAGS. Raises InputError for tags that are not text, or too many of them."""
-    if not _tags_valid(dict(tags)):
-        raise InputError("tags must be text, or lists of text, under names that are not empty")
-    text = json.dumps(dict(tags), ensure_ascii=False, separators=(",", ":")).encode()
-    if len(text) > c.MAX_TAGS_BYTES:
-        raise InputError(f"tags take {len(text)} bytes; {c.MAX_TAGS_BYTES} are allowed")
-    return zstandard.ZstdCompressor(level=_TAGS_LEVEL, write_content_size=True).compress(text)
-
-
-def read_tags(payload: bytes) -> Tags:
-    """Raises FormatError unless the payload is one zstandard frame of a valid JSON object."""
-    try:
-        size = zstandard.get_frame_parameters(payload).content_size
-        # Without a content size zstandard reports a huge number, which the limit refuses as well.
-        if size > c.MAX_TAGS_BYTES:
-            raise FormatError("tags are larger than allowed, or do not give their size")
-        unpacker = zstandard.ZstdDecompressor(max_window_size=_TAGS_WINDOW_BYTES)
-        text = unpacker.decompress(payload, allow_extra_data=False)
-        tags = json.loads(text.decode("utf-8"))
-    except (zstandard.ZstdError, ValueError, RecursionError) as error:
-        raise FormatError("tags are not zstandard-compressed JSON") from error
-    if not isinstance(tags, dict) or not _tags_valid(tags):
-        raise FormatError("tags are not an object of texts and lists of texts")
-    return tags
-
-
-def values_of(value: str | list[str]) -> list[str]:
-    """The values of a tag, one or many."""
-    return [value] if isinstance(value, str) else value
-
-
-def folded(tags: Tags) -> Tags:
-    """Tags under small letters, since capitals make no difference; values of names that become one go together."""
-    if all(name == name.lower() for name in tags):
-        return tags
-    together: dict[str, list[str]] = {}
-    for name, value in tags.items():
-        together.setdefault(name.lower(), []).extend(values_of(value))
-    return {name: values[0] if len(values) == 1 else values for name, values in together.items()}
-
-
-def _tags_valid(tags: Mapping[Any, Any]) -> bool:
-    for name, value in tags.items():
-        texts = value if isinstance(value, list) else [value]
-        if not name or not all(_is_text(text) for text in [name, *texts]):
-            return False
-    return True
-
-
-def _is_text(value: object) -> bool:
-    """Whether `value` is a str that UTF-8 can hold: JSON escapes can smuggle in lone surrogates."""
-    try:
-        return isinstance(value, str) and value.encode() is not None
-    except UnicodeEncodeError:
-        return False
-
-
-def write_speakers(mask: int, channels: int) -> bytes:
-    """Payload of SPKR. Raises InputError for a mask that names no speaker, or more than there are channels."""
-    if not _mask_valid(mask, channels):
-        raise InputError(f"{mask:#x} is no mask of speakers of {channels} channels")
-    return mask.to_bytes(4, "little")
-
-
-def read_speakers(payload: bytes, channels: int) -> int:
-    """The mask; raises FormatError for anything malformed."""
-    reader = ByteReader(payload, "speakers")
-    mask = reader.unsigned(4)
-    reader.finish()
-    if not _mask_valid(mask, channels):
-        raise FormatError(f"{mask:#x} is no mask of speakers of {channels} channels")
-    return mask
-
-
-def _mask_valid(mask: int, channels: int) -> bool:
-    return 0 < mask < 1 << len(c.SPEAKERS) and mask.bit_count() <= channels

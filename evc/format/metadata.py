@@ -13,7 +13,7 @@ from typing import Any
 from evc.format import constants as c
 from evc.format.binary import ByteReader
 from evc.format.errors import FormatError, InputError
-from evc.format.header import Tags
+from evc.format.tags import Tags
 
 FRONT_COVER = 3
 # RFC 9639, 8.8: what a picture shows, by its number.

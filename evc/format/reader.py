@@ -15,12 +15,13 @@ from evc.format.binary import ByteReader
 from evc.format.container import KNOWN_TYPES, ChunkPlace, ChunkReader, DamagedBytes, check_signature
 from evc.format.edits import EditList, read_edits
 from evc.format.errors import SALVAGE, DamagedError, EvcWarning, FormatError, UnsupportedError, reason
-from evc.format.header import Header, Tags, read_speakers, read_tags
+from evc.format.header import Header
 from evc.format.index import End, IndexEntry, read_index
 from evc.format.metadata import Foreign, Picture
 from evc.format.segment import Dictionary, Segment, read_segment_start
 from evc.format.sharing import PositionedFile
-from evc.format.speakers import usual_mask
+from evc.format.speakers import read_speakers, usual_mask
+from evc.format.tags import Tags, read_tags
 
 _METADATA: dict[bytes, type[Picture] | type[Foreign]] = {c.CHUNK_PICT: Picture, c.CHUNK_FRGN: Foreign}
 FIRST_LINK = (c.CHUNK_TAGS, c.CHUNK_SPKR, c.CHUNK_EDIT, *_METADATA)  # only in the first link of a chain, in usual order

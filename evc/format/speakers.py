@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from evc.format import constants as c
-from evc.format.errors import InputError
+from evc.format.binary import ByteReader
+from evc.format.errors import FormatError, InputError
 
 NAMES = c.SPEAKERS
 
@@ -136,3 +137,24 @@ def order_for(names: Sequence[str], order: Sequence[str]) -> tuple[int, ...] | N
         if len(set(mine)) == len(mine) and set(mine) == set(theirs):
             return tuple(mine.index(name) for name in theirs)
     return None
+
+
+def write_speakers(mask: int, channels: int) -> bytes:
+    """Payload of SPKR. Raises InputError for a mask that names no speaker, or more than there are channels."""
+    if not _mask_valid(mask, channels):
+        raise InputError(f"{mask:#x} is no mask of speakers of {channels} channels")
+    return mask.to_bytes(4, "little")
+
+
+def read_speakers(payload: bytes, channels: int) -> int:
+    """The mask; raises FormatError for anything malformed."""
+    reader = ByteReader(payload, "speakers")
+    mask = reader.unsigned(4)
+    reader.finish()
+    if not _mask_valid(mask, channels):
+        raise FormatError(f"{mask:#x} is no mask of speakers of {channels} channels")
+    return mask
+
+
+def _mask_valid(mask: int, channels: int) -> bool:
+    return 0 < mask < 1 << len(c.SPEAKERS) and mask.bit_count() <= channels

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from evc.format import constants as c
 from evc.format.errors import FormatError, InputError
-from evc.format.header import Tags, values_of
 from evc.format.metadata import Metadata, Picture
+from evc.format.tags import Tags, values_of
 from evc.sound.text import decoded
 
 PICTURE_FIELD = "metadata_block_picture"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from evc.format import constants
 from evc.format.errors import InputError
-from evc.format.header import Tags
 from evc.format.speakers import FLAC_ORDER, VORBIS_ORDER, Layout, layout_of_codes
+from evc.format.tags import Tags
 from evc.streaming import PathOrFile
 
 # Formats whose decoders seek badly: Vorbis gives wrong samples behind a seek, cut FLAC none at all.

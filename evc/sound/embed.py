@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from evc.format.constants import MAX_FRAMES
-from evc.format.header import Tags, folded, values_of
 from evc.format.metadata import Foreign, Metadata
+from evc.format.tags import Tags, folded, values_of
 from evc.loops import LOOP_LENGTH, LOOP_START, Loop, loop_tags, loops_of, only_loops, smpl_chunk
 from evc.sound import tagged
 from evc.sound.comments import has_field_name, one_text

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format.errors import InputError
-from evc.format.header import Tags
 from evc.format.speakers import FLAC_ORDER, Layout
+from evc.format.tags import Tags
 from evc.sound.decoders import EndsInDamage
 
 # Only formats that hold their sound themselves: playlists name other files, and networks.

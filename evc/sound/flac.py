@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from evc.format.header import Tags
 from evc.format.metadata import Foreign, Picture
+from evc.format.tags import Tags
 from evc.sound.comments import Found, read_comments, write_comments
 from evc.sound.shifting import replace_bytes
 from evc.sound.view import Patch

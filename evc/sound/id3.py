@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from evc.format.header import Tags, values_of
 from evc.format.metadata import Picture
+from evc.format.tags import Tags, values_of
 from evc.sound.tag_names import ID3_NAMES, MUSICBRAINZ, PAIRS
 
 _UTF8 = 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import BinaryIO
 
-from evc.format.header import Tags
 from evc.format.metadata import Foreign
+from evc.format.tags import Tags
 from evc.sound import tagged
 from evc.sound.comments import Found, limited
 from evc.sound.flac import flac_start, read_flac

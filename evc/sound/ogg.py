@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from evc.format.header import Tags
 from evc.format.metadata import Picture
+from evc.format.tags import Tags
 from evc.sound.comments import Found, read_comments, write_comments
 from evc.sound.flac import add_block
 from evc.sound.shifting import replace_bytes

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import BinaryIO, NamedTuple
 
 from evc.format import constants as c
-from evc.format.header import Tags, values_of
 from evc.format.metadata import Foreign
+from evc.format.tags import Tags, values_of
 from evc.sound.comments import Found, one_text
 from evc.sound.decoders import LIBRARY_SUFFIX
 from evc.sound.text import decoded

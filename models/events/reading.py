@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.format.header import Tags
+from evc.format.tags import Tags
 from evc.models.arrays import Floats
 from evc.models.source import AudioSource, padded
 
