@@ -62,7 +62,8 @@ def test_the_specification_states_the_limits():
 
     for what, number in (("payload of a PICT", c.MAX_PICTURE_BYTES), ("payload of a FRGN", c.MAX_FOREIGN_BYTES + 8)):
         assert f"| {what} | {number:,} bytes |".replace(",", " ") in WORDS
-    assert f"| `PICT` | no | 0 to {c.MAX_PICTURES} |" in WORDS and f"| `FRGN` | no | 0 to {c.MAX_FOREIGN} |" in WORDS
+    for type, what, most in (("PICT", "picture (3.5)", c.MAX_PICTURES), ("FRGN", "foreign chunk (3.6)", c.MAX_FOREIGN)):
+        assert f"| `{type}` | {what} | no | 0 to {most} |" in WORDS
     assert f"PICT and FRGN chunks together | {c.MAX_METADATA_BYTES >> 20} MiB |" in WORDS
 
 
