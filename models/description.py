@@ -49,7 +49,7 @@ PASSES = 3  # at most: what the noise takes depends on the events, and the other
 SETTLED = 0.15  # of the number of events
 DECOMPOSING = 0.8  # of the whole work, for showing progress
 
-Streams = Mapping[int, StreamData]  # by segment
+CodedStreams = Mapping[int, StreamData]  # by segment
 
 
 def described(
@@ -85,7 +85,7 @@ class Describer:
         permitted = _permitted(events, gains, header)
         self._events = events.chosen(permitted)
         self._order = np.argsort(-gains[permitted], kind="stable")
-        self._coded: dict[int, Streams] = {}  # by the number of events
+        self._coded: dict[int, CodedStreams] = {}  # by the number of events
         self._noise, self._detail = NoiseEncoder(header.samplerate, header.channels), DETAIL
         self._renderer = event_renderer(header.networks[0], header)
 
@@ -128,7 +128,7 @@ class Describer:
             progress(self._header.known_frames, self._header.known_frames)
         return self._encoded(self._coded_events(count), noise)
 
-    def _count(self, target: float, noise: Streams, guess: int, tolerance: float) -> int:
+    def _count(self, target: float, noise: CodedStreams, guess: int, tolerance: float) -> int:
         """How many events fit into a file of `target` bytes beside the noise; it may be smaller by `tolerance`."""
 
         def size(count: int) -> int:
@@ -159,7 +159,7 @@ class Describer:
     def _kept(self, count: int) -> EventStream:
         return self._events.chosen(np.sort(self._order[:count]))
 
-    def _coded_events(self, count: int) -> Streams:
+    def _coded_events(self, count: int) -> CodedStreams:
         if count not in self._coded:
             found = by_segment(self._kept(count), self._header)
             self._coded[count] = {i: _coded(stream, c.STREAM_EVENTS, self._header, i) for i, stream in found.items()}
@@ -171,7 +171,7 @@ class Describer:
 
     # --- Noise --------------------------------------------------------------------------------
 
-    def _coded_noise(self, count: int, least: float, most: float, progress: Progress | None) -> Streams:
+    def _coded_noise(self, count: int, least: float, most: float, progress: Progress | None) -> CodedStreams:
         """The noise of all segments beside `count` events, in about `least` to `most` bytes."""
         segments, events = self._header.segments, self._columns(count)
         sample = sorted({(2 * i + 1) * segments // (2 * SAMPLED_SEGMENTS) for i in range(SAMPLED_SEGMENTS)})
@@ -200,7 +200,7 @@ class Describer:
             self._detail = math.exp(search.at)
         return coded
 
-    def _fitted(self, index: int, targets: NoiseTargets) -> Streams:
+    def _fitted(self, index: int, targets: NoiseTargets) -> CodedStreams:
         """The noise of one segment, none if it is silent."""
         stream = self._noise.fit(targets, self._detail)
         return {} if stream is None else {index: _coded(stream, c.STREAM_NOISE, self._header, index)}
@@ -214,10 +214,10 @@ class Describer:
 
     # --- Files --------------------------------------------------------------------------------
 
-    def _size(self, events: Streams, noise: Streams) -> int:
+    def _size(self, events: CodedStreams, noise: CodedStreams) -> int:
         return self._encoded(events, noise).bytes()
 
-    def _encoded(self, events: Streams, noise: Streams) -> Encoded:
+    def _encoded(self, events: CodedStreams, noise: CodedStreams) -> Encoded:
         """Segments of what there is, under a header that names no more than that."""
         layers = tuple(name for name, streams in (("events", events), ("noise", noise)) if streams)
         networks = self._header.networks if events else ()
@@ -244,6 +244,6 @@ def _coded(stream: Stream, kind: int, header: Header, index: int) -> StreamData:
     return coded_stream(kind, stream, StreamContext.of_segment(header, index))
 
 
-def _words(streams: Streams) -> int:
+def _words(streams: CodedStreams) -> int:
     """Bytes of all coded words."""
     return sum(len(stream.words) for stream in streams.values())

@@ -17,6 +17,7 @@ PROPOSER = "evc-events-1-encoder"  # which the encoder alone needs: no file name
 _CORE = 20.0  # seconds that are looked at together,
 _AROUND = 2.0  # and what is seen of the time before and after
 _LEAST = 0.1  # probability
+_LIKELY = 0.5  # of the probability that the proposer gives an onset
 _SAME = 0.02  # seconds: onsets closer than that, from either side of a seam, are one
 
 
@@ -27,14 +28,11 @@ def shipped_proposer(device: str = "cpu") -> Proposer:
 
 
 def onset_times(
-    audio: NDArray[np.floating], samplerate: float, threshold: float = 0.5, device: str = "cpu"
+    audio: NDArray[np.floating], samplerate: float, device: str = "cpu"
 ) -> NDArray[np.float64]:
-    """Times in seconds [n], ascending, at which something begins in `audio` [channels, frames]: notes, drums.
-
-    threshold: of the probability that the proposer gives an onset.
-    """
+    """Times in seconds [n], ascending, at which something begins in `audio` [channels, frames]: notes, drums."""
     times, probabilities = likely_onsets(audio, samplerate, device)
-    return times[probabilities > threshold]
+    return times[probabilities > _LIKELY]
 
 
 def likely_onsets(

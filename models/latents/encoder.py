@@ -24,7 +24,7 @@ from evc.models.encoded import Encoded, empty_bytes, target_bytes
 from evc.models.latents.network import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN, LatentNetwork
 from evc.models.latents.planes import to_planes
 from evc.models.latents.quantise import LatentQuantiser
-from evc.models.latents.rendering import Stretch, columns_of, latent_network
+from evc.models.latents.rendering import UnitSpan, columns_of, latent_network
 from evc.models.latents.ways import EVENTS_WORTH, TONAL_ENOUGH, Score, Way, heard_as, possible_ways, sampled
 from evc.models.progress import Progress, counted, part, stage
 from evc.models.settings import EncodeSettings
@@ -118,32 +118,32 @@ def analysed(
     columns = columns_of(header)
     found = np.zeros((columns, DIMENSIONS), np.float16)
 
-    def latents(work: tuple[Stretch, Audio, Audio, Audio]) -> tuple[Stretch, NDArray[np.float32]]:
-        stretch, *audio = work
+    def latents(work: tuple[UnitSpan, Audio, Audio, Audio]) -> tuple[UnitSpan, NDArray[np.float32]]:
+        span, *audio = work
         torch.set_num_threads(1)  # each thread has its own setting
         x, y, noise = (torch.from_numpy(to_planes(one))[None].to(device) for one in audio)
         with torch.inference_mode():
-            heard = network.encode(x, y, noise, ends=stretch.ends(columns))[0]
-        return stretch, stretch.inner((heard.cpu().numpy() * _audible(audio[1])[:, None]).T).T
+            heard = network.encode(x, y, noise, ends=span.ends(columns))[0]
+        return span, span.inner((heard.cpu().numpy() * _audible(audio[1])[:, None]).T).T
 
-    work = _stretches(source, described, network.config.margin)
+    work = _spans(source, described, network.config.margin)
     with one_thread(), ThreadPoolExecutor(WORKERS) as threads:
         while batch := list(islice(work, WORKERS)):
-            for stretch, values in threads.map(latents, batch):
-                found[stretch.start : stretch.end] = _limited(values)
+            for span, values in threads.map(latents, batch):
+                found[span.start : span.end] = _limited(values)
                 if progress is not None:
-                    progress(min(stretch.end * SAMPLES_PER_COLUMN, header.known_frames), header.known_frames)
+                    progress(min(span.end * SAMPLES_PER_COLUMN, header.known_frames), header.known_frames)
     return found
 
 
-def _stretches(source: AudioSource, described: Encoded, margin: int) -> Iterator[tuple[Stretch, Audio, Audio, Audio]]:
+def _spans(source: AudioSource, described: Encoded, margin: int) -> Iterator[tuple[UnitSpan, Audio, Audio, Audio]]:
     """All units with their margins: the source, what the description renders, and the noise of that."""
     channels, frames = source.channels, described.header.known_frames
     with of_file(described.as_file()) as beside:
-        for stretch in Stretch.all(columns_of(described.header), margin):
-            x = stretch.read(source.read, channels, frames)
-            y, noise = np.split(stretch.read(beside.known, 2 * channels, frames), 2)
-            yield stretch, x, y, noise
+        for span in UnitSpan.all(columns_of(described.header), margin):
+            x = span.read(source.read, channels, frames)
+            y, noise = np.split(span.read(beside.known, 2 * channels, frames), 2)
+            yield span, x, y, noise
 
 
 def _limited(latents: NDArray[np.float32]) -> NDArray[np.float32]:

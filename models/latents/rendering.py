@@ -35,7 +35,7 @@ COARSEST = 2.0 ** (((1 << c.LATENT_STEP_BITS) - 1) / c.LATENT_STEPS_PER_OCTAVE) 
 SteppedLatents = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-class Stretch(NamedTuple):
+class UnitSpan(NamedTuple):
     """A unit with its margins, in columns: those of the unit are [start, end), with the margins [first, last)."""
 
     first: int
@@ -56,15 +56,15 @@ class Stretch(NamedTuple):
         return (cls.of(number, columns, margin) for number in range(-(-columns // UNIT_COLUMNS)))
 
     def inner(self, values: NDArray[Any], per_column: int = 1) -> NDArray[Any]:
-        """What belongs to the unit itself, of values [..., columns * per_column] of the whole stretch."""
+        """What belongs to the unit itself, of values [..., columns * per_column] of the whole span."""
         return values[..., (self.start - self.first) * per_column : (self.end - self.first) * per_column]
 
     def ends(self, columns: int) -> tuple[int, int]:
-        """Where a file of so many columns begins and ends, counted from the first column of the stretch."""
+        """Where a file of so many columns begins and ends, counted from the first column of the span."""
         return -self.first, columns - self.first
 
     def read(self, read: Read, channels: int, frames: int) -> Audio:
-        """The samples [channels, ...] of the stretch, silence outside the file of so many frames; `read` is asked only
+        """The samples [channels, ...] of the span, silence outside the file of so many frames; `read` is asked only
         inside."""
         start, count = self.first * SAMPLES_PER_COLUMN, (self.last - self.first) * SAMPLES_PER_COLUMN
         return padded(read, channels, frames, start, count)
@@ -88,15 +88,15 @@ class LatentRenderer:
 
     def _render_all(self, numbers: list[int]) -> Iterable[Audio]:
         columns, margin = columns_of(self._header), self._network.config.margin
-        stretches = [Stretch.of(number, columns, margin) for number in numbers]
-        latents = self._latents(stretches)
+        spans = [UnitSpan.of(number, columns, margin) for number in numbers]
+        latents = self._latents(spans)
         channels, frames = self._header.channels, self._header.known_frames
-        known = [stretch.read(self._known, 2 * channels, frames) for stretch in stretches]
-        work = list(zip(stretches, known, latents, strict=True))
+        known = [span.read(self._known, 2 * channels, frames) for span in spans]
+        work = list(zip(spans, known, latents, strict=True))
         with one_thread():
             return list(self._parallel(lambda work: self._render(*work), work))
 
-    def _render(self, stretch: Stretch, others: Audio, latents: SteppedLatents) -> Audio:
+    def _render(self, span: UnitSpan, others: Audio, latents: SteppedLatents) -> Audio:
         """The contribution [channels, frames] to a unit."""
         channels = self._header.channels
         y, noise = (to_planes(part) for part in (others[:channels], others[channels:]))
@@ -105,37 +105,37 @@ class LatentRenderer:
             torch.set_num_threads(1)  # each thread has its own setting
             integers, steps, *known = (torch.from_numpy(array)[None] for array in (*latents, y, noise))
             with torch.inference_mode():
-                ends = stretch.ends(columns_of(self._header))
+                ends = span.ends(columns_of(self._header))
                 changed = self._network.decode(integers, steps, known[0], known[1], ends=ends)[0].numpy() - y
-        inside = from_planes(stretch.inner(changed, SAMPLES_PER_COLUMN), channels)
-        return inside[:, : self._header.known_frames - stretch.start * SAMPLES_PER_COLUMN]
+        inside = from_planes(span.inner(changed, SAMPLES_PER_COLUMN), channels)
+        return inside[:, : self._header.known_frames - span.start * SAMPLES_PER_COLUMN]
 
-    def _latents(self, stretches: list[Stretch]) -> list[SteppedLatents]:
-        """The latents of each stretch."""
+    def _latents(self, spans: list[UnitSpan]) -> list[SteppedLatents]:
+        """The latents of each span."""
         per_segment = self._header.segment_frames // SAMPLES_PER_COLUMN
         most = self._header.segments
         needed = {
             index
-            for stretch in stretches
-            for index in range(max(0, stretch.first) // per_segment, min(-(-stretch.last // per_segment), most))
+            for span in spans
+            for index in range(max(0, span.first) // per_segment, min(-(-span.last // per_segment), most))
         }
         streams = {
             index: found[c.STREAM_LATENT]
             for index, found in self._decode(sorted(needed)).items()
             if c.STREAM_LATENT in found
         }
-        return [_gathered(stretch, streams, per_segment) for stretch in stretches]
+        return [_gathered(span, streams, per_segment) for span in spans]
 
 
-def _gathered(stretch: Stretch, streams: Mapping[int, Any], per_segment: int) -> SteppedLatents:
-    count = stretch.last - stretch.first
+def _gathered(span: UnitSpan, streams: Mapping[int, Any], per_segment: int) -> SteppedLatents:
+    count = span.last - span.first
     values, steps = np.zeros((count, DIMENSIONS), np.float32), np.full(count, COARSEST, np.float32)
     for index, stream in streams.items():
         begin = index * per_segment
-        low, high = max(begin, stretch.first), min(begin + len(stream.latents), stretch.last)
+        low, high = max(begin, span.first), min(begin + len(stream.latents), span.last)
         if low < high:
-            values[low - stretch.first : high - stretch.first] = stream.latents[low - begin : high - begin]
-            steps[low - stretch.first : high - stretch.first] = step_size(stream.step)
+            values[low - span.first : high - span.first] = stream.latents[low - begin : high - begin]
+            steps[low - span.first : high - span.first] = step_size(stream.step)
     return values, steps
 
 

@@ -124,6 +124,7 @@ class SegmentCoder:
         whole = BlockRun(self.size, first, partitions[:count], self.last_sizes[number], after)
         coder = GroupCoder(
             self.analyser.geometry,
+            whole,
             gain,
             self.offsets[first : first + count],
             self.analyser.groups[number],
@@ -131,7 +132,7 @@ class SegmentCoder:
             sounding,
             covered,
         )
-        group = coder.code(whole, signal)
+        group = coder.code(signal)
         self.last_sizes[number] = self.size >> (partitions[count - 1][-1] if group.superframes else 0)
         return group
 

@@ -29,13 +29,15 @@ LEFT_OUT_BITS = 20.0  # what an energy, a flag and the contexts spoilt cost, in 
 class GroupCoder:
     """Codes one channel group of one segment.
 
-    gain: log step in 1/64 octave; offsets int [superframes]: by how many quarters of an octave the steps of each are
-    finer; channels: of the group in the file; sounding: the copies; covered: where they sound (see `Walk`).
+    whole: the blocks of the segment; gain: log step in 1/64 octave; offsets int [superframes]: by how many quarters of
+    an octave the steps of each are finer; channels: of the group in the file; sounding: the copies; covered: where they
+    sound (see `Walk`).
     """
 
     def __init__(
         self,
         geometry: layout.Geometry,
+        whole: BlockRun,
         gain: int,
         offsets: NDArray[np.int64],
         channels: slice,
@@ -43,15 +45,14 @@ class GroupCoder:
         sounding: list[Sounding],
         covered: NDArray[np.int64],
     ) -> None:
-        self.geometry, self.gain, self.channels = geometry, gain, channels
+        self.geometry, self.whole, self.gain, self.channels = geometry, whole, gain, channels
         self.size = geometry.superframe
         self._offsets, self._timeline, self._sounding, self._covered = offsets, timeline, sounding, covered
-        self._first = 0
 
-    def code(self, whole: BlockRun, signal: Signal) -> Group:
-        """Code the superframes of `whole`. signal: float32 [channels, samples] with two superframes of context on both
-        sides, 16-bit units."""
-        self._first, count = whole.first, len(whole.partitions)
+    def code(self, signal: Signal) -> Group:
+        """Code the superframes. signal: float32 [channels, samples] with two superframes of context on both sides,
+        16-bit units."""
+        whole, count = self.whole, len(self.whole.partitions)
         silent = not self._sounding and not signal[:, self.size : -self.size].any()
         if silent and whole.partitions[0] == (0,):  # which the segment before relies on
             self._timeline.put(BlockRun(self.size, whole.first, [(0,)] * count), {})
@@ -91,7 +92,7 @@ class GroupCoder:
         self, run: BlockRun, prediction: Prediction | None, signal: Signal, group: Group, quantiser: GroupQuantiser
     ) -> None:
         """Decide about and quantise what is left of a run; the superframes are added to `group`."""
-        origin = (run.first - self._first + 2) * self.size
+        origin = (run.first - self.whole.first + 2) * self.size
         heard = analysis.transform(signal, origin, run.depths, self.size, run.before, run.after)
         alone = np.zeros(len(run.depths), bool)
         if prediction is None:
@@ -104,7 +105,7 @@ class GroupCoder:
 
             def leave_out(number: int, depth: int, coded: Signal, heard: Energies, amplitudes: Signal) -> None:
                 predicted = prediction.predicted[depth][rows[depth][number]]
-                offset = self._offsets[int(run.starts[number]) // self.size - self._first]
+                offset = self._offsets[int(run.starts[number]) // self.size - self.whole.first]
                 self._leave_out(depth, int(offset), predicted, coded, heard, amplitudes)
 
             analysed = analyse_spectra(left, heard, list(run.partitions), self.geometry, self.gain, leave_out)
@@ -141,7 +142,7 @@ class GroupCoder:
     def _alone(self, run: BlockRun, heard: BlockSpectra, prediction: Prediction) -> NDArray[np.bool_]:
         """The blocks [blocks of the run] that cost less without patterns."""
         alone = np.zeros(len(run.depths), bool)
-        offsets = self._offsets[run.starts // self.size - self._first]
+        offsets = self._offsets[run.starts // self.size - self.whole.first]
         for depth, (numbers, spectra) in heard.items():
             bands = self.geometry.layouts[depth]
             widths = bands.widths.astype(np.float32)

@@ -20,12 +20,12 @@ FINEST_SHIFT = 12
 PRIOR_SYMBOLS = 40  # what prior probabilities count for
 
 
-def rounded_layer(weights: Array, biases: Array, reach: int, finest: int = FINEST_SHIFT) -> tuple[Array, Array, int]:
+def rounded_layer(weights: Array, biases: Array, reach: int) -> tuple[Array, Array, int]:
     """Float weights [outputs, inputs] and biases [outputs] or [rows, outputs] as int32 with a shift: as many fractional
-    bits, at most `finest`, as leave sums over inputs from -reach to reach exact in float32 and weights in 16 bits."""
+    bits, at most FINEST_SHIFT, as leave sums of inputs from -reach to reach exact in float32, weights in 16 bits."""
     sums, greatest = (np.abs(weights).sum(axis=1) * reach + np.abs(biases)).max(), np.abs(weights).max()
     limits = [limit / most for limit, most in ((EXACT - ROUNDING, sums), (MOST_WEIGHT, greatest)) if most]
-    shift = min([finest, *(int(np.floor(np.log2(limit))) for limit in limits)])
+    shift = min([FINEST_SHIFT, *(int(np.floor(np.log2(limit))) for limit in limits)])
     return np.rint(weights * 2**shift).astype(np.int32), np.rint(biases * 2**shift).astype(np.int32), shift
 
 
