@@ -12,6 +12,7 @@ import click
 
 import evc
 from evc.cli.common import PATH, TIME, examples, input_file, naming, print_json
+from evc.format.constants import LAYERS
 from evc.format.errors import InputError
 from evc.streaming import check_readable, seekable_input
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evc.file import EvcFile
-    from evc.models.heatmap import HeatMaps, Read
+    from evc.models.heatmap import HeatMaps
+    from evc.models.source import Read
     from evc.sound.source import FileSource
 
 _RAMP = " .:-=+*#%@"
@@ -43,7 +45,7 @@ _LEAST_HEIGHT, _MOST_HEIGHT, _PLAIN_HEIGHT = 4, 24, 16
     "--against", type=PATH, metavar="WAV", help="The original to compare with, by default the whole decoded file."
 )
 @click.option(
-    "--layer", type=click.Choice(["patterns", "spectrum", "all"]), default="all", show_default=True,
+    "--layer", type=click.Choice([*LAYERS, "all"]), default="all", show_default=True,
     help="What the reconstruction holds.",
 )  # fmt: skip
 @click.option("--start", type=TIME, default=0.0, metavar="TIME", help="Show from here: seconds, or as 1:30.5.")
@@ -96,7 +98,7 @@ def _measured(
         file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(source)))))
         span = _span(file, start, seconds)
         original = _original(against, file, stack) if against else None
-        lattice = read_lattice(file.container) if layer != "spectrum" else None
+        lattice = read_lattice(file.container) if layer in ("patterns", "all") else None
         if lattice is None:
             whole = _read_file(file)
             reconstruction = whole if layer == "all" else _read_array(file.render([layer]))

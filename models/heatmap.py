@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +9,10 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.errors import InputError
+from evc.models.source import Read
 
 Audio = NDArray[np.floating]
 Powers = NDArray[np.float64]
-Read = Callable[[int, int], Audio]  # frames [start, start + count) as [channels, count]
 
 FLOOR_DB = -120.0
 SCALE_DB = {"Hz": 60.0, "bin": 30.0}  # range of the scale, by the unit of the rows

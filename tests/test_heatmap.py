@@ -136,7 +136,7 @@ def test_errors(run_evc, folder, lattice, tmp_path):
         ([track, "--against", "short.wav"], "evc: short.wav: 100 frames"),
     ):
         assert words in one_line(run_evc("heatmap", *arguments, cwd=tmp_path))
-    for arguments in (["a.evc", "--layer", "noise"], ["a.evc", "--width", 1], ["-", "--against", "-"], []):
+    for arguments in (["a.evc", "--layer", "silence"], ["a.evc", "--width", 1], ["-", "--against", "-"], []):
         result = run_evc("heatmap", *arguments, cwd=tmp_path)
         assert result.returncode == 2 and b"Error: " in result.stderr
 
