@@ -21,7 +21,7 @@ from evc.events import EventList
 from evc.format.chain import Chain
 from evc.format.edits import Stretch
 from evc.format.errors import EvcError, InputError
-from evc.format.layers import chosen_places
+from evc.format.patterns import chosen_places
 from evc.format.sharing import Forkable, alone
 from evc.links import Coded, Links
 from evc.patterns import read_patterns

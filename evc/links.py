@@ -12,8 +12,8 @@ from evc.events import EventList
 from evc.format.chain import Chain
 from evc.format.decoding import SegmentDecoder
 from evc.format.edits import Stretch
-from evc.format.layers import Place
 from evc.format.lazy import cached_property
+from evc.format.patterns import Place
 from evc.format.reader import ContainerReader
 from evc.playback import Player
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.decoding import SegmentDecoder
 from evc.format.header import Header
-from evc.format.layers import Place, occurrence_array, pattern_array, stacked
+from evc.format.patterns import Place, occurrence_array, pattern_array, stacked
 from evc.format.streams.dictionary import Excerpt, Pattern
 from evc.format.streams.occurrences import COPY
 from evc.uses import Line, Use, find_lines, find_uses
