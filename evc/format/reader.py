@@ -94,7 +94,7 @@ class ContainerReader:
             self._settle_length()
         else:
             self._check_whole()
-        self.segments = self.header.segments
+        self.segments: int = self.header.segments
         self._check_dependencies()
         if self._reader.trailing and not self.header.chained:
             name = getattr(file, "name", None)
