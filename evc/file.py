@@ -36,7 +36,7 @@ class EvcFile(Forkable, FileContents):
     """An open .evc file. A context manager.
 
     `file` is a path or a seekable binary file, which stays open when this object is closed. With `salvage`,
-    damage is reported in `damage` instead of raised; what is lost is silence, and so is what repeats it.
+    damage is reported in `damage` instead of raised; what is lost is silence, and what repeats it sounds but for that.
 
     Threads may share it: their calls take turns. The position is shared as well, so that a `seek` and the `read` behind
     it are only sure to belong together under a lock of the caller's; threads that are to decode at the same time open
@@ -95,6 +95,7 @@ class EvcFile(Forkable, FileContents):
         for link in self._links:
             if not self.chain.salvage:
                 link.container.verify()
+            _ = link.decoder.entries  # whether a segment uses them or not
             for index in range(link.container.segments):
                 link.decoder.decode([index])
                 start, frames = link.container.header.segment_span(index)

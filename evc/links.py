@@ -28,8 +28,8 @@ class Link:
     """One link: its reader, where it begins on the coded timeline, the number that its first segment has in the file,
     and what decodes and renders it, counting frames and segments from there."""
 
-    def __init__(self, container: ContainerReader, start: int, first: int) -> None:
-        self.container, self.start, self.first = container, start, first
+    def __init__(self, container: ContainerReader, start: int) -> None:
+        self.container, self.start, self.first = container, start, container.first
         self._known: dict[int, str] = {}
 
     @cached_property
@@ -82,11 +82,7 @@ class Links:
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
-        self._all: list[Link] = []
-        first = 0
-        for container, start in zip(chain.links, chain.starts, strict=True):
-            self._all.append(Link(container, start, first))
-            first += container.segments
+        self._all = [Link(container, start) for container, start in zip(chain.links, chain.starts, strict=True)]
         self._awake: list[int] = []
 
     def __len__(self) -> int:

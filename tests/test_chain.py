@@ -244,7 +244,7 @@ def test_malformed_chains_are_refused():
         opened(first)
     with pytest.raises(FormatError, match="not an EVC file"):
         opened(first + b"something else")
-    with pytest.raises(FormatError, match="TAGS chunk at byte 49 is out of place"):
+    with pytest.raises(FormatError, match=f"TAGS chunk at byte {len(first) + 49} is out of place"):
         opened(first + without_audio(False, {"title": "A"}))
     with pytest.raises(FormatError, match="differ in sample rate or channels"):
         opened(first + without_audio(False, samplerate=16_000))
@@ -364,3 +364,15 @@ def test_the_tags_of_a_joined_file_can_be_read_alone():
     first = ContainerReader(io.BytesIO(data))
     (place,) = [place for place in first.chunks if place.type == b"TAGS"]
     assert read_tags(first.payload(place)) == first.tags and first.header.chained
+
+
+@pytest.mark.parametrize("broken, message", [(0, "no chunk at byte {at}"), (20, "segment 1 is damaged")])
+def test_errors_count_bytes_and_segments_from_the_start_of_the_file(broken, message):
+    data = chain_of("mono", "mono")
+    link = Chain(io.BytesIO(data)).links[1]
+    place = link.place(0)
+    assert place is not None and link.first == 1
+    at = link.start + place.offset
+    assert data[at : at + 4] == c.CHUNK_SEGM
+    with pytest.raises(DamagedError, match=message.format(at=at)):
+        opened(with_flipped_bit(data, at + broken, 7)).read()

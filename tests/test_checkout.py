@@ -1,6 +1,7 @@
 """From the root of a checkout everything can be imported, whether or not the installation is an editable one."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,3 +19,15 @@ def test_a_checkout_is_complete_without_an_installation():
     found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     assert all(Path(path).is_relative_to(ROOT) for path in found.stdout.split()), found.stdout
+
+
+def test_the_architecture_names_modules_that_are_there():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = {path.rpartition("/")[2] for path in re.findall(r"`([\w/]+\.py)`", text)}
+    folders = (ROOT / name for name in ("evc", "models", "cli", "spec", "tests"))
+    there = {path.name for folder in folders for path in folder.rglob("*.py")}
+    assert len(named) > 100
+    assert named <= there, sorted(named - there)
+    for folder in ("evc", "evc/format", "evc/sound"):
+        missing = {path.name for path in (ROOT / folder).glob("[!_]*.py")} - named - {"version.py"}
+        assert not missing, f"{folder}: {sorted(missing)}"

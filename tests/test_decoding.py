@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache
 
@@ -17,14 +18,15 @@ from stream_tools import assert_same
 
 import evc
 from evc.format import constants as c
-from evc.format.coder import CodedStream
+from evc.format.coder import CodedStream, SymbolEncoder
 from evc.format.container import ChunkReader
 from evc.format.decoding import DecodedStreams, SegmentDecoder
 from evc.format.errors import DamagedError, EvcError, FormatError
 from evc.format.header import Header
 from evc.format.reader import ContainerReader
-from evc.format.segment import Segment
-from evc.format.streams.dictionary import Excerpt, Explicit, Pattern
+from evc.format.segment import Dictionary, Segment, StreamData
+from evc.format.streams import StreamContext
+from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Pattern
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import SpectrumStream
 from evc.format.writer import ContainerWriter
@@ -280,3 +282,20 @@ def test_changed_symbols_are_harmless(position: int, salvage: bool) -> None:
         assert not salvage
     finally:
         decoder.close()
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_verifying_decodes_entries_that_nothing_uses(wrong):
+    header = Header(8_000, 1, 1024, layers=("patterns",), segment_frames=1024)
+    encoder = SymbolEncoder()
+    DictionaryStream([Excerpt(0, 100)]).write(encoder, StreamContext.of_dictionary(header, 1))
+    coded = encoder.finish()
+    data = StreamData(c.STREAM_DICTIONARY, coded.words, coded.symbols, coded.checksum ^ wrong)
+    target = io.BytesIO()
+    with ContainerWriter(target, header) as writer:
+        writer.add_dictionary(Dictionary(0, 1, (data,)))
+        writer.add_segment(Segment(0, (), ()))
+    file = evc.open(target)
+    assert not file.read().any()
+    with pytest.raises(DamagedError, match="checksum") if wrong else nullcontext():
+        file.verify()

@@ -48,8 +48,11 @@ NETWORKS = [
 def test_a_weight_beyond_16_bits_is_refused() -> None:
     least = np.array([[-MOST_WEIGHT, 1]])
     exact_layer(least, np.zeros(1, np.int64), 0, c.FEATURE_LIMIT)
-    with pytest.raises(ValueError, match="16 bits"):
-        exact_layer(least - [[1, 0]], np.zeros(1, np.int64), 0, c.FEATURE_LIMIT)
+    for beyond in (least - [[1, 0]], least + [[0, MOST_WEIGHT]], np.array([[-(2**63), 1]])):
+        with pytest.raises(ValueError, match="16 bits"):
+            exact_layer(beyond, np.zeros(1, np.int64), 0, c.FEATURE_LIMIT)
+    with pytest.raises(ValueError, match="exact range"):
+        exact_layer(least, np.array([-(2**63)]), 0, c.FEATURE_LIMIT)
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 9.0, 300.0])

@@ -121,7 +121,8 @@ class ChunkReader:
         data = self._read(place.offset, place.size)
         body = data[: -c.CHUNK_CRC_BYTES]
         if len(data) < place.size or zlib.crc32(body) != _CRC.unpack(data[len(body) :])[0]:
-            raise DamagedError(f"{place.type.decode()} chunk at byte {place.offset} is damaged", helps=SALVAGE)
+            at = self._start + place.offset
+            raise DamagedError(f"{place.type.decode()} chunk at byte {at} is damaged", helps=SALVAGE)
         return data
 
     def payload(self, place: ChunkPlace) -> bytes:
@@ -150,19 +151,20 @@ class ChunkReader:
 
     def _strict_place(self, offset: int) -> ChunkPlace:
         if self.size - offset < c.CHUNK_OVERHEAD_BYTES:
-            end = f"it ends at byte {self.size} without an end marker"
+            end = f"it ends at byte {self._file.size} without an end marker"
             raise DamagedError(f"the file is cut short: {end}", helps=SALVAGE)
         type, flags, length = _HEADER.unpack(self._read(offset, c.CHUNK_HEADER_BYTES))
+        at = self._start + offset
         if not _TYPE.fullmatch(type) or flags & ~c.CHUNK_FLAG_CRITICAL:
-            raise DamagedError(f"no chunk at byte {offset}, where one should start", helps=SALVAGE)
+            raise DamagedError(f"no chunk at byte {at}, where one should start", helps=SALVAGE)
         name = type.decode()
         place = ChunkPlace(type, bool(flags), offset, length)
         if type in KNOWN_TYPES and place.critical != (type in _CRITICAL_TYPES):
-            raise DamagedError(f"{name} chunk at byte {offset} has the wrong flags", helps=SALVAGE)
+            raise DamagedError(f"{name} chunk at byte {at} has the wrong flags", helps=SALVAGE)
         if length > c.MAX_CHUNK_BYTES:
-            raise FormatError(f"{name} chunk at byte {offset} claims {length} bytes, more than is allowed")
+            raise FormatError(f"{name} chunk at byte {at} claims {length} bytes, more than is allowed")
         if place.end > self.size:
-            beyond = f"{name} chunk at byte {offset} goes on past its end"
+            beyond = f"{name} chunk at byte {at} goes on past its end"
             raise DamagedError(f"the file is cut short: {beyond}", helps=SALVAGE)
         return place
 

@@ -198,7 +198,7 @@ class SegmentDecoder(Forkable):
             if data.kind in SMALL:
                 decoded = self._small_stream(index, data)
             elif data.kind < constants.OPTIONAL_STREAM:
-                decoded = _segment_stream(index, data, context, account)
+                decoded = self._stream(index, data, context, account)
             else:
                 continue
             streams[data.kind], accounts[data.kind] = decoded
@@ -209,9 +209,16 @@ class SegmentDecoder(Forkable):
         """A stream of a `SMALL` kind, and what it costs."""
         found = self._small.get((index, data.kind))
         if found is None:
-            found = _segment_stream(index, data, stream_context(self.container, index), account=True)
+            found = self._stream(index, data, stream_context(self.container, index), account=True)
             self._small.put((index, data.kind), found)
         return found
+
+    def _stream(self, index: int, data: StreamData, context: StreamContext, account: bool) -> tuple[Any, Account]:
+        try:
+            return decoded_stream(data, context, account)
+        except DamagedError as error:
+            name, number = constants.STREAM_NAMES[data.kind], self.container.first + index
+            raise DamagedError(f"segment {number}, {name}: {error.message}", number, SALVAGE) from error
 
     def sources(self, index: int) -> list[SoundSource]:
         """Where the occurrences of a segment take their sound from. Raises FormatError for what they must not ask."""
@@ -225,16 +232,8 @@ class SegmentDecoder(Forkable):
         sources = sound_sources(occurrences, self.entries, context, start)
         needed = needed_segments(sources, header.samplerate, header.phase_bits, start, header.segment_frames)
         if not needed <= set(self.container.dependencies(index)):
-            raise FormatError(f"segment {index} reads segments that it does not depend on")
+            raise FormatError(f"segment {self.container.first + index} reads segments that it does not depend on")
         return sources
-
-
-def _segment_stream(index: int, data: StreamData, context: StreamContext, account: bool) -> tuple[Any, Account]:
-    try:
-        return decoded_stream(data, context, account)
-    except DamagedError as error:
-        name = constants.STREAM_NAMES[data.kind]
-        raise DamagedError(f"segment {index}, {name}: {error.message}", index, SALVAGE) from error
 
 
 def stream_context(container: ContainerReader, index: int) -> StreamContext:

@@ -18,7 +18,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from evc.format.errors import UnsupportedError
+from evc.format.errors import InputError, UnsupportedError
 from evc.format.header import NETWORK_DIGEST_BYTES, NetworkReference
 
 SEARCH_PATH = "EVC_NETWORKS"
@@ -81,19 +81,23 @@ def installed_too(folder: Path) -> Iterator[None]:
 
 
 def tensors(path: Path, prefix: str) -> dict[str, NDArray[Any]]:
-    """The tensors in a file of weights whose names begin with `prefix`, by what follows it."""
-    from safetensors import safe_open
+    """The tensors in a file of weights whose names begin with `prefix`, by what follows it. Raises InputError if it
+    is no such file."""
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, framework="np") as file:
-        names = [name for name in file.keys() if name.startswith(prefix)]
-        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+    try:
+        with safe_open(path, framework="np") as file:
+            names = [name for name in file.keys() if name.startswith(prefix)]
+            return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+    except (SafetensorError, TypeError) as error:  # TypeError: of types that NumPy does not have
+        raise InputError(f"{path.name} does not hold the weights of a network") from error
 
 
 def _paths(id: str) -> Iterator[Path]:
     """Weights of this id. An id may come from a file: it is compared with names, never made a part of a path."""
     others = [Path(folder) for folder in os.environ.get(SEARCH_PATH, "").split(os.pathsep) if folder]
     for folder in (*others, _PACKAGE):
-        yield from (path for path in folder.glob(f"*{_SUFFIX}") if path.name == id + _SUFFIX)
+        yield from (path for path in folder.glob(f"*{_SUFFIX}") if path.name == id + _SUFFIX and path.is_file())
 
 
 @lru_cache(maxsize=16)

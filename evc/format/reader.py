@@ -44,6 +44,7 @@ class ContainerReader:
     promised_frames  length of the sound, before salvage mode shortened it; 0 where it is not known
     damage        damaged byte ranges, ascending; empty in strict mode
     segments      number of segments
+    first         number that its first segment has in the file; errors name segments and bytes as they are in the file
     lost          numbers of the segments that are missing (salvage mode)
 
     Opening raises FormatError, DamagedError or UnsupportedError; in salvage mode DamagedError only
@@ -56,6 +57,7 @@ class ContainerReader:
     ) -> None:
         self.salvage = salvage
         self.start: int = 0 if before is None else before.start + before.file_bytes
+        self.first: int = 0 if before is None else before.first + before.segments
         budget = None if before is None else before.search_budget
         self._reader = ChunkReader(file, salvage, self.start, budget)
         self.chunks = self._reader.chunks
@@ -93,7 +95,7 @@ class ContainerReader:
             self._settle_length()
         else:
             self._check_whole()
-        self.segments = self.header.segments
+        self.segments: int = self.header.segments
         self._check_dependencies()
         if self._reader.trailing and not self.header.chained:
             name = getattr(file, "name", None)
@@ -144,14 +146,15 @@ class ContainerReader:
         """Reads segment `index`; raises DamagedError with `.segment` set where it is not intact."""
         place = self._places.get(index)
         if place is None:
-            raise DamagedError(f"segment {index} is missing", index, SALVAGE)
+            raise DamagedError(f"segment {self.first + index} is missing", self.first + index, SALVAGE)
         try:
             payload = self._reader.payload(place)
         except DamagedError as error:
-            raise DamagedError(f"segment {index} is damaged", index, SALVAGE) from error
+            number = self.first + index
+            raise DamagedError(f"segment {number} is damaged", number, SALVAGE) from error
         segment = Segment.read(payload, self.header)
         if segment.index != index or segment.dependencies != self._dependencies[index]:
-            raise FormatError(f"segment {index} contradicts its place or the index")
+            raise FormatError(f"segment {self.first + index} contradicts its place or the index")
         return segment
 
     def dependencies(self, index: int) -> tuple[int, ...]:
@@ -197,28 +200,28 @@ class ContainerReader:
         return Header.read(payload)
 
     def _read_chunk(self, place: ChunkPlace) -> None:
-        _refuse(self.start > 0 and place.type in FIRST_LINK, place)
+        self._refuse(self.start > 0 and place.type in FIRST_LINK, place)
         match place.type:
             case c.CHUNK_SEGM:
                 self._read_segment_start(place)
             case c.CHUNK_DICT:
                 self._read_dictionary(place)
             case c.CHUNK_TAGS:
-                _refuse(self._tags_place is not None or bool(self._places), place)
+                self._refuse(self._tags_place is not None or bool(self._places), place)
                 self._tags_place = place
                 self.tags = read_tags(self._reader.payload(place))
             case c.CHUNK_SPKR:
-                _refuse(self._speakers_place is not None or bool(self._places), place)
+                self._refuse(self._speakers_place is not None or bool(self._places), place)
                 self._speakers_place = place
                 self.speakers = read_speakers(self._reader.payload(place), self.header.channels)
             case c.CHUNK_EDIT:
-                _refuse(self._edits_place is not None or bool(self._places), place)
+                self._refuse(self._edits_place is not None or bool(self._places), place)
                 self._edits_place = place
                 self.edits = read_edits(self._reader.payload(place), self.header)
             case c.CHUNK_PICT | c.CHUNK_FRGN:
                 self._read_metadata(place)
             case c.CHUNK_INDX:
-                _refuse(self._index_place is not None, place)
+                self._refuse(self._index_place is not None, place)
                 self._index_place = place
                 self._index = read_index(self._reader.payload(place), self.header)
             case c.CHUNK_END:
@@ -229,7 +232,7 @@ class ContainerReader:
 
     def _read_metadata(self, place: ChunkPlace) -> None:
         """Note where a picture or a foreign chunk lies. What is in it is looked at later, but in salvage mode."""
-        _refuse(bool(self._places), place)
+        self._refuse(bool(self._places), place)
         picture = place.type == c.CHUNK_PICT
         places = self._picture_places if picture else self._foreign_places
         if len(places) >= (c.MAX_PICTURES if picture else c.MAX_FOREIGN):
@@ -244,14 +247,14 @@ class ContainerReader:
         places.append(place)
 
     def _read_segment_start(self, place: ChunkPlace) -> None:
-        _refuse(self._index_place is not None, place)
+        self._refuse(self._index_place is not None, place)
         index = len(self._places)
         if self.salvage:
             reader = ByteReader(self._reader.payload(place), "segment")
             index, dependencies = read_segment_start(reader, self.header)
             # In front of segment i lie i others: this bounds the length a few bytes can claim.
-            _refuse(index * c.MIN_SEGMENT_CHUNK_BYTES > place.offset, place)
-            _refuse(bool(self._places) and index <= next(reversed(self._places)), place)
+            self._refuse(index * c.MIN_SEGMENT_CHUNK_BYTES > place.offset, place)
+            self._refuse(bool(self._places) and index <= next(reversed(self._places)), place)
             self._dependencies[index] = dependencies
         self._places[index] = place
         self._patterns[index] = self._patterns_so_far()
@@ -262,7 +265,7 @@ class ContainerReader:
             raise FormatError(f"dictionaries of more than {c.MAX_DICTIONARY_BYTES} bytes")
         dictionary = Dictionary.read(self._reader.payload(place), self.header)
         gap = dictionary.first - self._patterns_so_far()
-        _refuse(gap < 0 or gap > 0 and not self.salvage, place)
+        self._refuse(gap < 0 or gap > 0 and not self.salvage, place)
         self._dictionary_symbols += dictionary.symbols
         if self._dictionary_symbols > c.MAX_DICTIONARY_SYMBOLS:
             raise FormatError(f"dictionaries of more than {c.MAX_DICTIONARY_SYMBOLS} symbols")
@@ -308,14 +311,13 @@ class ContainerReader:
             others = self.dependencies(index)
             depth[index] = 1 + max((depth[other] for other in others), default=-1)
             if depth[index] > self.header.reference_depth and not self.salvage:
-                raise FormatError(f"segment {index} ends a chain of dependencies that is too long")
+                raise FormatError(f"segment {self.first + index} ends a chain of dependencies that is too long")
         self.lost = frozenset(index for index in range(self.segments) if index not in self._places)
+
+    def _refuse(self, misplaced: bool, place: ChunkPlace) -> None:
+        if misplaced:
+            raise FormatError(f"{place.type.decode()} chunk at byte {self.start + place.offset} is out of place")
 
 
 def _trailing(count: int) -> str:
     return f"{count} byte{' follows' if count == 1 else 's follow'} the end marker"
-
-
-def _refuse(misplaced: bool, place: ChunkPlace) -> None:
-    if misplaced:
-        raise FormatError(f"{place.type.decode()} chunk at byte {place.offset} is out of place")

@@ -89,12 +89,13 @@ class Generator(nn.Module):
     @classmethod
     def load(cls, path: Path) -> Self:
         """A generator with the weights of a file. Raises InputError if they are not a generator's."""
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         generator = cls()
         try:
             generator.load_state_dict(load_file(path))
-        except RuntimeError as error:
+        except (RuntimeError, SafetensorError) as error:
             raise InputError(f"{path.name} does not hold the weights of an event generator") from error
         return generator.eval()
 

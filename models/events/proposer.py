@@ -146,13 +146,13 @@ class Proposer(nn.Module):
     @classmethod
     def load(cls, path: Path) -> Proposer:
         """A network that `save` wrote, in evaluation mode. Raises InputError if a file holds something else."""
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(path, "pt") as file:
                 network = cls(ProposerConfig(**json.loads((file.metadata() or {})[_CONFIG])))
                 network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise InputError(f"{path.name} does not hold the weights of a proposer") from error
         return network.eval()
 

@@ -27,9 +27,10 @@ def exact_layer(weights: Integers, biases: Integers, shift: int, reach: int) -> 
     """A layer for inputs from -reach to reach, as float32 weights [inputs, outputs] and biases of the shape given, both
     scaled by 2**-shift. Raises ValueError for weights beyond 16 bits, or if a partial sum could be inexact."""
     weights, biases = weights.astype(np.int64), biases.astype(np.int64)
-    if np.abs(weights).max(initial=0) > MOST_WEIGHT:
+    if (weights > MOST_WEIGHT).any() or (weights < -MOST_WEIGHT).any():
         raise ValueError("a weight of an integer network does not fit 16 bits")
-    if not 0 <= shift <= 24 or (np.abs(weights).sum(axis=1) * reach + np.abs(biases)).max(initial=0) >= EXACT:
+    largest = np.abs(weights).sum(axis=1) * reach + np.abs(biases.astype(np.float64))
+    if not 0 <= shift <= 24 or largest.max(initial=0) >= EXACT:
         raise ValueError("a layer of an integer network can exceed the exact range of float32")
     scale = 2.0**-shift
     # Scaling by a power of two is exact.
