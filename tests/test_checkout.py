@@ -28,6 +28,7 @@ def test_the_architecture_names_modules_that_are_there():
     there = {path.name for folder in folders for path in folder.rglob("*.py")}
     assert len(named) > 100
     assert named <= there, sorted(named - there)
-    for folder in ("evc", "evc/format", "evc/sound"):
-        missing = {path.name for path in (ROOT / folder).glob("[!_]*.py")} - named - {"version.py"}
+    models = ("models", *(f"models/{layer}" for layer in ("spectrum", "events", "noise", "latents")))
+    for folder in ("evc", "evc/format", "evc/sound", *models, "spec"):
+        missing = {path.name for path in (ROOT / folder).glob("[!_]*.py")} - named - {"version.py", "pipeline.py"}
         assert not missing, f"{folder}: {sorted(missing)}"
