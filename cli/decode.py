@@ -24,6 +24,8 @@ from evc.cli.common import (
 from evc.format.errors import EvcError
 from evc.models.progress import Progress
 
+_SHOWN_SPANS = 100  # lost or impaired ones of a file; an edit list may play a damaged segment thousands of times
+
 
 @click.command(
     epilog=examples(
@@ -131,8 +133,14 @@ def _show(summary: batch.Summary, as_one_of_many: bool) -> None:
     name = f"{summary['source']}: " if as_one_of_many else ""
     if not summary["damage"]:
         click.echo(f"{name}no damage in what was decoded", err=True)
-    for span in summary["damage"]:
+    for span in summary["damage"][:_SHOWN_SPANS]:
         begin, end = time_text(span.seconds[0]), time_text(span.seconds[1])
         frames = f"frames {span.start} to {span.start + span.frames}"
         what = "impaired" if span.impaired else "lost"
         click.echo(f"{name}{what} {begin} to {end} ({frames}): {span.reason}", err=True)
+    for impaired in (False, True):
+        rest = [span.frames for span in summary["damage"][_SHOWN_SPANS:] if span.impaired == impaired]
+        if rest:
+            what = "impaired" if impaired else "lost"
+            places = f"{len(rest)} more place{'' if len(rest) == 1 else 's'}"
+            click.echo(f"{name}{what} in {places}, {sum(rest)} frames in all", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from pattern_tools import LOOP_FRAMES, LOOP_RATE, LOOP_TIMES, encoded_loop, loop
 from test_cli import one_line, usage_error
 
 import evc
+from evc.format.edits import Stretch
+from evc.format.writer import rewrite
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +183,15 @@ def test_encode_tells_of_patterns(run_evc, loops, tmp_path):
     assert summary["patterns"] in text
     plain = json.loads(run_evc(*arguments, "--json", "--force", "--patterns", "off", cwd=tmp_path).stdout)
     assert plain["patterns"] is None
+
+
+def test_of_damage_that_is_played_thousands_of_times_some_is_shown(run_evc, loops, tmp_path):
+    with evc.open(loops / "loop.evc") as file:
+        starts = [segment.start for segment in file.segments[:2]]
+    edited = io.BytesIO()
+    rewrite(io.BytesIO((loops / "loop.evc").read_bytes()), edited, edits=[Stretch(at, 1) for at in starts] * 150)
+    data = edited.getvalue()
+    (tmp_path / "a.evc").write_bytes(with_flipped_bit(data, segment_places(data)[1].offset + 40))
+    lines = run_evc("decode", "--salvage", "a.evc", "a.wav", cwd=tmp_path).stderr.decode().splitlines()
+    assert len(lines) == 101 and all(line.startswith("lost ") for line in lines)
+    assert lines[-1] == "lost in 50 more places, 50 frames in all"
