@@ -89,7 +89,7 @@ MISREADINGS = [
     ("2.1: HEAD once", "later", READER + "_read_header", "len(places) > 2", "len(places) > 1"),
     ("2.1: dictionaries before all segments", "later", READER + "_read_dictionary",
      "self.dictionaries.append(dictionary)",
-     "_refuse(bool(self._places), place); self.dictionaries.append(dictionary)"),
+     "self._refuse(bool(self._places), place); self.dictionaries.append(dictionary)"),
     ("3.1: reserved layers", "later", "evc.format.header:Header.read", " and minor == 0", ""),
     ("3.1: no bytes behind the networks", "later", "evc.format.header:Header.__post_init__", " and self.minor == 0",
      ""),
