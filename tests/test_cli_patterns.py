@@ -15,7 +15,7 @@ from test_cli import one_line, usage_error
 
 import evc
 from evc.format.edits import Stretch
-from evc.format.writer import rewrite
+from evc.format.rewriting import rewrite
 
 
 @pytest.fixture(scope="module")
