@@ -22,7 +22,7 @@ lint: types
 
 # The packages as they are installed, for the type checker.
 types: $(VENV)/installed
-	rm -rf build/lib && $(BIN)/python -c "import setuptools; setuptools.setup()" --quiet build_py 2>/dev/null
+	rm -rf build/lib && $(BIN)/python -W ignore -c "import setuptools; setuptools.setup()" --quiet build_py
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
