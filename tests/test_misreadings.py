@@ -74,6 +74,8 @@ MISREADINGS = [
     ("8.2: levels up to 255", "large-latents", LATENTS + "levels",
      "_LEVELS.take(np.minimum(np.abs(values), len(_LEVELS) - 1))",
      "np.floor(12 * (np.frexp(np.abs(values) + 1.0)[1] - 2) + 24 * np.frexp(np.abs(values) + 1.0)[0])"),
+    ("9.3: silent groups are graded or not as well", "left-over", "evc.format.streams.spectrum:SpectrumStream.read",
+     "if not coarse_bands:", "if not coarse_bands and (decoder.decode_uniform(2, 1, ''), True)[1]:"),
     ("9.5: a block after one that was alone is as likely to be", "left-over", SPECTRUM + "walk:Walk._predicted",
      "int(self.alone), ", "0, "),
     ("9.7: channels tell by themselves which bands are on", "left-over", SPECTRUM + "left:LeftEnergies.code_on",
