@@ -37,6 +37,8 @@ def events(source: str, as_json: bool, as_csv: bool, onsets: bool) -> None:
     A4+12 lies 12 hundredths of a semitone above A4, which is 440 Hz. "partials" are those that sound beside the first.
     "sound" are the codes of attack, decay, length, resonator, deformation, noise and room.
 
+    Times are those of what is coded; a file with an edit list may play it in another order (evc info).
+
     --onsets is for programs that compare onsets with a score: events that swell slowly are none, and those within 30 ms
     are one. --json has the vectors too, if the network is installed.
     """

@@ -49,6 +49,8 @@ def stats(files: tuple[str, ...], as_json: bool, as_csv: bool) -> int:
     occurrences, and what their dictionary entry takes. "saved" estimates what the spectrum would have cost where they
     sound, less what is still spent on it there.
 
+    Of a file with an edit list, all that is coded counts, whatever is played of it: evc info tells both.
+
     Exits with 1 if any file cannot be read, after reporting on all others.
     """
     if as_json and as_csv:
