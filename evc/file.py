@@ -23,7 +23,7 @@ from evc.format.edits import Stretch
 from evc.format.errors import EvcError, InputError
 from evc.format.patterns import chosen_places
 from evc.format.sharing import Forkable, alone
-from evc.links import Coded, Links
+from evc.links import Coded, Links, in_one
 from evc.patterns import read_patterns
 from evc.samples import converted, whole_number
 from evc.streaming import open_binary
@@ -213,13 +213,7 @@ class EvcFile(Forkable, FileContents):
         """Frames [start, start + frames) of what is played, float32 [channels, frames], from what `coded` gives of the
         coded timeline."""
         pieces = list(self.chain.edits.pieces(start, frames)) or [Stretch(0, 0)]
-        if len(pieces) == 1:
-            return coded(*pieces[0])
-        audio, at = np.empty((self.channels, frames), np.float32), 0
-        for piece in pieces:
-            audio[:, at : at + piece.frames] = coded(*piece)
-            at += piece.frames
-        return audio
+        return in_one((coded(*piece) for piece in pieces), frames)
 
     def _prefetch(self, end: int) -> None:
         """Render some of what is played from the current position on, which is before frame `end`, together."""

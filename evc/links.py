@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,14 +128,7 @@ class Links:
 
     def _audio(self, player: Callable[[Link], Player], start: int, frames: int) -> NDArray[np.float32]:
         pieces = list(self._chain.pieces(start, frames)) or [(0, Stretch(0, 0))]
-        if len(pieces) == 1:
-            number, piece = pieces[0]
-            return player(self[number]).audio(*piece)
-        audio, at = np.empty((self._chain.links[0].header.channels, frames), np.float32), 0
-        for number, piece in pieces:
-            audio[:, at : at + piece.frames] = player(self[number]).audio(*piece)
-            at += piece.frames
-        return audio
+        return in_one((player(self[number]).audio(*piece) for number, piece in pieces), frames)
 
     def prefetch(self, start: int, end: int) -> None:
         """Unless frame `start` is at hand, render it together with what follows before `end`."""
@@ -149,3 +143,16 @@ class Links:
         """Begin again behind a fork."""
         for link in self._all:
             link.renew()
+
+
+def in_one(parts: Iterator[NDArray[np.float32]], frames: int) -> NDArray[np.float32]:
+    """Parts of audio [channels, …], at least one and `frames` together, one after the other: [channels, frames]. A
+    single one is returned as it is."""
+    first = next(parts)
+    if first.shape[1] == frames:
+        return first
+    audio, at = np.empty((len(first), frames), np.float32), 0
+    for part in chain((first,), parts):
+        audio[:, at : at + part.shape[1]] = part
+        at += part.shape[1]
+    return audio

@@ -17,7 +17,7 @@ from evc.format.decoding import SegmentDecoder
 from evc.format.metadata import Foreign, Picture
 from evc.format.networks import installed_too
 from evc.format.reader import ContainerReader
-from evc.format.segment import StreamData
+from evc.format.segment import StreamData, dependency_depth
 from evc.format.speakers import names_of
 from evc.format.streams import StreamContext, decoded_stream
 from evc.format.streams.spectrum import SpectrumStream
@@ -94,7 +94,7 @@ def depths_of(container: ContainerReader) -> list[int]:
     """Of all segments (section 4.1)."""
     depths: list[int] = []
     for index in range(container.segments):
-        depths.append(1 + max((depths[other] for other in container.dependencies(index)), default=-1))
+        depths.append(dependency_depth(container.dependencies(index), depths))
     return depths
 
 

@@ -18,7 +18,7 @@ from evc.format.errors import SALVAGE, DamagedError, EvcWarning, FormatError, Un
 from evc.format.header import Header
 from evc.format.index import End, IndexEntry, read_index
 from evc.format.metadata import Foreign, Picture
-from evc.format.segment import Dictionary, Segment, read_segment_start
+from evc.format.segment import Dictionary, Segment, dependency_depth, read_segment_start
 from evc.format.sharing import PositionedFile
 from evc.format.speakers import read_speakers, usual_mask
 from evc.format.tags import Tags, read_tags
@@ -308,8 +308,7 @@ class ContainerReader:
         """Length of every chain of dependencies; salvage mode also finds what is lost."""
         depth = [0] * self.segments
         for index in range(self.segments):
-            others = self.dependencies(index)
-            depth[index] = 1 + max((depth[other] for other in others), default=-1)
+            depth[index] = dependency_depth(self.dependencies(index), depth)
             if depth[index] > self.header.reference_depth and not self.salvage:
                 raise FormatError(f"segment {self.first + index} ends a chain of dependencies that is too long")
         self.lost = frozenset(index for index in range(self.segments) if index not in self._places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from evc.format import constants as c
@@ -107,6 +108,11 @@ def _check_segment_stream(kind: int, header: Header) -> None:
         raise FormatError(f"segment holds a stream of kind {c.STREAM_NAMES[kind]}, absent from the header")
     if c.STREAM_DICTIONARY < kind < c.OPTIONAL_STREAM:
         raise UnsupportedError(f"segment needs a stream of unknown kind {kind}")
+
+
+def dependency_depth(dependencies: Iterable[int], depths: Sequence[int]) -> int:
+    """The depth of a segment (spec 4.1) by its direct `dependencies`, whose `depths` are known by their numbers."""
+    return 1 + max((depths[other] for other in dependencies), default=-1)
 
 
 def write_dependencies(index: int, dependencies: tuple[int, ...], start: bytes = b"") -> bytes:

@@ -14,7 +14,7 @@ from evc.format.errors import FormatError, InputError, UnsupportedError
 from evc.format.header import Header
 from evc.format.index import END_PAYLOAD_BYTES, End, IndexEntry, write_index
 from evc.format.metadata import Foreign, Picture, check_amount
-from evc.format.segment import Dictionary, Segment
+from evc.format.segment import Dictionary, Segment, dependency_depth
 from evc.format.speakers import usual_mask, write_speakers
 from evc.format.tags import write_tags
 
@@ -101,7 +101,7 @@ class ContainerWriter:
             Segment.read(payload, self.header)
         except (FormatError, UnsupportedError) as error:
             raise InputError(str(error)) from error
-        depth = 1 + max((self._depths[other] for other in segment.dependencies), default=-1)
+        depth = dependency_depth(segment.dependencies, self._depths)
         if depth > self.header.reference_depth:
             raise InputError(f"segment {index} ends a chain of dependencies that is too long")
         self._index.append(IndexEntry(self.bytes_written, segment.dependencies))

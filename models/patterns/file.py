@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.header import Header
+from evc.format.segment import dependency_depth
 from evc.models.encoded import Encoded, word_bytes
 from evc.models.patterns.encoder import CodedSegment, SegmentCoder
 from evc.models.patterns.reuse import Inheritance, importance, mean_noise, step_offsets
@@ -136,7 +137,7 @@ class PatternEncoder:
         segments = [one.segment for one in coded]
         depths: list[int] = []
         for segment in segments:
-            depths.append(1 + max((depths[other] for other in segment.dependencies), default=-1))
+            depths.append(dependency_depth(segment.dependencies, depths))
         spans = [segment.index - other for segment in segments for other in segment.dependencies]
         header = replace(self.header, reference_depth=max(depths, default=0), reference_span=max(spans, default=0))
         return Encoded(header, segments)
