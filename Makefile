@@ -24,7 +24,7 @@ lint: types
 types: $(VENV)/installed
 	rm -rf build/lib && $(BIN)/python -W ignore -c "import setuptools; setuptools.setup()" --quiet build_py
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml constraints.txt setup.py $(wildcard evc/kernels/*.[ch] evc/kernels/build.py)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $@

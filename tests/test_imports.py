@@ -13,7 +13,10 @@ import pytest
 import evc
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = {"format": "evc/format", "models": "models", "evc": "evc", "spec": "spec", "cli": "cli"}
+FOLDERS = {
+    "kernels": "evc/kernels", "format": "evc/format", "models": "models", "evc": "evc", "spec": "spec", "cli": "cli",
+}  # fmt: skip
+COMPILED = ".c", ".h", ".so", ".pyd"  # the kernels and what is made of them
 ORDER = {layer: place for place, layer in enumerate(FOLDERS)}  # each may import those before it
 
 
@@ -77,9 +80,9 @@ def test_layers_that_need_no_torch(name, reading, layers):
 
 
 def modules_of(layer):
-    """Paths of a layer's modules by name. `evc` is the face, without the format below it."""
+    """Paths of a layer's modules by name. `evc` is the face, without the format and the kernels below it."""
     for path in (ROOT / FOLDERS[layer]).rglob("*.py"):
-        if layer == "evc" and path.is_relative_to(ROOT / FOLDERS["format"]):
+        if layer == "evc" and any(path.is_relative_to(ROOT / FOLDERS[below]) for below in ("kernels", "format")):
             continue
         parts = path.relative_to(ROOT).with_suffix("").parts
         name = ".".join(parts if parts[0] == "evc" else ("evc", *parts)).removesuffix(".__init__")
@@ -160,6 +163,7 @@ def test_the_format_needs_only_its_own_dependencies():
         assert not packages & {"torch", "click", "rich", "scipy"}, path
         assert "constriction" not in packages or path.name == "coder.py"
         assert "soundfile" not in packages or path.name in ("soundfiles.py", "soundfile_checks.py")
+        assert "cffi" not in packages or path.name == "build.py"
 
 
 def test_every_file_names_packages_as_they_are_installed():
@@ -175,5 +179,6 @@ def test_every_folder_and_file_is_installed():
     for package, folder in data.items():
         installed = {path for pattern in settings["package-data"].get(package, ()) for path in folder.glob(pattern)}
         there = {path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-        there = {path for path in there if path.suffix != ".py" and "vectors" not in path.relative_to(folder).parts}
+        there = {path for path in there if path.suffix not in (".py", *COMPILED)}
+        there = {path for path in there if "vectors" not in path.relative_to(folder).parts}
         assert installed == there
