@@ -32,7 +32,7 @@ def _load() -> tuple[Any, Any]:
     if os.environ.get("EVC_KERNELS") == "0":
         return None, None
     try:
-        from evc.kernels import _native
+        from evc.kernels import _native  # type: ignore[attr-defined]
     except ImportError:
         return None, None
     if digest() not in (None, _native.lib.evc_built_from()):
