@@ -14,6 +14,7 @@ from typing import Any
 from cffi import FFI
 
 FOLDER = Path(__file__).parent
+DECLARED = ("kernels.h",)  # the headers whose functions Python calls
 CONSTANTS = FOLDER.parent / "format" / "constants.py"
 # No fused multiply-adds and no reordering: what is computed in floats is to be the same under every compiler.
 FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]
@@ -28,10 +29,11 @@ def extension(folder: str = "build/kernels", flags: list[str] | None = None) -> 
     if flags is None:
         flags = ["/O2", "/fp:precise"] if os.name == "nt" else FLAGS
     builder = FFI()
-    builder.cdef(re.sub(r"^#.*$", "", (FOLDER / "kernels.h").read_text(), flags=re.M))
+    for name in DECLARED:
+        builder.cdef(re.sub(r"^#.*$", "", (FOLDER / name).read_text(), flags=re.M))
     builder.set_source(
         "evc.kernels._native",
-        '#include "kernels.h"',
+        "\n".join(f'#include "{name}"' for name in DECLARED),
         sources=sorted(os.path.relpath(path) for path in FOLDER.glob("*.c")),
         include_dirs=[os.path.relpath(FOLDER), folder],
         extra_compile_args=flags,
