@@ -16,6 +16,6 @@ def digest() -> int | None:
         return None
     found = 0
     for path in (*(os.path.join(FOLDER, name) for name in (*sources, "build.py")), CONSTANTS):
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             found = zlib.crc32(file.read(), found)
     return found
