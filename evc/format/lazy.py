@@ -10,7 +10,8 @@ else:
 
     class cached_property:
         """That of functools as it is from Python 3.12 on. Before, it holds a lock while it computes, one for all
-        objects, which a fork may leave locked."""
+        objects, which a fork may leave locked. Threads that compute it at the same time all get what was first: what
+        kernels point into stays there as long as the object."""
 
         def __init__(self, function):
             self._function = function
@@ -22,5 +23,4 @@ else:
         def __get__(self, instance, owner=None):
             if instance is None:
                 return self
-            value = instance.__dict__[self._name] = self._function(instance)
-            return value
+            return instance.__dict__.setdefault(self._name, self._function(instance))

@@ -97,7 +97,8 @@ class CompiledWords:
     """Read by the kernels, which have `port` to read from. Symbols are at most those declared."""
 
     def __init__(self, words: bytes, symbols: int) -> None:
-        self._words, self._declared = np.frombuffer(words, "<u4"), symbols  # which the port points into
+        self._words = np.frombuffer(words, "<u4").astype(np.uint32)  # which the port points into
+        self._declared = symbols
         self.port = kernels.ffi.new("evc_port *")
         self._lib = kernels.lib
         self._lib.evc_reading(self.port, kernels.pointer(self._words), len(self._words), symbols)

@@ -66,9 +66,10 @@ INLINE void code_unsigned(evc_mode mode, evc_port *p, const evc_adaptive *frozen
     uint8_t widths[MOST_CALL];
     int escaped = 0;
     for (int i = 0; i < count; i++) {
-        limited[i] = values[i] < EVC_SCALE_ESCAPE ? (int32_t)values[i] : EVC_SCALE_ESCAPE;
+        if (mode == READ) limited[i] = 0;
+        else limited[i] = values[i] < EVC_SCALE_ESCAPE ? (int32_t)values[i] : EVC_SCALE_ESCAPE;
         limited[i] = code_symbol(mode, p, &frozen->magnitudes, frozen->rows[contexts[at[i]].average], limited[i]);
-        if (limited[i] == EVC_SCALE_ESCAPE) beyond[escaped++] = values[i] - EVC_SCALE_ESCAPE;
+        if (limited[i] == EVC_SCALE_ESCAPE) beyond[escaped++] = mode == READ ? 0 : values[i] - EVC_SCALE_ESCAPE;
     }
     update(contexts, at, limited, count, EVC_SCALE_ONE);
     if (escaped) code_golomb(mode, p, beyond, widths, EVC_ESCAPE_ORDER, escaped);

@@ -54,7 +54,7 @@ void evc_read_uniforms(evc_port *port, const int64_t *sizes, int64_t count, int3
    on; -1 for a single one with one weight beside it, and thus two weights. The checksum takes in all symbols passed. */
 int64_t evc_written(evc_port *port, int64_t *from, int64_t room, int32_t *symbols, double *weights);
 
-/* --- Integer networks (network.h) ------------------------------------------------------------------------- */
+/* --- Integer networks (network.c) ------------------------------------------------------------------------- */
 
 /* One layer (spec 9.8): `outputs` is a multiple of 8, `weights` [pairs of inputs, outputs, 2] and `biases` [outputs]
    are 0 where there is none. */
@@ -68,6 +68,10 @@ typedef struct {
    last]. At most EVC_WIDEST numbers lie between two layers. */
 enum { EVC_WIDEST = 512 };
 void evc_network(const evc_layer *layers, int32_t count, const int16_t *features, int64_t rows, int32_t *outputs);
+
+/* Whether networks use wider vectors from now on: as `wanted`, where the processor has them. They do from the start.
+   Returns what they do. */
+int32_t evc_widen_networks(int32_t wanted);
 
 /* --- Adaptive integers (adaptive.h) ----------------------------------------------------------------------- */
 

@@ -1,4 +1,5 @@
-#include "network.h"
+/* Integer networks (spec 9.8): products in pairs of 16 bits, sums in 32. */
+#include "port.h"
 
 /* Compiled for AVX2 besides the baseline, where the compiler can do both. All give the same integers. */
 #if defined(__x86_64__) || defined(_M_X64)
@@ -131,16 +132,20 @@ AVX2 static void last_avx2(const evc_layer *layer, const int16_t *const inputs[2
 static Hidden hidden_layer;
 static Last last_layer;
 
-void evc_choose_network(void) {
-    hidden_layer = hidden_baseline;
-    last_layer = last_baseline;
+int32_t evc_widen_networks(int32_t wanted) {
 #ifdef AVX2
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2")) {
+    if (wanted && __builtin_cpu_supports("avx2")) {
         hidden_layer = hidden_avx2;
         last_layer = last_avx2;
+        return 1;
     }
+#else
+    (void)wanted;
 #endif
+    hidden_layer = hidden_baseline;
+    last_layer = last_baseline;
+    return 0;
 }
 
 void evc_network(const evc_layer *layers, int32_t count, const int16_t *features, int64_t rows, int32_t *outputs) {

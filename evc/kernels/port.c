@@ -1,8 +1,6 @@
 /* What a port needs once, and the calls of a reading one: those of `SymbolDecoder` in evc/format/coder.py. */
 #include "port.h"
 
-#include "network.h"
-
 uint32_t evc_checksums[4][256];
 uint32_t evc_golomb_starts[EVC_GOLOMB_PREFIXES + 1];
 
@@ -39,7 +37,7 @@ void evc_start(void) {
     for (int length = 0; length < EVC_GOLOMB_PREFIXES; length++) weights[length] = (int64_t)WHOLE >> (length + 1);
     normalise(weights, EVC_GOLOMB_PREFIXES, evc_golomb_starts);
     make_checksums();
-    evc_choose_network();
+    evc_widen_networks(1);
 }
 
 void evc_more_room(evc_port *p) {

@@ -13,14 +13,15 @@ INLINE bool evc_covers(const evc_walk *w, int depth) {
 /* Lets the steps of a block rise or fall where those that it has otherwise would cost more, for what is heard. */
 void evc_raise(evc_walk *walk, Block *block, const evc_search *how);
 
-/* |coefficient| / step at every bin of a channel. */
+/* |coefficient| / step at every bin of a channel, at most the largest magnitude. */
 INLINE void find_ratios(evc_walk *w, const Block *block, int channel) {
     const float *spectra = block->spectra + channel * block->bin_stride;
     int32_t *coefficients = block->coefficients + channel * block->bin_stride;
     for (int b = 0; b < block->bands; b++) {
         const float scale = (float)exp2(block->log_steps[channel][b] / -(double)EVC_OCTAVE);
         for (int k = block->edges[b]; k < block->edges[b + 1]; k++) {
-            w->ratio[k] = fabsf(spectra[k]) * scale;
+            const float ratio = fabsf(spectra[k]) * scale;
+            w->ratio[k] = ratio > EVC_MAX_MAGNITUDE ? EVC_MAX_MAGNITUDE : ratio;
             coefficients[k] = 0;
         }
     }

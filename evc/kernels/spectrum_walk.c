@@ -85,7 +85,7 @@ INLINE void code_rest(evc_mode mode, evc_walk *const *walks, int32_t number, evc
         goto end;
     }
     for (int64_t i = 0, at = 0; i < number; at += walks[i++]->coded_count)
-        memcpy(coded + at, walks[i]->coded, (size_t)walks[i]->coded_count * sizeof *coded);
+        if (walks[i]->coded_count) memcpy(coded + at, walks[i]->coded, (size_t)walks[i]->coded_count * sizeof *coded);
     const int escape = EVC_MAGNITUDE_SYMBOLS - 1;
     for (int64_t i = 0; i < count; i++) {
         values[i] = mode == READ ? coded[i].symbol : llabs((int64_t)*coded[i].at);

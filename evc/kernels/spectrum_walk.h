@@ -1,6 +1,5 @@
 /* The order in which a spectrum stream is coded: as evc/format/streams/spectrum_walk.py. One body for every mode. */
 #pragma once
-#include "network.h"
 #include "spectrum_left.h"
 #include "spectrum_search.h"
 

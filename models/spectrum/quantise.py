@@ -60,7 +60,7 @@ class BlockQuantiser(Cost):
         self.block, self.layout = block, bands
         block.coefficients[:] = 0
         scale = np.exp2(steps / -c.OCTAVE).astype(np.float32)
-        self.ratio = np.abs(self.spectra) * scale[:, bands.band_of_bin]
+        self.ratio = np.minimum(np.abs(self.spectra) * scale[:, bands.band_of_bin], np.float32(c.MAX_MAGNITUDE))
 
     def bands(self, channel: int, at: Positions, table: FrequencyTable, rows: Positions) -> NDArray[np.bool_]:
         """Code a band if what its coefficients save in error is worth their bits and the flag's."""
@@ -223,7 +223,8 @@ class CompiledQuantiser:
             for place, own in enumerate(heard):
                 energies[0, place, :, : own.shape[1]] = own
         before = self._port.bits
-        self._walk.search(self._port, arrays, self._how, np.concatenate(spectra, axis=1), energies)
+        values = np.ascontiguousarray(np.concatenate(spectra, axis=1), np.float32)
+        self._walk.search(self._port, arrays, self._how, values, energies)
         for block, found in zip(blocks, arrays.blocks(0), strict=True):
             vars(block).update(vars(found))
         return float(self._port.bits - before)

@@ -59,16 +59,16 @@ def _rows_of_means() -> NDArray[np.int64]:
 
 
 ROW_OF_MEAN = _rows_of_means()
+_ROW_OF_MEAN = ROW_OF_MEAN.astype(np.int32)  # as kernels take it
 
 
 class FrozenTables:
-    """The tables as the kernels take them: `struct` is valid as long as this object is there."""
+    """The tables as the kernels take them. `struct` points into arrays of this module, which stay."""
 
     def __init__(self) -> None:
-        self._kept = MAGNITUDES.compiled, FLAGS.compiled, ROW_OF_MEAN.astype(np.int32)
         self.struct = kernels.ffi.new("evc_adaptive *")
-        self.struct.magnitudes, self.struct.flags = self._kept[0].struct[0], self._kept[1].struct[0]
-        self.struct.rows = kernels.pointer(self._kept[2])
+        self.struct.magnitudes, self.struct.flags = MAGNITUDES.compiled.struct[0], FLAGS.compiled.struct[0]
+        self.struct.rows = kernels.pointer(_ROW_OF_MEAN)
 
 
 @lru_cache(maxsize=1)

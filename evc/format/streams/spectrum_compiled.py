@@ -27,7 +27,9 @@ LANES = 8  # outputs of a layer come in multiples of so many
 
 
 class CompiledLayers:
-    """Layers of an integer network (spec 9.8), each (weights [outputs, inputs], biases [.., outputs], shift)."""
+    """Layers of an integer network (spec 9.8), each (weights [outputs, inputs], biases [.., outputs], shift).
+
+    ValueError where one has more outputs than kernels have room for."""
 
     def __init__(self, layers: list[tuple[Integers, Integers, int]]) -> None:
         self.struct = kernels.ffi.new("evc_layer[]", len(layers))
@@ -37,6 +39,8 @@ class CompiledLayers:
     def _fill(struct: Any, weights: Integers, biases: Integers, shift: int) -> tuple[Any, Any]:
         outputs, inputs = weights.shape
         pairs, wide = -(-inputs // 2), -(-outputs // LANES) * LANES
+        if wide > kernels.lib.EVC_WIDEST:
+            raise ValueError("a layer is too wide")
         of_pairs = np.zeros((wide, 2 * pairs), np.int16)
         of_pairs[:outputs, :inputs] = weights
         of_rows = np.zeros((*biases.shape[:-1], wide), np.int32)
@@ -115,8 +119,9 @@ class CompiledWalk:
     def __init__(
         self, geometry: layout.Geometry, channels: int, gain: int, graded: bool, covered: NDArray[np.int64]
     ) -> None:
-        self._keeps = _model(), _geometry(geometry.superframe, geometry.coarse_bands), np.array(covered, np.int64)
-        model, struct, frames = self._keeps
+        frames = np.ascontiguousarray(covered, np.int64)
+        self._keeps = _model(), _geometry(geometry.superframe, geometry.coarse_bands)
+        model, struct = self._keeps
         begun = kernels.lib.evc_walk_begin(
             model.struct, struct, channels, gain, graded, kernels.pointer(frames), len(frames)
         )
@@ -132,8 +137,9 @@ class CompiledWalk:
         check(port)
 
     def write(self, port: Any, arrays: BlockArrays) -> None:
-        """Record superframes, but for what follows the walk."""
+        """Record superframes, but for what follows the walk. ValueError where an offset is out of range."""
         self._arrays.append(arrays)
+        _check_offsets(arrays)
         kernels.lib.evc_walk_write(self.walk, port, _pointers(arrays), 0, arrays.count)
         check(port)
 
@@ -147,9 +153,16 @@ class CompiledWalk:
     ) -> None:
         """Decide the coefficients of superframes. spectra: what is to be quantised, like the coefficients; heard: where
         patterns sound, energies of all that is heard, like the energies."""
+        _check_offsets(arrays)
         pointers = kernels.pointer(spectra), kernels.ffi.NULL if heard is None else kernels.pointer(heard)
         kernels.lib.evc_walk_search(self.walk, port, _pointers(arrays), 0, arrays.count, how, *pointers)
         check(port)
+
+
+def _check_offsets(arrays: BlockArrays) -> None:
+    """Kernels look up what they are given in tables: all else of a block is limited by `BlockArrays.put` or by them."""
+    if arrays.count and not 0 <= arrays.offsets.min() <= arrays.offsets.max() < c.SPECTRUM_OFFSETS:
+        raise ValueError("an offset is out of range")
 
 
 def _pointers(arrays: BlockArrays) -> Any:
