@@ -2,6 +2,9 @@
 
     python tests/benchmarks/fuzz.py --cases 1000000
     python tests/benchmarks/fuzz.py --seconds 60 --jobs 2
+    python tests/benchmarks/fuzz.py --kernels --cases 1000000
+
+The last one throws single spectrum streams at the compiled kernels instead (fuzz_kernels.py).
 
 Every case follows from its number alone, so `--first N --cases 1` repeats case N. Prints how many cases ended how,
 the slowest one, the peak memory of a process, and the numbers of faults with the place they come from.
@@ -27,6 +30,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from fuzz_kernels import outcome_of
 
 import evc
 from evc.format import constants as c
@@ -260,19 +264,23 @@ class Tally:
         self.memory = max(self.memory, other.memory)
 
 
-def run(numbers: range, files: list[bytes]) -> Tally:
-    """Cases `numbers`, one after the other, in this process."""
+def run(numbers: range, files: list[bytes] | None) -> Tally:
+    """Cases `numbers`, one after the other, in this process: of files, or without any of kernels."""
     warnings.simplefilter("error")  # what a user would see as noise on stderr counts as a fault
     warnings.simplefilter("ignore", evc.EvcWarning)
     tally = Tally()
     for number in numbers:
         begun = time.perf_counter()
         try:
-            with installed_too(VECTORS):
-                found = outcome(Damage(number, files).case(), salvage=number % 2 == 1)
+            if files is None:
+                found = outcome_of(number)
+            else:
+                with installed_too(VECTORS):
+                    found = outcome(Damage(number, files).case(), salvage=number % 2 == 1)
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
-            found = f"FAULT while damaging: {type(error).__name__} at {place.filename}:{place.lineno}: {error}"
+            when = "in kernels" if files is None else "while damaging"
+            found = f"FAULT {when}: {type(error).__name__} at {place.filename}:{place.lineno}: {error}"
         if found.startswith("FAULT"):
             tally.faults.append((number, found))
             found = found.split(":")[0]
@@ -288,12 +296,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=None, help="how long (default: no end)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--kernels", action="store_true", help="spectrum streams for kernels instead of files")
     arguments = parser.parse_args()
     if arguments.cases is None and arguments.seconds is None:
         arguments.seconds = 60.0
     tally, begun = Tally(), time.monotonic()
     end = float("inf") if arguments.cases is None else arguments.first + arguments.cases
-    files = seeds()
+    files = None if arguments.kernels else seeds()
     with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool:
         waiting = set()
         for first in itertools.count(arguments.first, BATCH):
