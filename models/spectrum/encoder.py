@@ -84,14 +84,16 @@ def analyse_spectra(
     modes = np.zeros((len(depths), geometry.coarse_bands), np.int64)
     if stereo:
         modes = choose_stereo(spectra, heard, len(depths), geometry, gain)
-    blocks: dict[int, Block] = {}
     rms: dict[int, NDArray[np.float32]] = {}
     coded: dict[int, NDArray[np.float32]] = {}
+    unset: dict[int, NDArray[np.int32]] = {}
     energies_heard: dict[int, NDArray[np.int64]] = {}
     for depth, (numbers, found) in spectra.items():
         bands = geometry.layouts[depth]
         joint = apply_stereo(found, modes[numbers], geometry, depth) if stereo else found[..., : bands.bins]
-        coded.update(zip(numbers.tolist(), np.ascontiguousarray(joint.swapaxes(0, 1)), strict=True))
+        of_blocks = np.ascontiguousarray(joint.swapaxes(0, 1))
+        coded.update(zip(numbers.tolist(), of_blocks, strict=True))
+        unset.update(zip(numbers.tolist(), np.zeros(of_blocks.shape, np.int32), strict=True))
         rms.update(zip(numbers.tolist(), analysis.band_rms(joint, bands).swapaxes(0, 1), strict=True))
         if leave_out is not None:
             all_heard = heard[depth][1]
@@ -102,11 +104,10 @@ def analyse_spectra(
                 leave_out(number, depth, coded[number], energies[:, i], rms[number])
     held, shared = analysis.hold_blocks([rms[number] for number in range(len(depths))], depths, modes, gain)
     indices = analysis.energy_indices(np.concatenate([amplitudes.ravel() for amplitudes in shared]))
-    at = 0
-    for number, depth in enumerate(depths.tolist()):
+    blocks, at = [], 0
+    for number, (depth, hold) in enumerate(zip(depths.tolist(), held.tolist(), strict=True)):
         energies = indices[at : at + shared[number].size].reshape(shared[number].shape)
-        unset = np.zeros(coded[number].shape, np.int32)
-        blocks[number] = Block(depth, modes[number], energies, unset, bool(held[number]))
+        blocks.append(Block(depth, modes[number], energies, unset[number], hold))
         at += energies.size
     order = iter(range(len(depths)))
     frames = [[next(order) for _ in partition] for partition in partitions]

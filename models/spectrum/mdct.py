@@ -124,6 +124,8 @@ def lapped(signal: Signal, starts: Positions, before: Positions, behind: Positio
     """Spectra float32 [channels, n, size] of blocks of a signal [channels, samples] that begin at `starts` int [n] and
     overlap by `before` and `behind` int [n] with those beside them. Only where `compiled`."""
     channels, samples = signal.shape
+    if not len(starts):
+        return np.zeros((channels, 0, size), np.float32)
     if (starts - before // 2).min() < 0 or (starts + behind // 2).max() + size > samples:
         raise IndexError("a block reaches outside the signal")
     longest = max(2, int(before.max()), int(behind.max()))
