@@ -37,7 +37,7 @@ static void normalise(const int64_t *weights, int symbols, uint32_t *starts) {
 
 void evc_start(void) {
     int64_t weights[EVC_GOLOMB_PREFIXES];
-    for (int length = 0; length < EVC_GOLOMB_PREFIXES; length++) weights[length] = WHOLE >> (length + 1);
+    for (int length = 0; length < EVC_GOLOMB_PREFIXES; length++) weights[length] = (int64_t)WHOLE >> (length + 1);
     normalise(weights, EVC_GOLOMB_PREFIXES, evc_golomb_starts);
     make_checksums();
     evc_choose_network();
@@ -73,16 +73,27 @@ void evc_reading(evc_port *p, const uint32_t *words, int64_t count, int64_t symb
 }
 
 void evc_read_rows(evc_port *p, const evc_table *table, const int64_t *rows, int64_t count, int32_t *symbols) {
-    for (int64_t i = 0; i < count; i++) symbols[i] = code_symbol(READ, p, table, rows[i], 0);
+    for (int64_t i = 0; i < count; i++) {
+        if (rows[i] < 0 || rows[i] >= table->rows) p->error = EVC_ROW;
+        symbols[i] = p->error ? 0 : code_symbol(READ, p, table, rows[i], 0);
+    }
 }
 
 void evc_read_row(evc_port *p, const evc_table *table, int64_t row, int64_t count, int32_t *symbols) {
-    for (int64_t i = 0; i < count; i++) symbols[i] = code_symbol(READ, p, table, row, 0);
+    if (row < 0 || row >= table->rows) p->error = EVC_ROW;
+    for (int64_t i = 0; i < count; i++) symbols[i] = p->error ? 0 : code_symbol(READ, p, table, row, 0);
 }
 
-int32_t evc_read_weighted(evc_port *p, const int64_t *weights, int32_t symbols, uint32_t *starts) {
+int32_t evc_read_weighted(evc_port *p, const int64_t *weights, int32_t symbols) {
+    uint32_t few[257], *starts = symbols < 257 ? few : malloc(((size_t)symbols + 1) * sizeof *starts);
+    if (!starts) {
+        p->error = EVC_MEMORY;
+        return 0;
+    }
     normalise(weights, symbols, starts);
-    return read_symbol(p, starts, symbols);
+    int32_t symbol = read_symbol(p, starts, symbols);
+    if (starts != few) free(starts);
+    return symbol;
 }
 
 void evc_read_uniform(evc_port *p, int64_t size, int64_t count, int32_t *values) {
@@ -91,4 +102,29 @@ void evc_read_uniform(evc_port *p, int64_t size, int64_t count, int32_t *values)
 
 void evc_read_uniforms(evc_port *p, const int64_t *sizes, int64_t count, int32_t *values) {
     for (int64_t i = 0; i < count; i++) values[i] = read_uniform(p, sizes[i]);
+}
+
+int64_t evc_written(evc_port *p, int64_t *from, int64_t room, int32_t *symbols, double *weights) {
+    int64_t count = 0;
+    for (; *from < p->count && count < room; ++*from) {
+        const evc_interval *one = &p->written[*from];
+        const int64_t before = one->start, size = one->size, behind = WHOLE - before - size;
+        double *three = weights + 3 * count;
+        if (size && before + behind == 1) {
+            if (count) break;
+            passed(p, one->symbol);
+            symbols[0] = before ? 1 : 0;
+            three[0] = (double)(before ? 0 : size - 1);
+            three[1] = (double)(before ? size - 1 : 0);
+            ++*from;
+            return -1;
+        }
+        passed(p, one->symbol);
+        if (!size) continue;
+        symbols[count++] = !before ? 0 : behind ? 1 : 2;
+        three[0] = (double)(before ? behind ? before - 1 : before - 2 : size - 1);
+        three[1] = (double)(before && behind ? size - 1 : 0);
+        three[2] = (double)(behind ? before ? behind - 1 : behind - 2 : size - 1);
+    }
+    return count;
 }
