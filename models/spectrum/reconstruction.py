@@ -63,10 +63,10 @@ def dequantise(
 
 def _compiled(
     coefficients: NDArray[np.integer],
-    energies: NDArray[np.int64],
-    steps: NDArray[np.int64],
+    energies: NDArray[np.integer],
+    steps: NDArray[np.integer],
     bands: layout.BandLayout,
-    starts: NDArray[np.int64],
+    starts: NDArray[np.integer],
     channel: int,
     predicted: NDArray[np.bool_] | None,
 ) -> NDArray[np.float32]:
