@@ -231,6 +231,9 @@ def test_what_patterns_add(planes: int, mid_side: bool) -> None:
     assert np.array_equal(found, expected)
     with pytest.raises(ValueError):
         _add_weighted(spectra, np.array([0]), spectra, np.array([0]), sounding, 0)
+    for row, block in ((6, 0), (-1, 0), (0, 6)):
+        with pytest.raises(IndexError):
+            _add_weighted(spectra.copy(), np.array([row]), spectra, np.array([block]), sounding, depth)
 
 
 # --- What the encoder measures
@@ -299,6 +302,11 @@ def test_delays_by_fractions(count: int) -> None:
         lambda: delayed(lambda start, length: signal[:, start : start + length], 500, count, (100 << 6) + 13, 6)
     )
     assert np.array_equal(found, expected)
+
+
+def test_samples_that_a_delay_lacks_are_not_made_up() -> None:
+    with pytest.raises(IndexError):
+        delayed(lambda start, length: noise(2, length - 1), 500, 100, 13, 6)
 
 
 def test_samples_of_16_bits() -> None:

@@ -260,12 +260,18 @@ def _add_weighted(
     if edges[-1] != size or planes not in (1, channels) or sounding.mid_side and (planes, channels) != (2, 2):
         raise ValueError(f"gains {sounding.gains.shape} up to bin {edges[-1]} do not go with spectra {spectra.shape}")
     rows, chosen = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(chosen, np.int64)
+    if len(rows) != len(chosen) or not (_within(rows, total.shape[1]) and _within(chosen, blocks)):
+        raise IndexError("there are not as many blocks")
     spectra, gains = np.ascontiguousarray(spectra, np.float32), np.ascontiguousarray(sounding.gains, np.float32)
     kernels.lib.evc_weigh(
         kernels.pointer(spectra), blocks, kernels.pointer(chosen), kernels.pointer(total), total.shape[1],
         kernels.pointer(rows), len(rows), channels, size, kernels.pointer(gains), planes, sounding.mid_side,
         kernels.pointer(edges), len(edges) - 1,
     )  # fmt: skip
+
+
+def _within(places: NDArray[np.int64], count: int) -> bool:
+    return bool(places.min(initial=0) >= 0 and places.max(initial=-1) < count)
 
 
 def _weighted(spectra: Signal, sounding: Sounding, depth: int) -> Signal:

@@ -102,6 +102,8 @@ def delayed(read: Callable[[int, int], Signal], start: int, count: int, lag: int
     out = np.zeros((len(source), count), np.float32)
     if kernels.lib is not None:
         source = np.ascontiguousarray(source, np.float32)
+        if source.shape[1] != count + len(taps) - 1:
+            raise IndexError(f"{source.shape[1]} samples were read for {count}")
         arrays = kernels.pointer(taps), len(taps), kernels.pointer(out)
         kernels.lib.evc_interpolate(kernels.pointer(source), len(source), count, *arrays)
         return out

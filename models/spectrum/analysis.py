@@ -26,9 +26,9 @@ def uniform_spectra(signal: Signal, first: int, count: int, size: int) -> Signal
     of equal `size`."""
     half = size // 2
     if compiled(size):
-        blocks = np.arange(count // size)
-        overlaps = np.full(len(blocks), size)
-        return lapped(signal[:, first - half : first + count + half], half + size * blocks, overlaps, overlaps, size)
+        starts = first + size * np.arange(count // size)
+        overlaps = np.full(len(starts), size)
+        return lapped(signal, starts, overlaps, overlaps, size)
     work = signal[:, first - half : first + count + half].copy()
     edges = np.arange(count // size + 1) * size + half
     fold(work, edges, np.full(len(edges), size))
@@ -86,6 +86,9 @@ def choose_partitions(
     follow; gain: log step in 1/64 octave.
     """
     count = superframes * geometry.superframe
+    same = signal is heard
+    signal = np.ascontiguousarray(signal)
+    heard = signal if same else np.ascontiguousarray(heard)
     shortest = uniform_spectra(heard, first, count, geometry.superframe >> SPLITS)
     precision = model_steps(band_rms(shortest, geometry.coarse), gain, PARTITION_EXPONENT) ** -2
     penalty = BLOCK_PENALTY * 2 ** (PENALTY_EXPONENT * max(0.0, gain - PENALTY_GAIN) / c.OCTAVE)
@@ -93,7 +96,7 @@ def choose_partitions(
     for depth in range(c.BLOCK_DEPTHS):
         size = geometry.superframe >> depth
         mean = precision.reshape(len(signal), count // size, -1, geometry.coarse.bands).mean(axis=2)
-        spectra = shortest if depth == SPLITS and signal is heard else uniform_spectra(signal, first, count, size)
+        spectra = shortest if depth == SPLITS and same else uniform_spectra(signal, first, count, size)
         bits = _bits(spectra, np.sqrt(mean), geometry.coarse.edges << (SPLITS - depth)).sum(axis=0) + penalty
         costs.append(bits.reshape(superframes, 1 << depth))
     return _cheapest(costs)
