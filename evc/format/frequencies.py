@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import constriction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

@@ -22,11 +22,15 @@ from numpy.typing import NDArray
 
 from evc.kernels.sources import digest
 
-_TYPES = {
-    "int8": "int8_t[]", "uint8": "uint8_t[]", "bool": "uint8_t[]", "int16": "int16_t[]", "int32": "int32_t[]",
-    "uint32": "uint32_t[]", "int64": "int64_t[]", "float32": "float[]", "float64": "double[]", "complex64": "float[]",
+# By the character of an array's type: its name takes NumPy as long as a short call takes.
+_POINTERS = {
+    np.dtype(name).char: kind
+    for name, kind in {
+        "int8": "int8_t[]", "uint8": "uint8_t[]", "bool": "uint8_t[]", "int16": "int16_t[]", "int32": "int32_t[]",
+        "uint32": "uint32_t[]", "int64": "int64_t[]", "float32": "float[]", "float64": "double[]",
+        "complex64": "float[]",
+    }.items()
 }  # fmt: skip
-_POINTERS = {np.dtype(name): pointer for name, pointer in _TYPES.items()}
 
 
 def _load() -> tuple[Any, Any]:
@@ -50,7 +54,7 @@ lib, ffi = _load()
 
 def pointer(array: NDArray[Any]) -> Any:
     """An array as a C argument: contiguous, of a type that the function takes (TypeError for another)."""
-    return ffi.from_buffer(_POINTERS[array.dtype], array)
+    return ffi.from_buffer(_POINTERS[array.dtype.char], array)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 #include "variants.h"
 
 enum { LANES = 16, CHUNK = 512 }; /* terms whose mantissas are multiplied before a logarithm is taken */
+enum { BIAS = 127 };              /* of the exponents of floats */
 
 /* --- Sums of logarithms ------------------------------------------------------------------------------------- */
 
@@ -45,7 +46,7 @@ INLINE float logarithms(float *ratios, int64_t count) {
             for (int i = 0; i < LANES; i++) multiply(&product, i, ratios[k + i]);
         }
         double all = 1;
-        int64_t exponents = -127 * (end - first);
+        int64_t exponents = -BIAS * (end - first);
         for (int i = 0; i < LANES; i++) {
             all *= product.mantissas[i];
             exponents += product.exponents[i];
@@ -71,7 +72,8 @@ INLINE void mode_bits(const float *pair, int64_t blocks, int64_t size, const flo
     enum { CODED = 2 + EVC_STEREO_MODES };
     for (int64_t block = 0; block < blocks; block++)
         for (int64_t band = 0; band < bands; band++, out += EVC_STEREO_MODES) {
-            const float *left = pair + block * size, *right = left + blocks * size, scale = scales[block * bands + band];
+            const float *left = pair + block * size, *right = left + blocks * size;
+            const float scale = scales[block * bands + band];
             float sums[CODED] = {0};
             for (int64_t first = edges[band]; first < edges[band + 1]; first += CHUNK / LANES) {
                 const int64_t end = clip(edges[band + 1], first, first + CHUNK / LANES);
@@ -83,7 +85,8 @@ INLINE void mode_bits(const float *pair, int64_t blocks, int64_t size, const flo
                         multiply(&product, i, 1 + fabsf(weights[i] * l + weights[LANES + i] * r));
                 }
                 for (int i = 0; i < CODED; i++)
-                    sums[i] += log2f(product.mantissas[i]) + (float)((int64_t)product.exponents[i] - 127 * (end - first));
+                    sums[i] += log2f(product.mantissas[i]) +
+                               (float)((int64_t)product.exponents[i] - BIAS * (end - first));
             }
             out[0] = sums[0] + sums[1];
             for (int mode = 1; mode < EVC_STEREO_MODES; mode++) out[mode] = sums[2] + sums[2 + mode];
