@@ -21,7 +21,8 @@ INLINE float noise(uint32_t x) {
     return (float)(int32_t)(x ^ 0x80000000u) * (float)(1.7320508075688772 / 2147483648.0);
 }
 
-/* The values of a band without noise; returns the sum of their squares, in double, since little may be left of a difference. */
+/* The values of a band without noise; returns the sum of their squares, in double, since little may be left of a
+   difference. */
 INLINE double values_of(const int32_t *coefficients, int64_t width, float step, float *out) {
     double sums[8] = {0}, sum = 0;
     INDEPENDENT
