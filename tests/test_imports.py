@@ -44,6 +44,8 @@ def run_cli(*arguments):
     [
         ("import evc", set()),
         ("import evc; evc.info('track.evc')", set()),
+        ("import evc.kernels", set()),
+        (run_cli("--version"), set()),
         (run_cli("--help"), set()),
         (run_cli("encode", "--help"), set()),
         (run_cli("info", "track.evc"), set()),
