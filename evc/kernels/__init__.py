@@ -17,14 +17,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from evc.kernels.sources import digest
 
-_POINTERS = {
+_NAMES = {
     "int8": "int8_t[]", "uint8": "uint8_t[]", "bool": "uint8_t[]", "int16": "int16_t[]", "int32": "int32_t[]",
     "uint32": "uint32_t[]", "int64": "int64_t[]", "float32": "float[]", "float64": "double[]", "complex64": "float[]",
 }  # fmt: skip
+_POINTERS = {np.dtype(name): pointer for name, pointer in _NAMES.items()}  # names of types are slow to tell
 
 
 def _load() -> tuple[Any, Any]:
@@ -48,7 +50,7 @@ lib, ffi = _load()
 
 def pointer(array: NDArray[Any]) -> Any:
     """An array as a C argument: contiguous, of a type that the function takes (TypeError for another)."""
-    return ffi.from_buffer(_POINTERS[array.dtype.name], array)
+    return ffi.from_buffer(_POINTERS[array.dtype], array)
 
 
 @contextmanager

@@ -111,7 +111,7 @@ TWICE(evc_left_bits,
        const int64_t *which, int64_t count, const float *gains, const float *inverse, float *bits),
       (layout, planes, blocks, residual, spectra, which, count, gains, inverse, bits))
 
-/* --- Delays ----------------------------------------------------------------------------------------------- */
+/* --- Lags ------------------------------------------------------------------------------------------------- */
 
 INLINE void evc_cross_spectrum_body(const float *one, const float *other, int64_t sections, int64_t bins,
                                     float *cross, float *power) {
@@ -129,6 +129,21 @@ INLINE void evc_cross_spectrum_body(const float *one, const float *other, int64_
 TWICE(evc_cross_spectrum,
       (const float *one, const float *other, int64_t sections, int64_t bins, float *cross, float *power),
       (one, other, sections, bins, cross, power))
+
+INLINE void evc_scores_body(const float *sums, const float *energies, float *scores, float *highest, int64_t cells,
+                            int64_t lags, float floor) {
+    for (int64_t i = 0; i < cells * lags; i++)
+        scores[i] = (sums[2 * i] * sums[2 * i] + sums[2 * i + 1] * sums[2 * i + 1]) / (energies[i] + floor);
+    for (int64_t cell = 0; cell < cells; cell++, scores += lags) {
+        float most = 0;
+        for (int64_t i = 0; i < lags; i++) most = larger(most, scores[i]);
+        highest[cell] = most;
+    }
+}
+TWICE(evc_scores,
+      (const float *sums, const float *energies, float *scores, float *highest, int64_t cells, int64_t lags,
+       float floor),
+      (sums, energies, scores, highest, cells, lags, floor))
 
 /* --- The choice of copies --------------------------------------------------------------------------------- */
 

@@ -52,3 +52,7 @@ void evc_better_spans(const float *saved, int64_t gains, int64_t planes, int64_t
 /* Sums over sections of conj(one) * other [bins] and of |other|**2 [bins]: complex values [sections, bins]. */
 void evc_cross_spectrum(const float *one, const float *other, int64_t sections, int64_t bins, float *cross,
                         float *power);
+
+/* Scores [cells, lags] of correlations: |sums|**2 / (energies + floor) of complex sums, and the highest in each cell. */
+void evc_scores(const float *sums, const float *energies, float *scores, float *highest, int64_t cells, int64_t lags,
+                float floor);

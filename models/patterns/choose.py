@@ -109,30 +109,24 @@ class Chooser:
     ) -> tuple[ChosenCopies, Remainder]:
         """Choose copies for a segment.
 
-        signal: float32 [channels, samples] with one superframe of context on both sides, 16-bit units; past(lag): the
+        signal: float32 [planes, samples] with one superframe of context on both sides, 16-bit units; past(lag): the
         same span one lag earlier; lags: candidates; known: lags that need not be coded anew; gain: log step in 1/64
         octave; offsets [superframes]: by how many quarters of an octave the steps of each are finer.
         """
         count = signal.shape[1] // self.superframe - 2
-        target = self._spectra(to_planes(signal), count)
+        target = self._spectra(signal, count)
         scale = self._scale(target, gain, offsets)
         left = target.copy()
         heard = own = self._bins.products(left, left) * scale
-        plain = self._bits(heard)
-        full = self._by_superframe(plain)
-        candidates = {lag: self._spectra(to_planes(past(lag)), count) for lag in lags}
+        full = self._by_superframe(self._bits(heard))
+        candidates = {lag: self._spectra(past(lag), count) for lag in lags}
         powers = {lag: self._bins.products(spectra, spectra) * scale for lag, spectra in candidates.items()}
         copies: list[Copy] = []
         for _ in range(self.layers if candidates else 0):
-            bits = self._plain_cost(own, heard)
-            found = self._layer(
-                {
-                    lag: Copied(own, heard, self._bins.products(left, spectra) * scale, powers[lag], bits)
-                    for lag, spectra in candidates.items()
-                },
-                full,
-                known,
-            )
+            plain, bits = self._plain_cost(own, heard), self._bits(own)
+            products = ((lag, self._bins.products(left, spectra) * scale) for lag, spectra in candidates.items())
+            copied = {lag: Copied(own, heard, product, powers[lag], plain) for lag, product in products}
+            found = self._layer(copied, bits, full, known)
             if not found:
                 break
             for copy in found:
@@ -165,10 +159,10 @@ class Chooser:
 
     def noise(self, signal: Signal, decoded: Signal, gain: int) -> float:
         """Mean power of the error of `decoded`, in the squared steps that `signal` has at a gain without patterns. Both
-        float32 [channels, samples], with one superframe of context on both sides."""
+        float32 [planes, samples], with one superframe of context on both sides."""
         count = signal.shape[1] // self.superframe - 2
-        target = self._spectra(to_planes(signal), count)
-        error = self._spectra(to_planes(decoded - signal), count)
+        target = self._spectra(signal, count)
+        error = self._spectra(decoded - signal, count)
         scale = self._scale(target, gain, np.zeros(count, np.int64))
         return float(np.mean(self._bins.products(error, error) * scale / self.widths))
 
@@ -206,8 +200,11 @@ class Chooser:
         for plane, weights in enumerate(gains):
             self._bins.subtract(left[plane, part], spectra[plane, part], weights)
 
-    def _layer(self, lags: dict[int, Copied], full: NDArray[np.float64], known: set[int]) -> list[Copy]:
-        """The best succession of copies, none overlapping another, by dynamic programming over their ends."""
+    def _layer(
+        self, lags: dict[int, Copied], bits: Signal, full: NDArray[np.float64], known: set[int]
+    ) -> list[Copy]:
+        """The best succession of copies, none overlapping another, by dynamic programming over their ends. bits
+        [planes, blocks, bands]: of what they may copy; full [superframes]: of all there was."""
         count = len(full)
         best = np.full((count, count + 1), -np.inf)  # bits saved by a copy from a to b
         which = np.zeros((count, count + 1), np.int64)
@@ -216,22 +213,23 @@ class Chooser:
             if np.maximum(saved, 0).sum(axis=(1, 2, 3)).max() >= LEAST_SAVED:
                 _better_spans(saved, COPY_BITS + (0 if lag in known else NEW_LAG_BITS), number, best, which)
         numbered = list(lags.items())
-        found = [self._copy(first, end, *numbered[which[first, end]], full) for first, end in _best_spans(best)]
+        found = [self._copy(first, end, *numbered[which[first, end]], bits, full) for first, end in _best_spans(best)]
         return [copy for copy in found if (copy.levels != OFF).any()]
 
-    def _copy(self, first: int, end: int, lag: int, whole: Copied, full: NDArray[np.float64]) -> Copy:
-        """A copy with the best gain in every plane and band."""
-        blocks = (end - first) * PER_SUPERFRAME
-        copied = whole.part(slice(first * PER_SUPERFRAME, end * PER_SUPERFRAME))
-        gains = _gains(GAINS)
-        saved = copied.saved(gains, blocks, self.firsts, self.widths)[:, :, 0]
+    def _copy(
+        self, first: int, end: int, lag: int, whole: Copied, bits: Signal, full: NDArray[np.float64]
+    ) -> Copy:
+        """A copy with the best gain in every plane and band; see `_layer`."""
+        part = slice(first * PER_SUPERFRAME, end * PER_SUPERFRAME)
+        copied, gains = whole.part(part), _gains(GAINS)
+        saved = copied.saved(gains, part.stop - part.start, self.firsts, self.widths)[:, :, 0]
         total = saved - BAND_BITS - GAIN_BITS * (GAINS != 0)[:, None, None]
         best = total.argmax(axis=0)
         on = np.take_along_axis(total, best[None], 0)[0] > 0
         levels = np.where(on, GAINS[best], OFF)
         gain = gains[best][:, self.gain_band][:, None]
         left = copied.own - 2 * gain * copied.cross + gain * gain * copied.power - UNCODED * self.widths
-        kept = np.where(on[:, None], self._bits(copied.own) - self._bits(left), 0)
+        kept = np.where(on[:, None], bits[:, part] - self._bits(left), 0)
         return Copy(first, end, lag, levels, np.clip(self._by_superframe(kept) / np.maximum(full[first:end], 1), 0, 1))
 
 

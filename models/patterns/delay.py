@@ -18,7 +18,7 @@ from evc import kernels
 from evc.models.arrays import Signal
 from evc.models.patterns.correlation import Spectrum, band_edges
 
-SECTION = 16384  # samples that are transformed at a time, to stay in the cache
+SECTION = 4096  # samples that are transformed at a time, to stay in the cache
 INTERPOLATION_REACH = 20  # samples on either side of a correlation's peak that interpolate it
 NARROW_BANDS = 64  # in the whole spectrum, at least
 COHERENCE_BIAS = 3.0  # times the mean coherence of what is not alike

@@ -18,7 +18,7 @@ from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.models.arrays import Signal
-from evc.models.patterns.choose import BAND_STRIDE, Chooser, ChosenCopies, Copy, Remainder
+from evc.models.patterns.choose import BAND_STRIDE, Chooser, ChosenCopies, Copy, Remainder, to_planes
 from evc.models.patterns.group import GroupCoder
 from evc.models.patterns.past import Past, with_noise
 from evc.models.patterns.sounding import Sounding, soundings
@@ -127,9 +127,10 @@ class SegmentCoder:
         if candidates:
             around = np.pad(self.offsets, (1, 2), "edge")[span.first : span.first + span.count + 2]
             expected = with_noise(span.signal, self.analyser.geometry, gain, around, span.first)
+        planes = to_planes(expected)
         return self.chooser.choose(
-            span.signal[:, self.size : -self.size],
-            lambda lag: self.past.earlier(expected, span.first, span.count, lag),
+            to_planes(span.signal[:, self.size : -self.size]),
+            lambda lag: self.past.earlier(planes, span.first, span.count, lag),
             candidates,
             self.known,
             gain,

@@ -24,7 +24,7 @@ from evc.models.spectrum.rate import ACCEPTED, segment_gain
 
 SPAN_SEGMENTS = 64  # how far back copies reach: bounds the memory of encoder and decoder
 LEAST_SHARE = 0.01  # of a file's bits that patterns have to save, by estimate, to be worth a second pass ...
-SURE_SHARE = 0.6  # ... and to be kept without a look at the file without them
+SURE_SHARE = 0.45  # ... and to be kept without a look at the file without them
 NOISE_EXPONENT = 0.8  # of the noise, in what a file takes at equal noise
 LEAST_GAIN = 0.03  # of that, by logarithm, since the noise is measured roughly
 CORRECTIONS = 5  # passes for a bitrate after the second, at most
@@ -40,11 +40,19 @@ Lags = list[list[int]]  # candidates by superframe, in fractions of a frame
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Candidates, what would be copied of them by segment, and the share of the file's bits that saves, by estimate."""
+    """What would be copied, by segment, and the share of the file's bits that this saves, by estimate."""
 
-    lags: Lags
     choices: list[ChosenCopies]
     share: float
+
+    def lags(self, superframes: int, per_segment: int) -> Lags:
+        """Those that are worth another try: of its copies, where they sound."""
+        lags: Lags = [[] for _ in range(superframes)]
+        for index, choice in enumerate(self.choices):
+            for copy in choice.copies:
+                for number in range(copy.first, copy.end):
+                    lags[index * per_segment + number].append(copy.lag)
+        return lags
 
 
 class CurveSearch:
@@ -83,7 +91,8 @@ class PatternEncoder:
         if plan is None:
             return None
         offsets, rise = self._reuse(plan)
-        coded = list(self._pass(planned + rise, plan.lags, offsets, stage(progress, 2, 4)))
+        lags = plan.lags(self.analyser.superframes, self.analyser.per_segment)
+        coded = list(self._pass(planned + rise, lags, offsets, stage(progress, 2, 4)))
         if plan.share >= SURE_SHARE:
             return self._encoded(coded)
         plain = self._plain(plan, stage(progress, 3, 4), _burden(coded))
@@ -102,7 +111,7 @@ class PatternEncoder:
         bits = sum(float(choice.bits.sum()) for choice in plan.choices)
         search.told(float(self.analyser.gain), plan.choices, BYTES_PER_BIT * bits)
         search.gain += rise
-        number = count(2)
+        lags, number = plan.lags(self.analyser.superframes, self.analyser.per_segment), count(2)
 
         def error(coded: list[CodedSegment]) -> float:
             size = word_bytes(one.segment for one in coded)
@@ -110,7 +119,7 @@ class PatternEncoder:
             return float(np.log2(max(size, 1) / target))
 
         coded = nearest(
-            lambda: list(self._pass(search.gain, plan.lags, offsets, stage(progress, next(number), passes))),
+            lambda: list(self._pass(search.gain, lags, offsets, stage(progress, next(number), passes))),
             error,
             1 + CORRECTIONS,
             ACCEPTED,
@@ -133,7 +142,7 @@ class PatternEncoder:
             forward(stage(progress, 1, passes), self.header, index)
         plain = sum(choice.plain_bits.sum() for choice in choices)
         share = float(1 - sum(choice.bits.sum() for choice in choices) / max(plain, 1.0))
-        return Plan(lags, choices, share) if share >= LEAST_SHARE else None
+        return Plan(choices, share) if share >= LEAST_SHARE else None
 
     def _lags(self, progress: Progress | None) -> Lags:
         span = SPAN_SEGMENTS * self.header.segment_frames
@@ -147,7 +156,8 @@ class PatternEncoder:
         more of a burden than another of that `burden`."""
         bits = np.array([choice.plain_bits.sum() for choice in plan.choices])
         coded: list[CodedSegment] = []
-        for one in self._pass(float(self.analyser.gain), [[]] * len(plan.lags), self._no_offsets, progress):
+        none: Lags = [[]] * self.analyser.superframes
+        for one in self._pass(float(self.analyser.gain), none, self._no_offsets, progress):
             coded.append(one)
             done = bits[: len(coded)].sum() / max(bits.sum(), 1.0)
             if done >= LEAST_TOLD and _burden(coded) - np.log(done) > burden + LEAST_GAIN + UNSURE:

@@ -14,6 +14,7 @@ from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.spectrum import channel_groups
 from evc.format.streams.spectrum_steps import step_logs
 from evc.models.arrays import Signal
+from evc.models.patterns.choose import to_planes
 from evc.models.patterns.correlation import History
 from evc.models.patterns.timeline import Timeline, delayed
 from evc.models.spectrum import analysis
@@ -34,7 +35,7 @@ class Past:
         self.groups = channel_groups(header.channels)
         self.timelines = [Timeline(self.size, part.stop - part.start, superframes) for part in self.groups]
         keep = min(span * header.segment_frames, superframes * self.size) + 4 * self.size
-        self._heard = History(keep, np.float32, (header.channels,))  # as far as it is complete
+        self._heard = History(keep, np.float32, (header.channels,))  # planes, as far as they are complete
         self.closures: list[frozenset[int]] = []  # of each segment: all that it leans on, and itself
         self._copied: dict[int, int] = {}  # the lag of superframes that are copied for the most part
 
@@ -43,7 +44,8 @@ class Past:
         too old. copied: lags of its superframes that are copied for the most part."""
         self._settled(index, needed, copied)
         begin, end = self._heard.end, self._complete(index * self.header.segment_frames // self.size + count)
-        self._heard.append(np.concatenate([timeline.fetch(begin, end - begin) for timeline in self.timelines]))
+        decoded = np.concatenate([timeline.fetch(begin, end - begin) for timeline in self.timelines])
+        self._heard.append(to_planes(decoded))
         for timeline in self.timelines:
             timeline.drop_before((index - self.span) * self.header.segment_frames // self.size)
 
@@ -51,7 +53,7 @@ class Past:
         """The same for a segment of which nothing is coded: `expected` stands for what would be decoded, with a
         superframe on either side."""
         self._settled(index, needed, copied)
-        self._heard.append(expected[:, self.size : -self.size])
+        self._heard.append(to_planes(expected[:, self.size : -self.size]))
 
     def _complete(self, superframe: int) -> int:
         """The frame up to which all is heard as soon as what comes before a superframe is coded."""
@@ -100,8 +102,8 @@ class Past:
         return lag
 
     def earlier(self, signal: Signal, first: int, count: int, lag: int) -> Signal:
-        """The segment with a superframe of context on both sides, one lag earlier: as the decoder has it, or, where
-        that is not yet coded, as `signal` has it."""
+        """The planes of a segment with a superframe of context on both sides, one lag earlier: as the decoder has it,
+        or, where that is not yet coded, as `signal` [planes, samples] has it, with two superframes of context."""
         origin, complete = (first - 2) * self.size, self._heard.end
 
         def read(start: int, length: int) -> Signal:
@@ -114,10 +116,10 @@ class Past:
         return delayed(read, (first - 1) * self.size, (count + 2) * self.size, lag, self.header.phase_bits)
 
     def beside(self, signal: Signal, first: int, count: int) -> tuple[Signal, Signal]:
-        """The last segment coded, but for its last superframe, which is not complete yet: the original and what was
-        decoded, with one superframe of context on both sides that counts for nothing."""
+        """Planes of the last segment coded, but for its last superframe, which is not complete yet: the original and
+        what was decoded, with one superframe of context on both sides that counts for nothing."""
         start, frames = first * self.size, (count - 1) * self.size
-        original = signal[:, self.size : self.size + frames + 2 * self.size]
+        original = to_planes(signal[:, self.size : self.size + frames + 2 * self.size])
         decoded = original.copy()
         half = self.size // 2
         decoded[:, half : frames + 3 * half] = self._heard.view(start - half, start + frames + half)
