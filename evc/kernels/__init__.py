@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from evc.kernels.sources import digest
 
-_NAMES = {
+_TYPES = {
     "int8": "int8_t[]", "uint8": "uint8_t[]", "bool": "uint8_t[]", "int16": "int16_t[]", "int32": "int32_t[]",
     "uint32": "uint32_t[]", "int64": "int64_t[]", "float32": "float[]", "float64": "double[]", "complex64": "float[]",
 }  # fmt: skip
-_POINTERS = {np.dtype(name): pointer for name, pointer in _NAMES.items()}  # names of types are slow to tell
+_POINTERS = {np.dtype(name): pointer for name, pointer in _TYPES.items()}
 
 
 def _load() -> tuple[Any, Any]:

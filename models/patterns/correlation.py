@@ -95,6 +95,11 @@ class History:
 
     def append(self, samples: NDArray[Any]) -> None:
         """Samples [..., n] behind the last ones."""
+        room = self._values.shape[-1] - self.keep
+        for first in range(0, samples.shape[-1], room):
+            self._append(samples[..., first : first + room])
+
+    def _append(self, samples: NDArray[Any]) -> None:
         count, size = samples.shape[-1], self._values.shape[-1]
         used = self.end - self._origin
         if used + count > size:
