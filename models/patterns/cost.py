@@ -77,7 +77,6 @@ class Copied:
             saved = self.plain - np.add.reduceat(cost(left, self.heard, brought, widths), firsts[:-1], axis=-1)
             sums: Signal = saved.reshape(len(gains), planes, -1, per, bands).sum(axis=3)
             return sums
-        assert kernels.ffi is not None
         out = np.empty((len(gains), planes, blocks // per, bands), np.float32)
         arrays = firsts, widths, self.own, self.heard, self.cross, self.power, self.plain
         shape = planes, blocks, len(widths), bands

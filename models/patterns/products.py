@@ -69,5 +69,4 @@ class Bands:
         return np.repeat(values, self.widths, axis=-1)
 
     def _layout(self) -> Any:
-        assert kernels.ffi is not None
         return kernels.ffi.new("evc_bands *", (self.size, self.count, kernels.pointer(self.edges)))
