@@ -20,7 +20,7 @@ from evc.models.patterns.search import LagSearch
 from evc.models.progress import Progress, forward, stage
 from evc.models.search import nearest
 from evc.models.spectrum.encoder import SegmentAnalyser
-from evc.models.spectrum.rate import ACCEPTED, segment_gain
+from evc.models.spectrum.rate import ACCEPTED, SLOPES, segment_gain
 
 SPAN_SEGMENTS = 64  # how far back copies reach: bounds the memory of encoder and decoder
 LEAST_SHARE = 0.01  # of a file's bits that patterns have to save, by estimate, to be worth a second pass ...
@@ -57,18 +57,33 @@ class Plan:
 
 class CurveSearch:
     """Looks for the gain (1/64 octave) at which a file takes `target` bytes of words: `gain` is the next to try. Bits
-    by estimate tell how bytes change with it."""
+    by estimate tell how bytes change with it, until two tries do."""
 
     def __init__(self, target: float) -> None:
         self.gain = 0.0
         self._target = target
+        self._tries: list[tuple[float, float]] = []
 
-    def told(self, gain: float, choices: list[ChosenCopies], size: float) -> None:
-        """Take in that the segments of these choices take `size` bytes at a gain."""
-        bits = np.sum([choice.shifted_bits for choice in choices], axis=0)
-        now = float(np.interp(0, SHIFTS, np.log2(bits)))
-        wanted = now - float(np.log2(max(size, 1) / self._target))
-        self.gain = gain + float(np.interp(-wanted, -np.log2(bits), SHIFTS))
+    def estimated(self, gain: float, choices: list[ChosenCopies]) -> None:
+        """Take in what is planned for a gain."""
+        self._follow(gain, choices, BYTES_PER_BIT * sum(float(choice.bits.sum()) for choice in choices))
+
+    def tried(self, choices: list[ChosenCopies], size: float) -> float:
+        """Take in that the segments of these choices take `size` bytes at `gain`: log2 of that over the target."""
+        gain, excess = self.gain, float(np.log2(max(size, 1) / self._target))
+        self._tries.append((gain, excess))
+        if len(self._tries) == 1 or self._tries[-2][0] == gain:
+            self._follow(gain, choices, size)
+            return excess
+        before, excess_before = self._tries[-2]
+        slope = np.clip((excess - excess_before) / (gain - before), SLOPES[0] / c.OCTAVE, SLOPES[1] / c.OCTAVE)
+        self.gain = gain - excess / float(slope)
+        return excess
+
+    def _follow(self, gain: float, choices: list[ChosenCopies], size: float) -> None:
+        bits = np.log2(np.sum([choice.shifted_bits for choice in choices], axis=0) + 1)
+        wanted = float(np.interp(0, SHIFTS, bits) - np.log2(max(size, 1) / self._target))
+        self.gain = gain + float(np.interp(-wanted, -bits, SHIFTS))
 
 
 class PatternEncoder:
@@ -108,19 +123,12 @@ class PatternEncoder:
             return None
         offsets, rise = self._reuse(plan)
         search = CurveSearch(target)
-        bits = sum(float(choice.bits.sum()) for choice in plan.choices)
-        search.told(float(self.analyser.gain), plan.choices, BYTES_PER_BIT * bits)
+        search.estimated(float(self.analyser.gain), plan.choices)
         search.gain += rise
         lags, number = plan.lags(self.analyser.superframes, self.analyser.per_segment), count(2)
-
-        def error(coded: list[CodedSegment]) -> float:
-            size = word_bytes(one.segment for one in coded)
-            search.told(search.gain, [one.choice for one in coded], size)
-            return float(np.log2(max(size, 1) / target))
-
         coded = nearest(
             lambda: list(self._pass(search.gain, lags, offsets, stage(progress, next(number), passes))),
-            error,
+            lambda coded: search.tried([one.choice for one in coded], word_bytes(one.segment for one in coded)),
             1 + CORRECTIONS,
             ACCEPTED,
         )
