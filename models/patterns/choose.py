@@ -213,7 +213,10 @@ class Chooser:
             if np.maximum(saved, 0).sum(axis=(1, 2, 3)).max() >= LEAST_SAVED:
                 _better_spans(saved, COPY_BITS + (0 if lag in known else NEW_LAG_BITS), number, best, which)
         numbered = list(lags.items())
-        found = [self._copy(first, end, *numbered[which[first, end]], bits, full) for first, end in _best_spans(best)]
+        found = []
+        for first, end in _best_spans(best):
+            lag, copied = numbered[which[first, end]]
+            found.append(self._copy(first, end, lag, copied, bits, full))
         return [copy for copy in found if (copy.levels != OFF).any()]
 
     def _copy(

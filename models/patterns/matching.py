@@ -59,7 +59,8 @@ class Matcher:
         energy = self._products(residual, residual)
         widths = self._bands.widths.astype(np.float32)
         steps = model_steps(np.sqrt(energy / (2 * widths)), self._gain, STEP_EXPONENT)
-        precision, nothing = 1 / np.square(steps), np.zeros((1, *steps.shape), np.float32)
+        inverse: Signal = np.asarray(1 / steps, np.float32)
+        precision, nothing = np.square(inverse), np.zeros((1, *steps.shape), np.float32)
         own = np.maximum(self._products(spectra, spectra), SILENCE)
         side = np.array([KNOWN_BITS if lag in before else NEW_BITS for lag in lags])
         alone: NDArray[np.float32] | None = None
@@ -72,8 +73,8 @@ class Matcher:
                 alone = (explained * precision).sum(axis=(1, 2)) / np.maximum((energy * precision).sum(), SILENCE)
             kept = np.log2(np.maximum(energy - explained, 0) * precision + 1) * widths
             likely = np.argsort(kept.sum(axis=(1, 2)), kind="stable")[:SHORTLIST]
-            now = self._bands.left_bits(residual, spectra, likely[:1], nothing, 1 / steps)
-            left = self._bands.left_bits(residual, spectra, likely, gains[likely], 1 / steps)
+            now = self._bands.left_bits(residual, spectra, likely[:1], nothing, inverse)
+            left = self._bands.left_bits(residual, spectra, likely, np.asarray(gains[likely], np.float32), inverse)
             saved = now - left - np.float32(BAND_BITS)
             total = np.maximum(saved, 0).sum(axis=(1, 2)) - side[likely]
             top = int(np.argmax(total))
