@@ -28,7 +28,7 @@ SURE_SHARE = 0.45  # ... and to be kept without a look at the file without them
 NOISE_EXPONENT = 0.8  # of the noise, in what a file takes at equal noise
 LEAST_GAIN = 0.03  # of that, by logarithm, since the noise is measured roughly
 CORRECTIONS = 5  # passes for a bitrate after the second, at most
-RISE = 0.335  # of the gain's rise at which the mean noise would stay: where nothing repeats, the ear hears all of it
+RISE = 0.35  # of the gain's rise at which the mean noise would stay: where nothing repeats, the ear hears all of it
 AT_ONCE = (1, 1, 2, 2, 3, 3, 3, 3, 4, 4)  # copies that sound at once, by effort
 
 BYTES_PER_BIT = 0.145  # of words, about, for a bit by estimate
