@@ -36,7 +36,8 @@ from evc.format.writer import ContainerWriter
 from evc.models.encoded import Encoded
 from evc.models.latents import rendering
 from evc.models.latents.encoder import LatentEncoder, analysed, chosen_way
-from evc.models.latents.network import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN, LatentNetwork
+from evc.models.latents.layout import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN
+from evc.models.latents.network import LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
 from evc.models.latents.quantise import LatentQuantiser
 from evc.models.latents.rendering import step_size

@@ -35,7 +35,8 @@ from evc.format.networks import find, installed_too, reference_of
 from evc.format.writer import ContainerWriter
 from evc.models.device import one_thread
 from evc.models.latents import rendering
-from evc.models.latents.network import SAMPLES_PER_COLUMN, LatentNetwork
+from evc.models.latents.layout import SAMPLES_PER_COLUMN
+from evc.models.latents.network import LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
 from evc.models.latents.rendering import step_size
 from evc.models.synthesis import Choice, Synthesiser

@@ -27,6 +27,12 @@ INLINE int32_t to_bits(float value) {
 
 INLINE float at_least(float value, float low) { return value > low ? value : low; }
 
+/* The smaller of two numbers that are not negative, whose bits are in the same order. */
+INLINE float at_most(float value, float high) {
+    const int32_t bits = to_bits(value), most = to_bits(high);
+    return of_bits(bits < most ? bits : most);
+}
+
 INLINE float within(float value, float low, float high) {
     value = value > low ? value : low;
     return value < high ? value : high;

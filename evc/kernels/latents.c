@@ -185,9 +185,9 @@ WIDE void evc_gelu(float *values, int64_t rows, int32_t count, const float *bias
     for (int64_t row = 0; row < rows; row++, values += count) {
         float *restrict out = values;
         for (int32_t i = 0; i < count; i++) {
-            const float z = out[i] + biases[i], size = fabsf(z), t = size < 10 ? size : 10;
+            const float z = out[i] + biases[i], size = fabsf(z), t = at_most(size, 10);
             const float quotient = (p0 + t * (p1 + t * (p2 + t * p3))) / (q0 + t * (q1 + t * (q2 + t * (q3 + t * q4))));
-            out[i] = at_least(z, 0) - t * (exponential(-0.5f * t * t) * quotient);
+            out[i] = 0.5f * (z + size) - t * (exponential(-0.5f * t * t) * quotient);
         }
     }
 }
@@ -197,10 +197,10 @@ WIDE void evc_gelu(float *values, int64_t rows, int32_t count, const float *bias
 void evc_latent_rows(const evc_layer *layers, int32_t layer_count, const int32_t *first, const float *features,
                      int64_t columns, int64_t width, const int32_t *look, int32_t looked, int64_t count,
                      const int64_t *centres, int64_t *rows, int64_t *low_bits) {
-    enum { MOST_LAYERS = 8, MOST_OUTPUTS = 8 };
+    enum { OUTPUTS = 8 };
     int16_t inputs[EVC_WIDEST];
-    int32_t out[MOST_OUTPUTS];
-    evc_layer own[MOST_LAYERS];
+    int32_t out[OUTPUTS];
+    evc_layer own[EVC_MOST_LATENT_LAYERS];
     memcpy(own, layers, (size_t)layer_count * sizeof *own);
     memset(inputs, 0, sizeof inputs);
     for (int64_t column = 0; column < columns; column++, features += width)

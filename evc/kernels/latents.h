@@ -58,7 +58,8 @@ void evc_gelu(float *values, int64_t rows, int32_t count, const float *biases, c
 /* For columns of a pass: rows of the table of each latent and its low bits [columns, count]. `features` float
    [columns, width] are what is known, `look` [count, looked] the places in it that each latent looks at, `layers` those
    of evc_network, the first with `first` [count, outputs] in place of its biases. `centres` [columns, count] in
-   quarters for predicted latents, NULL for others. */
+   quarters for predicted latents, NULL for others. The last layer has 2 outputs, padded to 8. */
+enum { EVC_MOST_LATENT_LAYERS = 8 };
 void evc_latent_rows(const evc_layer *layers, int32_t layer_count, const int32_t *first, const float *features,
                      int64_t columns, int64_t width, const int32_t *look, int32_t looked, int64_t count,
                      const int64_t *centres, int64_t *rows, int64_t *low_bits);

@@ -102,9 +102,7 @@ def near_norm(values: Floats, taps: Floats | None, tap_biases: Floats | None, no
 def gelu(values: Floats, biases: Floats) -> None:
     """values = z Phi(z) of z = values + biases, Phi being the normal distribution function."""
     if kernels.lib is not None:
-        kernels.lib.evc_gelu(
-            kernels.pointer(values), *values.shape, kernels.pointer(biases), kernels.pointer(_TAIL)
-        )
+        kernels.lib.evc_gelu(kernels.pointer(values), *values.shape, kernels.pointer(biases), kernels.pointer(_TAIL))
         return
     values += biases
     size = np.minimum(np.abs(values), _FARTHEST)

@@ -12,16 +12,16 @@ from dataclasses import replace
 from itertools import islice
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from evc.format.cores import WORKERS
 from evc.format.header import Header
 from evc.format.networks import installed_network
 from evc.models.description import DECOMPOSING, Describer, description_header
-from evc.models.device import one_thread, torch_device
+from evc.models.device import encoding_device, one_thread
 from evc.models.encoded import Encoded, empty_bytes, target_bytes
-from evc.models.latents.network import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN, LatentNetwork
+from evc.models.latents.inference import LatentInference
+from evc.models.latents.layout import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN
 from evc.models.latents.planes import to_planes
 from evc.models.latents.quantise import LatentQuantiser
 from evc.models.latents.rendering import UnitSpan, columns_of, latent_network
@@ -70,9 +70,9 @@ class LatentEncoder:
         described = self._described(way, target, part(progress, 0, DESCRIBED))
         if not described.header.layers:
             return described  # silence
-        header, device = self._with_latents(described.header), torch_device(self._settings.device)
-        network = latent_network(header, device)
-        found = analysed(self._source, described, network, device, part(progress, DESCRIBED, ANALYSED))
+        header = self._with_latents(described.header)
+        network = latent_network(header, encoding_device(self._settings.device))
+        found = analysed(self._source, described, network, part(progress, DESCRIBED, ANALYSED))
         return LatentQuantiser(Encoded(header, described.segments), found, target, part(progress, ANALYSED, 1.0)).run()
 
     def _with_latents(self, header: Header) -> Header:
@@ -111,7 +111,7 @@ def _tried(encoder: LatentEncoder, source: AudioSource, way: Way, target: float,
 
 
 def analysed(
-    source: AudioSource, described: Encoded, network: LatentNetwork, device: str, progress: Progress | None = None
+    source: AudioSource, described: Encoded, network: LatentInference, progress: Progress | None = None
 ) -> FineLatents:
     """What the network hears in a source beside its description."""
     header = described.header
@@ -120,11 +120,9 @@ def analysed(
 
     def latents(work: tuple[UnitSpan, Audio, Audio, Audio]) -> tuple[UnitSpan, NDArray[np.float32]]:
         span, *audio = work
-        torch.set_num_threads(1)  # each thread has its own setting
-        x, y, noise = (torch.from_numpy(to_planes(one))[None].to(device) for one in audio)
-        with torch.inference_mode():
-            heard = network.encode(x, y, noise, ends=span.ends(columns))[0]
-        return span, span.inner((heard.cpu().numpy() * _audible(audio[1])[:, None]).T).T
+        x, y, noise = map(to_planes, audio)
+        heard = network.encode(x, y, noise, span.ends(columns))
+        return span, heard * span.inner(_audible(audio[1]))[:, None]
 
     work = _spans(source, described, network.config.margin)
     with one_thread(), ThreadPoolExecutor(WORKERS) as threads:

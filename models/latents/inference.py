@@ -38,7 +38,6 @@ from evc.models.latents.weights import Tensors, read_weights
 Floats = NDArray[np.float32]
 
 
-
 class LatentInference(Protocol):
     """What encodes and decodes latents, wherever it runs."""
 
@@ -77,7 +76,9 @@ class ArrayNetwork:
         # Columns on each side: of the spectra that are bent, of what the decoder enters, of what is changed in these.
         self._looked = -(-(AROUND + self._reach * config.fine_blocks) // FRAMES_PER_COLUMN)
         self._entered = self._looked + self._reach * config.coarse_blocks
-        self._changed = min(self._looked + 2, max(self._entered, config.margin - self._reach * config.encoder_blocks - 1))
+        self._changed = min(
+            self._looked + 2, max(self._entered, config.margin - self._reach * config.encoder_blocks - 1)
+        )
 
     @classmethod
     def load(cls, path: Path) -> ArrayNetwork:
@@ -136,9 +137,7 @@ class ArrayNetwork:
         finer = slope * above + tilt + self._guess(seen)
         return level * np.exp(-np.clip(finer, np.float32(-MOST_DETAIL), np.float32(MOST_DETAIL)))
 
-    def _nearer(
-        self, coded: Floats, steps: Floats, y: Floats, noise: Floats, ends: Ends, units: Floats
-    ) -> Floats:
+    def _nearer(self, coded: Floats, steps: Floats, y: Floats, noise: Floats, ends: Ends, units: Floats) -> Floats:
         """y with what the coefficients change, of the columns that are looked at and one more on each side."""
         margin, looked, changed = self.config.margin, self._looked, self._changed
         columns = slice(margin - changed, len(coded) - margin + changed)

@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evc.format.errors import InputError
 from evc.models.latents.features import Whitened, bands, envelope, spectrum, waveform, whitened
 from evc.models.latents.layout import (
     BANDS,
@@ -36,7 +35,6 @@ from evc.models.latents.layout import (
     CODED,
     COEFFICIENTS,
     CONFIG,
-    ENTROPY,
     FEATURES,
     FRAMES_PER_COLUMN,
     LATENT_SCALE,
@@ -51,6 +49,7 @@ from evc.models.latents.layout import (
     LatentConfig,
 )
 from evc.models.latents.transform import coefficients, samples
+from evc.models.latents.weights import read_weights
 
 _SLOPE, _TILT = 0.6, 0.5  # of the gains before any training
 _FIRST_BAND = 20  # 640 Hz at 44.1 kHz; below, coefficients say more
@@ -252,15 +251,9 @@ class LatentNetwork(nn.Module):
     @classmethod
     def load(cls, path: Path) -> LatentNetwork:
         """A network that `save` wrote, in evaluation mode. Raises InputError if a file holds something else."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "pt") as file:
-                network = cls(LatentConfig(**json.loads((file.metadata() or {})[CONFIG])))
-                names = [name for name in file.keys() if not name.startswith(ENTROPY)]
-                network.load_state_dict({name: file.get_tensor(name).float() for name in names})
-        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            raise InputError(f"{path.name} does not hold the weights of a latent network") from error
+        config, tensors = read_weights(path)
+        network = cls(config)
+        network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
         return network.eval()
 
     def save(self, path: Path, entropy: Mapping[str, NDArray[np.integer]]) -> None:

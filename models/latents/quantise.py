@@ -20,7 +20,7 @@ from evc.format.streams.latent import LatentStream
 from evc.format.streams.latent_model import LatentModel
 from evc.models.device import one_thread
 from evc.models.encoded import Encoded
-from evc.models.latents.network import SAMPLES_PER_COLUMN
+from evc.models.latents.layout import SAMPLES_PER_COLUMN
 from evc.models.latents.rendering import step_size
 from evc.models.progress import Progress
 from evc.models.search import Secant

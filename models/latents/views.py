@@ -58,7 +58,9 @@ def spectrum(audio: Floats, frames: int) -> Spectra:
         )
         return found
     windows = np.lib.stride_tricks.sliding_window_view(audio, WINDOW, axis=1)[:, ::HOP] * _window()
-    return np.ascontiguousarray(np.fft.rfft(windows).astype(np.complex64).swapaxes(0, 1))
+    # NumPy's inverse transform is several times as fast as the one that is meant.
+    spectra = np.fft.ifft(windows.astype(np.complex64), norm="forward")[..., :BINS].conj()
+    return np.ascontiguousarray(spectra.swapaxes(0, 1), np.complex64)
 
 
 def waveform(spectra: Spectra) -> Floats:
@@ -175,8 +177,7 @@ class _Bands:
         below = np.minimum(place.astype(np.int32), BANDS - 1)
         self._runs = np.searchsorted(below, np.arange(BANDS + 1)).astype(np.int32)
         self._lower, self._upper = (
-            np.ascontiguousarray(self.matrix[np.minimum(below + above, BANDS - 1), np.arange(BINS)])
-            for above in (0, 1)
+            np.ascontiguousarray(self.matrix[np.minimum(below + above, BANDS - 1), np.arange(BINS)]) for above in (0, 1)
         )
         self._upper[below == BANDS - 1] = 0
         self._struct: Any = None

@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from evc.models.device import one_thread
+from evc.models.hearing import mel_distance, tonal_similarity
 from evc.models.source import ArraySource, AudioSource
-from evc.models.training.measures import mel_distance, tonal_similarity
 
 NOISE_SHARE, NOISE_MOST = 0.4, 0.8  # of the bitrate, and kbit/s, where noise stands alone
 EVENT_SHARE, EVENTS_MOST = 0.7, 3.0  # of the bitrate, and kbit/s, for events and noise
@@ -63,8 +62,5 @@ def sampled(source: AudioSource) -> AudioSource:
 
 def heard_as(heard: NDArray[np.float32], wanted: NDArray[np.float32], samplerate: int) -> Score:
     """How near one waveform [channels, frames] is to another."""
-    estimate, target = (torch.from_numpy(np.ascontiguousarray(audio)) for audio in (heard, wanted))
-    with one_thread(), torch.inference_mode():
-        return Score(
-            float(mel_distance(estimate, target, samplerate)), float(tonal_similarity(estimate, target, samplerate))
-        )
+    with one_thread():
+        return Score(mel_distance(heard, wanted, samplerate), tonal_similarity(heard, wanted, samplerate))

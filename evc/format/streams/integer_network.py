@@ -6,9 +6,12 @@ They are evaluated as float32 matrices, which is exact in any order of summation
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format.coder import Integers
 from evc.format.constants import ACTIVATION_LIMIT, FEATURE_LIMIT
 
@@ -17,6 +20,8 @@ Layer = tuple[Integers, Integers, int]  # weights [outputs, inputs], biases [out
 
 EXACT = 1 << 24  # below it float32 holds every integer
 MOST_WEIGHT = (1 << 15) - 1
+
+_STEP = 8  # outputs that kernels compute at once
 
 # Rows multiplied at once. Above some size BLAS libraries start threads of their own, which get in the way of those
 # that segments are coded in, and make such small products many times slower.
@@ -58,6 +63,7 @@ class IntegerNetwork:
 
     def __init__(self, layers: list[Layer]) -> None:
         """Raises ValueError for weights beyond 16 bits, or if a layer could be inexact."""
+        self._integers = layers
         reaches = [FEATURE_LIMIT] + [ACTIVATION_LIMIT] * (len(layers) - 1)
         self.layers = [exact_layer(*layer, reach) for layer, reach in zip(layers, reaches, strict=True)]
 
@@ -74,3 +80,31 @@ class IntegerNetwork:
             values = product(values, weights)
             values += own
         return np.floor(values, out=values)
+
+    def packed(self) -> Packed | None:
+        """What the kernels take; None for a network larger than they can run."""
+        widest = max(max(weights.shape) for weights, _, _ in self._integers)
+        return Packed(self._integers) if widest <= kernels.lib.EVC_WIDEST - _STEP else None
+
+
+class Packed:
+    """Layers as the kernels take them: `layers`, an array of evc_layer, and `first`, int32 [rows, outputs], the biases of
+    the first layer if it has several rows of them."""
+
+    def __init__(self, layers: list[Layer]) -> None:
+        self._arrays: list[tuple[Any, Any]] = []
+        structs = []
+        for weights, biases, shift in layers:
+            outputs, inputs = weights.shape
+            wide = -(-outputs // _STEP) * _STEP
+            pairs = np.zeros((inputs + inputs % 2, wide), np.int16)
+            pairs[:inputs, :outputs] = weights.T
+            own = np.zeros((*biases.shape[:-1], wide), np.int32)
+            own[..., :outputs] = biases
+            # Two inputs side by side for each output.
+            pairs = np.ascontiguousarray(pairs.reshape(-1, 2, wide).swapaxes(1, 2))
+            self._arrays.append((pairs, own))
+            structs.append((inputs, wide, shift, *map(kernels.pointer, self._arrays[-1])))
+        self.first = self._arrays[0][1]
+        self.layers = kernels.ffi.new("evc_layer[]", structs)
+        self.count = len(layers)
