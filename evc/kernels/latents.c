@@ -1,4 +1,4 @@
-/* Elementwise parts of the latent networks, and the rows of their latents' tables. */
+/* Elementwise parts of the latent networks. */
 #include "latents.h"
 
 #include "floats.h"
@@ -190,30 +190,4 @@ WIDE void evc_gelu(float *values, int64_t rows, int32_t count, const float *bias
             out[i] = 0.5f * (z + size) - t * (exponential(-0.5f * t * t) * quotient);
         }
     }
-}
-
-/* --- Probabilities ---------------------------------------------------------------------------------------- */
-
-void evc_latent_rows(const evc_layer *layers, int32_t layer_count, const int32_t *first, const float *features,
-                     int64_t columns, int64_t width, const int32_t *look, int32_t looked, int64_t count,
-                     const int64_t *centres, int64_t *rows, int64_t *low_bits) {
-    enum { OUTPUTS = 8 };
-    int16_t inputs[EVC_WIDEST];
-    int32_t out[OUTPUTS];
-    evc_layer own[EVC_MOST_LATENT_LAYERS];
-    memcpy(own, layers, (size_t)layer_count * sizeof *own);
-    memset(inputs, 0, sizeof inputs);
-    for (int64_t column = 0; column < columns; column++, features += width)
-        for (int64_t i = 0; i < count; i++, rows++, low_bits++) {
-            for (int32_t k = 0; k < looked; k++) inputs[k] = (int16_t)features[look[i * looked + k]];
-            own[0].biases = first + i * own[0].outputs;
-            evc_network(own, layer_count, inputs, 1, out);
-            const int64_t scale = clip(out[0], 0, EVC_MOST_LATENT_SCALE);
-            const int64_t low = clip(scale - (EVC_LATENT_SCALES - EVC_LATENT_RESOLUTION), 0, scale) /
-                                EVC_LATENT_RESOLUTION;
-            const int64_t place = scale - EVC_LATENT_RESOLUTION * low;
-            *low_bits = low;
-            if (centres) *rows = EVC_LATENT_QUARTERS * place + (centres[column * count + i] & (EVC_LATENT_QUARTERS - 1));
-            else *rows = EVC_LATENT_SCALES * clip(out[1], 0, EVC_LATENT_SHAPES - 1) + place;
-        }
 }

@@ -53,13 +53,28 @@ void evc_near_norm(const float *inputs, int64_t rows, int32_t count, const float
    quotient of polynomials (layers.py). */
 void evc_gelu(float *values, int64_t rows, int32_t count, const float *biases, const float *tail);
 
-/* --- Probabilities of latents (spec 8.2) ------------------------------------------------------------------- */
+/* --- Integers (spec 8.2) ----------------------------------------------------------------------------------- */
 
-/* For columns of a pass: rows of the table of each latent and its low bits [columns, count]. `features` float
-   [columns, width] are what is known, `look` [count, looked] the places in it that each latent looks at, `layers` those
-   of evc_network, the first with `first` [count, outputs] in place of its biases. `centres` [columns, count] in
-   quarters for predicted latents, NULL for others. The last layer has 2 outputs, padded to 8. */
+/* The probability model of latents (evc/format/streams/latent_model.py). Dimensions stand pass after pass: `at`
+   [dimensions] tells which ones, `ends` [passes] where each pass ends, `look` [dimensions, looked] the places of what is
+   known that each looks at, `first` [dimensions, outputs] the biases of the first of the `layers` of the network, whose
+   last one has 2 outputs, padded to 8. `centres` [passes] have outputs in passes of predicted dimensions. */
+typedef struct {
+    int32_t dimensions, predicted, passes, looked, layers;
+    const int32_t *ends, *at, *look, *first;
+    const evc_layer *network, *centres;
+    const evc_table *magnitudes, *differences;
+} evc_latent_model;
 enum { EVC_MOST_LATENT_LAYERS = 8 };
-void evc_latent_rows(const evc_layer *layers, int32_t layer_count, const int32_t *first, const float *features,
-                     int64_t columns, int64_t width, const int32_t *look, int32_t looked, int64_t count,
-                     const int64_t *centres, int64_t *rows, int64_t *low_bits);
+
+/* Latents [columns, dimensions] of a segment: their coding but for signs, which come last; bits that each column costs,
+   signs included; and of what is `wanted`, in steps, integers of least squared error plus `worth` for each bit, under
+   probabilities that follow from magnitudes cut off after `rounding` was added. Of the first, whether a latent is out of
+   range. */
+int32_t evc_latents_read(const evc_latent_model *model, evc_port *port, int32_t step, int64_t columns, int64_t *latents);
+void evc_latents_write(const evc_latent_model *model, evc_port *port, int32_t step, int64_t columns,
+                       const int64_t *latents);
+int32_t evc_latents_bits(const evc_latent_model *model, int32_t step, int64_t columns, const int64_t *latents,
+                         double *bits);
+int32_t evc_latents_choose(const evc_latent_model *model, int32_t step, int64_t columns, const float *wanted,
+                           float rounding, float worth, int64_t *chosen);

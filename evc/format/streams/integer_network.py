@@ -21,7 +21,7 @@ Layer = tuple[Integers, Integers, int]  # weights [outputs, inputs], biases [out
 EXACT = 1 << 24  # below it float32 holds every integer
 MOST_WEIGHT = (1 << 15) - 1
 
-_STEP = 8  # outputs that kernels compute at once
+LANES = 8  # outputs of a layer that kernels compute at once
 
 # Rows multiplied at once. Above some size BLAS libraries start threads of their own, which get in the way of those
 # that segments are coded in, and make such small products many times slower.
@@ -63,7 +63,6 @@ class IntegerNetwork:
 
     def __init__(self, layers: list[Layer]) -> None:
         """Raises ValueError for weights beyond 16 bits, or if a layer could be inexact."""
-        self._integers = layers
         reaches = [FEATURE_LIMIT] + [ACTIVATION_LIMIT] * (len(layers) - 1)
         self.layers = [exact_layer(*layer, reach) for layer, reach in zip(layers, reaches, strict=True)]
 
@@ -81,30 +80,24 @@ class IntegerNetwork:
             values += own
         return np.floor(values, out=values)
 
-    def packed(self) -> Packed | None:
-        """What the kernels take; None for a network larger than they can run."""
-        widest = max(max(weights.shape) for weights, _, _ in self._integers)
-        return Packed(self._integers) if widest <= kernels.lib.EVC_WIDEST - _STEP else None
 
-
-class Packed:
-    """Layers as the kernels take them: `layers`, an array of evc_layer, and `first`, int32 [rows, outputs], the biases of
-    the first layer if it has several rows of them."""
+class CompiledLayers:
+    """Layers of an integer network as the kernels take them, `struct`. Their outputs are padded to a multiple of LANES,
+    their inputs to one of two."""
 
     def __init__(self, layers: list[Layer]) -> None:
-        self._arrays: list[tuple[Any, Any]] = []
-        structs = []
-        for weights, biases, shift in layers:
-            outputs, inputs = weights.shape
-            wide = -(-outputs // _STEP) * _STEP
-            pairs = np.zeros((inputs + inputs % 2, wide), np.int16)
-            pairs[:inputs, :outputs] = weights.T
-            own = np.zeros((*biases.shape[:-1], wide), np.int32)
-            own[..., :outputs] = biases
-            # Two inputs side by side for each output.
-            pairs = np.ascontiguousarray(pairs.reshape(-1, 2, wide).swapaxes(1, 2))
-            self._arrays.append((pairs, own))
-            structs.append((inputs, wide, shift, *map(kernels.pointer, self._arrays[-1])))
-        self.first = self._arrays[0][1]
-        self.layers = kernels.ffi.new("evc_layer[]", structs)
-        self.count = len(layers)
+        self.struct = kernels.ffi.new("evc_layer[]", len(layers))
+        self._kept = [self._fill(struct, *layer) for struct, layer in zip(self.struct, layers, strict=True)]
+
+    @staticmethod
+    def _fill(struct: Any, weights: Integers, biases: Integers, shift: int) -> tuple[Any, Any]:
+        outputs, inputs = weights.shape
+        pairs, wide = -(-inputs // 2), -(-outputs // LANES) * LANES
+        of_pairs = np.zeros((wide, 2 * pairs), np.int16)
+        of_pairs[:outputs, :inputs] = weights
+        of_rows = np.zeros((*biases.shape[:-1], wide), np.int32)
+        of_rows[..., :outputs] = biases
+        kept = np.ascontiguousarray(of_pairs.reshape(wide, pairs, 2).transpose(1, 0, 2)), of_rows
+        struct.inputs, struct.outputs, struct.shift = 2 * pairs, wide, shift
+        struct.weights, struct.biases = map(kernels.pointer, kept)
+        return kept

@@ -21,8 +21,10 @@ from evc.format import constants as c
 from evc.format.coder import FrequencyTable, Integers
 from evc.format.errors import InputError, UnsupportedError
 from evc.format.header import NetworkReference
+from evc.format.lazy import cached_property
 from evc.format.networks import find, tensors
-from evc.format.streams.integer_network import Features, IntegerNetwork, Packed, exact_layer, product
+from evc.format.streams.integer_network import Features, IntegerNetwork, exact_layer, product
+from evc.format.streams.latent_compiled import CompiledLatents
 
 PREFIX = "entropy."  # of the tensors in a file of weights
 BLOCKS = 3 + len(c.LATENT_SLOW_SHIFTS)  # of levels: the two columns before, averages, the column itself
@@ -32,7 +34,6 @@ ZERO, STEP, AGE = range(SHARED)
 MAGNITUDES, MAGNITUDE_ROWS = c.LATENT_ESCAPE + 1, c.LATENT_SHAPES * c.LATENT_SCALES
 DIFFERENCES, DIFFERENCE_ROWS = 2 * c.LATENT_ESCAPE + 1, c.LATENT_QUARTERS * c.LATENT_SCALES
 _MIDDLE_STEP = 1 << c.LATENT_STEP_BITS - 1
-_QUARTER_BITS = c.LATENT_QUARTERS.bit_length() - 1
 _YOUNG = 7  # columns that know how few there were before
 _SLOW_SHIFTS = np.array(c.LATENT_SLOW_SHIFTS)[:, None]
 
@@ -182,9 +183,8 @@ class LatentModel:
         look, first = arrays["look"].astype(np.int64), self.dimensions - self.predicted
         if len(look) != self.dimensions or look.min() < 0 or look.max() >= BLOCKS * len(look) + self.predicted + SHARED:
             raise ValueError("features that do not exist")
-        self.network = IntegerNetwork(
-            [(arrays[f"w{i}"], arrays[f"b{i}"], int(shift)) for i, shift in enumerate(arrays["shifts"])]
-        )
+        layers = [(arrays[f"w{i}"], arrays[f"b{i}"], int(shift)) for i, shift in enumerate(arrays["shifts"])]
+        self.network = IntegerNetwork(layers)
         (into, biases), (last, _) = self.network.layers[0], self.network.layers[-1]
         if into.shape[0] != look.shape[1] or biases.shape != (self.dimensions, into.shape[1]) or last.shape[1] != 2:
             raise ValueError("layers of other shapes")
@@ -192,25 +192,25 @@ class LatentModel:
             if after.shape[0] != weights.shape[1] or own.shape != after.shape[1:]:
                 raise ValueError("layers that do not fit each other")
         shift = int(arrays["centre.shift"][0])
-        centre, bias = exact_layer(arrays["centre.w"], arrays["centre.b"], shift, c.LATENT_REACH)
+        own = arrays["centre.w"], arrays["centre.b"], shift
+        centre, bias = exact_layer(*own, c.LATENT_REACH)
         if centre.shape != (3 * self.predicted, self.predicted) or bias.shape != (self.predicted,):
             raise ValueError("centres of other shapes")
+        self._integers = look, layers, own
         self._looks = [look[at] for at in self.passes]
-        self._kernel = self._packed()
         self._biases = [biases[at] for at in self.passes]
         self._centres = [
             (np.ascontiguousarray(centre[:, at - first]), bias[at - first]) if at[0] >= first else None
             for at in self.passes
         ]
 
-    def _packed(self) -> tuple[Packed, list[tuple[NDArray[np.int32], NDArray[np.int32]]]] | None:
-        """The network for the kernels, and for each pass the biases of the first layer and the places that are looked
-        at; None if they are not there, or cannot run it."""
-        packed = self.network.packed() if kernels.lib is not None else None
-        if packed is None or packed.count > kernels.lib.EVC_MOST_LATENT_LAYERS:
+    @cached_property
+    def compiled(self) -> CompiledLatents | None:
+        """The model as the kernels take it; None where there are none, or it is larger than they can run."""
+        look, layers, centre = self._integers
+        if kernels.lib is None or not CompiledLatents.fits(look, layers):
             return None
-        looks = [np.ascontiguousarray(look, np.int32) for look in self._looks]
-        return packed, [(packed.first[at], look) for at, look in zip(self.passes, looks, strict=True)]
+        return CompiledLatents(self.passes, look, layers, centre, (self.magnitudes, self.differences))
 
     def table(self, stage: int) -> FrequencyTable:
         """That of the symbols of a pass."""
@@ -222,42 +222,22 @@ class LatentModel:
 
     def predict(self, stage: int, known: Known) -> Predicted:
         """What is known, before pass `stage`, of the latents decoded in it. Adds the centres to what is known."""
-        columns, at, layer = len(known.features), self.passes[stage], self._centres[stage]
-        centre, whole = None, np.zeros((columns, len(at)), np.int64)
+        look, biases, columns = self._looks[stage], self._biases[stage], len(known.features)
+        centre, layer = np.zeros((columns, len(look)), np.int64), self._centres[stage]
         if layer is not None:
             centre = np.floor(product(known.values, layer[0]) + layer[1]).astype(np.int64)
-            known.predict(at, centre)
-            whole = centre >> _QUARTER_BITS
-        if kernels.lib is not None and self._kernel is not None:
-            return Predicted(whole, *self._compiled_rows(stage, known, centre))
-        return Predicted(whole, *self._rows(stage, known, centre))
-
-    def _rows(self, stage: int, known: Known, centre: Latents | None) -> tuple[Latents, Latents]:
-        """The rows and the low bits of `predict`."""
-        look, biases, columns = self._looks[stage], self._biases[stage], len(known.features)
+            known.predict(self.passes[stage], centre)
         features = known.features.take(look, axis=1).reshape(columns * len(look), -1)
         out = self.network(features, biases if columns == 1 else np.tile(biases, (columns, 1)))
         rounded = out.astype(np.int64).reshape(columns, len(look), 2)
         scale = np.minimum(np.maximum(rounded[:, :, 0], 0), c.MOST_LATENT_SCALE)
         low_bits = np.maximum(scale - (c.LATENT_SCALES - c.LATENT_RESOLUTION), 0) // c.LATENT_RESOLUTION
         scale -= c.LATENT_RESOLUTION * low_bits
-        if centre is not None:
-            return c.LATENT_QUARTERS * scale + centre % c.LATENT_QUARTERS, low_bits
+        if layer is not None:
+            whole, quarter = np.divmod(centre, c.LATENT_QUARTERS)
+            return Predicted(whole, c.LATENT_QUARTERS * scale + quarter, low_bits)
         shape = np.minimum(np.maximum(rounded[:, :, 1], 0), c.LATENT_SHAPES - 1)
-        return c.LATENT_SCALES * shape + scale, low_bits
-
-    def _compiled_rows(self, stage: int, known: Known, centre: Latents | None) -> tuple[Latents, Latents]:
-        assert self._kernel is not None
-        packed, passes = self._kernel
-        (first, look), (columns, width) = passes[stage], known.features.shape
-        rows, low_bits = (np.empty((columns, len(look)), np.int64) for _ in range(2))
-        kernels.lib.evc_latent_rows(
-            packed.layers, packed.count, kernels.pointer(first), kernels.pointer(known.features), columns, width,
-            kernels.pointer(look), look.shape[1], len(look),
-            kernels.ffi.NULL if centre is None else kernels.pointer(centre),
-            kernels.pointer(rows), kernels.pointer(low_bits),
-        )  # fmt: skip
-        return rows, low_bits
+        return Predicted(centre, c.LATENT_SCALES * shape + scale, low_bits)
 
     def predictions(self, latents: Latents, step: int) -> list[Predicted]:
         """Those of all `latents` [columns, dimensions], pass by pass, as `predict` finds them column by column."""
@@ -291,6 +271,8 @@ class LatentModel:
 
     def bits(self, latents: Latents, step: int) -> NDArray[np.float64]:
         """What each column of `latents` [columns, dimensions] costs with that step: [columns]."""
+        if kernels.lib is not None and self.compiled is not None:
+            return self.compiled.bits(step, latents)
         total = np.zeros(len(latents))
         for stage, predicted in enumerate(self.predictions(latents, step)):
             total += self.costs(stage, latents[:, self.passes[stage]], predicted).sum(axis=1, dtype=np.float64)
