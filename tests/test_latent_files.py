@@ -46,9 +46,10 @@ from evc.spec.latents import drawn_entropy, write_weights
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LatentNetwork]:
+    """As training runs it."""
     made = random_network()
     with network_installed(tmp_path_factory.mktemp("weights"), made) as reference:
-        yield rendering._loaded(reference, "cpu")
+        yield LatentNetwork.load(find(reference))
 
 
 @pytest.fixture
