@@ -37,12 +37,13 @@ class CompiledLatents:
         network = CompiledLayers([(weights, np.broadcast_to(biases, (len(at), len(weights)))[at], shift), *others])
         centres = [CompiledLayers([_rows(centre, of_pass[of_pass >= first] - first)]) for of_pass in passes]
         arrays = [np.array([len(one) for one in passes]).cumsum(), at, look[at]]
-        self._kept = network, centres, [np.ascontiguousarray(array, np.int32) for array in arrays], tables
+        compiled = [table.compiled for table in tables]
+        self._kept = network, centres, [np.ascontiguousarray(array, np.int32) for array in arrays], compiled
         self._centres = kernels.ffi.new("evc_layer[]", [one.struct[0] for one in centres])
         self._struct = kernels.ffi.new("evc_latent_model *", {
             "dimensions": len(at), "predicted": len(centre[0]), "passes": len(passes), "looked": look.shape[1],
             "layers": len(layers), "network": network.struct, "first": network.struct[0].biases,
-            "centres": self._centres, "magnitudes": tables[0].compiled, "differences": tables[1].compiled,
+            "centres": self._centres, "magnitudes": compiled[0].struct, "differences": compiled[1].struct,
             **dict(zip(("ends", "at", "look"), map(kernels.pointer, self._kept[2]), strict=True)),
         })  # fmt: skip
 
