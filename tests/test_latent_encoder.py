@@ -120,7 +120,9 @@ def test_latents_are_as_fine_as_bytes_allow(network: LatentInference, segments_f
 
 
 @pytest.mark.parametrize("channels, rate, bitrate", [(2, 32_000, 4.0), (1, 48_000, 3.0), (2, 44_100, 5.0)])
-def test_a_file_of_latents(network: LatentInference, few_events: None, channels: int, rate: int, bitrate: float) -> None:
+def test_a_file_of_latents(
+    network: LatentInference, few_events: None, channels: int, rate: int, bitrate: float
+) -> None:
     audio = music(4.0, channels, rate)[:-77]
     data = evc.encode(audio, rate, bitrate=bitrate, hints="latent")
     assert 8 * len(data) / (len(audio) / rate) / 1000 <= 1.02 * bitrate
@@ -177,7 +179,9 @@ def test_progress_goes_up_to_the_end(network: LatentInference, few_events: None)
     assert {total for _, total in calls} == {2.0}
 
 
-def test_what_is_beside_latents_is_what_sounds_better(network: LatentInference, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_beside_latents_is_what_sounds_better(
+    network: LatentInference, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where events are no better by much than noise alone, they are not worth the time to look for them; where noise
     alone leaves the tones in their places, they are not even tried."""
     tried: list[Way] = []

@@ -90,7 +90,8 @@ def test_the_layer_is_what_the_network_makes_of_the_others(
     with one_thread(), torch.inference_mode():
         heard = network.decode(torch.from_numpy(values).float(), torch.from_numpy(steps), *known, ends=ends)[0].numpy()
     expected = from_planes(heard, channels)[:, margin * SAMPLES_PER_COLUMN :][:, :FRAMES]
-    np.testing.assert_allclose(whole, expected, atol=1e-5)
+    # These weights are drawn at random and enlarge rounding more than trained ones.
+    np.testing.assert_allclose(whole, expected, atol=2**-11 * np.abs(expected).max())
     assert np.abs(whole - y).max() > 1e-3
 
 
@@ -106,7 +107,6 @@ def test_the_layer_is_that_of_the_specification(network: LatentNetwork, frames: 
     latents = {index: streams[c.STREAM_LATENT] for index, streams in segments.streams.items()}
     layer = latent_signal(header, y, hiss, latents, find(header.networks[-1]))
     found = Synthesiser(segments).render(0, frames)
-    # These weights are drawn at random and enlarge rounding more than trained ones.
     np.testing.assert_allclose(found, y + layer, atol=2**-11 * np.abs(layer).max())
     assert np.abs(layer).max() > 1e-2
 

@@ -123,7 +123,9 @@ class ArrayNetwork:
         levels = np.empty((len(spectra), CHANNELS * BANDS), np.float32)
         seen = self._encoder(looked_at(self._encoder.enter, spectra, over, levels=levels))
         inner = trimmed(levels, len(seen) * FRAMES_PER_COLUMN)
-        return self._leave(seen) + inner.reshape(len(seen), -1) @ self._measure, seen
+        found = self._leave(seen)
+        found += inner.reshape(len(seen), -1) @ self._measure
+        return found, seen
 
     def _units(self, scale: Floats, seen: Floats) -> Floats:
         """Units of coefficients [columns, CODED] from the envelope and the encoder's view of y."""

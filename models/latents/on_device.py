@@ -28,14 +28,16 @@ class DeviceNetwork:
 
     def encode(self, x: Floats, y: Floats, noise: Floats, ends: Ends) -> Floats:
         """As `LatentInference` says."""
+        source, others, hiss = self._moved(x, y, noise)
         with torch.inference_mode():
-            found: Floats = self._network.encode(*self._moved(x, y, noise), ends=ends)[0].cpu().numpy()
+            found: Floats = self._network.encode(source, others, hiss, ends=ends)[0].cpu().numpy()
         return found[self.config.margin : len(found) - self.config.margin]
 
     def decode(self, integers: Floats, steps: Floats, y: Floats, noise: Floats, ends: Ends) -> Floats:
         """As `LatentInference` says."""
+        values, sizes, others, hiss = self._moved(integers, steps, y, noise)
         with torch.inference_mode():
-            heard: Floats = self._network.decode(*self._moved(integers, steps, y, noise), ends=ends)[0].cpu().numpy()
+            heard: Floats = self._network.decode(values, sizes, others, hiss, ends=ends)[0].cpu().numpy()
         around = self.config.margin * COLUMN
         return heard[:, around : heard.shape[1] - around]
 

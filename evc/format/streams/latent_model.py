@@ -192,11 +192,11 @@ class LatentModel:
             if after.shape[0] != weights.shape[1] or own.shape != after.shape[1:]:
                 raise ValueError("layers that do not fit each other")
         shift = int(arrays["centre.shift"][0])
-        own = arrays["centre.w"], arrays["centre.b"], shift
-        centre, bias = exact_layer(*own, c.LATENT_REACH)
+        of_centres = arrays["centre.w"], arrays["centre.b"], shift
+        centre, bias = exact_layer(*of_centres, c.LATENT_REACH)
         if centre.shape != (3 * self.predicted, self.predicted) or bias.shape != (self.predicted,):
             raise ValueError("centres of other shapes")
-        self._integers = look, layers, own
+        self._integers = look, layers, of_centres
         self._looks = [look[at] for at in self.passes]
         self._biases = [biases[at] for at in self.passes]
         self._centres = [
