@@ -6,6 +6,7 @@ latents are measured against; they are quantised as finely as the rest of the by
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -96,18 +97,22 @@ def chosen_way(source: AudioSource, settings: EncodeSettings, progress: Progress
     encoder = LatentEncoder(sample, Header(sample.samplerate, sample.channels, sample.frames), settings)
     target = empty_bytes(encoder.header) + settings.known_bitrate * 125 * sample.frames / sample.samplerate
     whole = counted(progress, source.frames)
-    noise = _tried(encoder, sample, ways[0], target, stage(whole, 0, 2))
+    noise = _tried(encoder, sample, ways[0], target, stage(whole, 0, 2), TONAL_ENOUGH)
     if noise.tonal >= TONAL_ENOUGH:
         return ways[0]
     events = _tried(encoder, sample, ways[1], target, stage(whole, 1, 2))
     return ways[events.badness < noise.badness - EVENTS_WORTH]
 
 
-def _tried(encoder: LatentEncoder, source: AudioSource, way: Way, target: float, progress: Progress | None) -> Score:
-    """How a source comes out."""
+def _tried(
+    encoder: LatentEncoder, source: AudioSource, way: Way, target: float, progress: Progress | None,
+    enough: float = math.inf,
+) -> Score:
+    """How a source comes out; `enough` as in `heard_as`."""
     coded = encoder.encode(way, target, progress)
     with of_file(coded.as_file()) as heard:
-        return heard_as(heard.render(0, source.frames), source.read(0, source.frames), source.samplerate)
+        audio = heard.render(0, source.frames)
+        return heard_as(audio, source.read(0, source.frames), source.samplerate, enough)
 
 
 def analysed(

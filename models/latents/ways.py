@@ -6,6 +6,7 @@ latents; there is little between. What suits a file is tried on a few seconds of
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +61,11 @@ def sampled(source: AudioSource) -> AudioSource:
     return ArraySource(audio.T, source.samplerate)
 
 
-def heard_as(heard: NDArray[np.float32], wanted: NDArray[np.float32], samplerate: int) -> Score:
-    """How near one waveform [channels, frames] is to another."""
+def heard_as(
+    heard: NDArray[np.float32], wanted: NDArray[np.float32], samplerate: int, enough: float = math.inf
+) -> Score:
+    """How near one waveform [channels, frames] is to another. From a tonal similarity on that is `enough`, nobody asks
+    for the mel distance, which is 0 then."""
     with one_thread():
-        return Score(mel_distance(heard, wanted, samplerate), tonal_similarity(heard, wanted, samplerate))
+        tonal = tonal_similarity(heard, wanted, samplerate)
+        return Score(mel_distance(heard, wanted, samplerate) if tonal < enough else 0.0, tonal)
