@@ -51,8 +51,8 @@ class CompiledLatents:
     def fits(look: Integers, layers: list[Layer]) -> bool:
         """Whether the kernels can run such a network."""
         widest = max(look.shape[1] + 1, *(len(weights) for weights, _, _ in layers))
-        room = kernels.lib.EVC_WIDEST - kernels.lib.EVC_WIDEST % 8
-        return widest <= room and len(layers) <= kernels.lib.EVC_MOST_LATENT_LAYERS
+        lib = kernels.lib
+        return bool(widest <= lib.EVC_WIDEST and len(layers) <= lib.EVC_MOST_LATENT_LAYERS)
 
     def read(self, port: Any, step: int, columns: int) -> Latents:
         """The latents of so many columns, of those whose signs come last magnitudes. Raises DamagedError or FormatError
