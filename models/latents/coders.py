@@ -69,7 +69,7 @@ class Decoder:
         looked += values.reshape(looked.shape)
         values = _through(self._fine, looked)
         frames = columns * FRAMES_PER_COLUMN + 2 * AROUND
-        louder: Floats = (learned @ self._shape).reshape(-1, CHANNELS * BANDS)
+        louder: Floats = np.matmul(learned, self._shape).reshape(-1, CHANNELS * BANDS)
         local, found = over.local, spectra
         values, found, local, power, louder = (trimmed(part, frames) for part in (values, found, local, power, louder))
         self._bend(self._norm(values), found, local, power, louder)
