@@ -66,7 +66,7 @@ class LatentStream:
         step = port.field(0, c.LATENT_STEP_BITS)
         port.reserve(columns(context.frames) * model.dimensions)
         bits = np.zeros(columns(context.frames))
-        if decoder.port is not None and model.compiled is not None:
+        if decoder.port is not None and model.compiled is not None and not decoder.accounting:
             latents = model.compiled.read(decoder.port, step, len(bits))
         else:
             latents = _read_columns(decoder, port, model, step, bits)
