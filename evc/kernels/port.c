@@ -3,6 +3,7 @@
 
 #include "network.h"
 #include "spectra.h"
+#include "variants.h"
 
 uint32_t evc_checksums[4][256];
 uint32_t evc_golomb_starts[EVC_GOLOMB_PREFIXES + 1];
@@ -42,6 +43,7 @@ void evc_start(void) {
     make_checksums();
     evc_choose_network();
     evc_start_spectra();
+    evc_prepare_sound();
 }
 
 void evc_more_room(evc_port *p) {
