@@ -2,6 +2,7 @@
 #include "port.h"
 
 #include "network.h"
+#include "spectra.h"
 #include "variants.h"
 
 uint32_t evc_checksums[4][256];
@@ -41,6 +42,7 @@ void evc_start(void) {
     normalise(weights, EVC_GOLOMB_PREFIXES, evc_golomb_starts);
     make_checksums();
     evc_choose_network();
+    evc_start_spectra();
     evc_prepare_sound();
 }
 

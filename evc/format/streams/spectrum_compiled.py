@@ -14,37 +14,15 @@ from numpy.typing import NDArray
 from evc import kernels
 from evc.format import constants as c
 from evc.format.coder import SymbolDecoder, SymbolEncoder
-from evc.format.frequencies import CompiledTable, FrequencyTable, Integers
+from evc.format.frequencies import CompiledTable, FrequencyTable
 from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.integer_network import CompiledLayers
 from evc.format.streams.integers import frozen_tables
 from evc.format.streams.spectrum_blocks import BlockArrays
 from evc.format.streams.spectrum_contexts import STATIC_FEATURES, static_features
 from evc.format.streams.spectrum_model import ALONE, OFFSETS, SpectrumModel, spectrum_model
 from evc.format.streams.spectrum_tables import psychoacoustics, tables
 from evc.format.words import check
-
-LANES = 8  # outputs of a layer come in multiples of so many
-
-
-class CompiledLayers:
-    """Layers of an integer network (spec 9.8), each (weights [outputs, inputs], biases [.., outputs], shift)."""
-
-    def __init__(self, layers: list[tuple[Integers, Integers, int]]) -> None:
-        self.struct = kernels.ffi.new("evc_layer[]", len(layers))
-        self._kept = [self._fill(struct, *layer) for struct, layer in zip(self.struct, layers, strict=True)]
-
-    @staticmethod
-    def _fill(struct: Any, weights: Integers, biases: Integers, shift: int) -> tuple[Any, Any]:
-        outputs, inputs = weights.shape
-        pairs, wide = -(-inputs // 2), -(-outputs // LANES) * LANES
-        of_pairs = np.zeros((wide, 2 * pairs), np.int16)
-        of_pairs[:outputs, :inputs] = weights
-        of_rows = np.zeros((*biases.shape[:-1], wide), np.int32)
-        of_rows[..., :outputs] = biases
-        kept = np.ascontiguousarray(of_pairs.reshape(wide, pairs, 2).transpose(1, 0, 2)), of_rows
-        struct.inputs, struct.outputs, struct.shift = 2 * pairs, wide, shift
-        struct.weights, struct.biases = map(kernels.pointer, kept)
-        return kept
 
 
 def _network(name: str) -> CompiledLayers:
