@@ -14,7 +14,7 @@ from typing import Any
 from cffi import FFI
 
 FOLDER = Path(__file__).parent
-DECLARED = ("kernels.h",)  # the headers whose functions Python calls
+DECLARED = ("kernels.h", "events.h")  # the headers whose functions Python calls
 CONSTANTS = FOLDER.parent / "format" / "constants.py"
 # No fused multiply-adds and no reordering: what is computed in floats is to be the same under every compiler.
 FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]

@@ -14,7 +14,6 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from evc.format.header import Header
 from evc.format.networks import weights
@@ -29,6 +28,7 @@ from evc.models.events.picking import Picker
 from evc.models.events.reading import AnalysisReader, AudioPart
 from evc.models.events.refine import refined
 from evc.models.events.shapes import ShapeFitter
+from evc.models.events.sounding import SoundTables
 from evc.models.events.vectors import EVENTS_NETWORK, PART_INDEX, PARTS
 from evc.models.events.weighting import Weighting
 from evc.models.processes import Processes, cores
@@ -75,7 +75,7 @@ class WindowDecomposer:
     def __init__(self, atoms: Atoms, rate: float, grid: float, refinements: int = 0, device: str = "cpu") -> None:
         self._atoms, self._rate, self._grid, self._device = atoms, rate, grid, device
         self._refinements = refinements
-        self._shapes = ShapeFitter(atoms, rate, device)
+        self._shapes = ShapeFitter(atoms, rate)
 
     def stream(self, blocks: Iterable[Floats], least: float) -> Iterator[tuple[int, list[FittedEvent]]]:
         """Events of a signal that comes in blocks [channels, frames]: for each window its first frame and the events,
@@ -97,25 +97,30 @@ class WindowDecomposer:
         self, residual: Floats, weighting: Weighting, moments: Moments, end: float, least: float
     ) -> list[FittedEvent]:
         """Events that begin before `end` s, in the order in which they were found; they are subtracted."""
-        picker = Picker(self._rate, weighting, self._device)
-        fitter = EventFitter(self._atoms, self._rate, self._grid, weighting, moments)
+        left = np.ascontiguousarray(residual)
+        picker = Picker(self._rate, weighting, left, end, PEAK_SHARE * BASE_BITS * least)
+        fitter = EventFitter(self._atoms, self._rate, self._grid, weighting, moments, left.shape[1])
         taken: list[FittedEvent] = []
+        new: list[FittedEvent] = []
         for _ in range(ROUNDS):
-            tensor = torch.as_tensor(residual, dtype=torch.float32, device=self._device)
-            peaks = picker.peaks(tensor, weighting, end, PEAK_SHARE * BASE_BITS * least, ROUND)
-            before = len(taken)
-            for shape in self._shapes.fit(tensor, peaks, 0.0, end):
-                event = fitter.fit(residual, shape, least)
+            samples = left.astype(np.float32)
+            changed = np.array([(event.first, event.first + event.waveform.shape[1]) for event in new], np.int64)
+            peaks = picker.peaks(samples, changed.reshape(-1, 2), ROUND)
+            new = []
+            for shape in self._shapes.fit(samples, peaks, 0.0, end):
+                event = fitter.fit(left, shape, least)
                 if event is not None and event.start < end:
-                    residual[:, event.first : event.first + event.waveform.shape[1]] -= event.waveform
-                    taken.append(event)
+                    left[:, event.first : event.first + event.waveform.shape[1]] -= event.waveform
+                    new.append(event)
                     if event.codes[PART_INDEX["attack"]] < QUICK and moments.take(event.start):
                         event.gain *= FIRST
-            if len(taken) - before <= STALLED * len(peaks):
+            taken += new
+            if len(new) <= STALLED * len(peaks):
                 break
         for _ in range(self._refinements):
-            if not refined(residual, taken, fitter, self._grid, end, REFINED_SHARE * least):
+            if not refined(left, taken, fitter, self._grid, end, REFINED_SHARE * least):
                 break
+        residual[:] = left
         return taken
 
 
@@ -184,9 +189,7 @@ class _Search(NamedTuple):
 
 def _search_piece(search: _Search, piece: _Piece, part: AudioPart) -> Found:
     """The events of a piece; `part` is what it needs of the source."""
-    from evc.models.events.generator import Generator
-
-    atoms = Atoms.of(Generator.load(weights(EVENTS_NETWORK)))
+    atoms = Atoms.of(SoundTables.load(weights(EVENTS_NETWORK)))
     reader = AnalysisReader(part)
     grid = time_grid(search.samplerate) / search.samplerate
     decomposer = WindowDecomposer(atoms, reader.rate, grid, search.refinements, search.device)
