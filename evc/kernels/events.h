@@ -52,3 +52,8 @@ int32_t evc_refine(const evc_fitter *fitter, const double *residual, int64_t fra
    takes away less than `threshold` per bit. */
 int32_t evc_fit(const evc_fitter *fitter, const double *residual, int64_t frames, int32_t pitch, double frequency,
                 const evc_envelope *envelope, double threshold, evc_fitted *found, double *waveform);
+
+/* Adds to out [hops, cells, channels] what each channel's own taps [5, 3, channels] make of `padded`, which has two
+   times `dilation` hops and one cell more on either side. */
+void evc_filter_cells(const float *padded, const float *taps, float *out, int32_t hops, int32_t cells,
+                      int32_t channels, int32_t dilation);

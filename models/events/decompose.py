@@ -19,7 +19,7 @@ from evc.format.header import Header
 from evc.format.networks import weights
 from evc.format.streams.events import EventStream
 from evc.models.arrays import Floats
-from evc.models.device import one_thread, torch_device
+from evc.models.device import encoding_device, one_thread
 from evc.models.events.atoms import Atoms
 from evc.models.events.fitting import BASE_BITS, PAN_STEPS, EventFitter, FittedEvent
 from evc.models.events.moments import FIRST, QUICK, Moments
@@ -84,14 +84,12 @@ class WindowDecomposer:
         hop = _hop(self._rate)
         for first, last, residual, original in windows(blocks, hop):
             end = residual.shape[1] / self._rate if last else hop / self._rate
-            heard = original if first == 0 else np.concatenate([before, original], axis=1)
+            heard = np.concatenate([before, original], axis=1) if first else original
+            begin = (heard.shape[1] - original.shape[1]) / self._rate
             before = original[:, max(0, hop - int(BEFORE * self._rate)) : hop]
             if least > 0:
-                times = self._onsets(heard) - (heard.shape[1] - original.shape[1]) / self._rate
+                times = onset_times(heard, self._rate, begin, begin + end, self._device) - begin
                 yield first, self.take(residual, Weighting(original, self._rate), Moments(times), end, least)
-
-    def _onsets(self, heard: Floats) -> Floats:
-        return onset_times(heard, self._rate, device=self._device)
 
     def take(
         self, residual: Floats, weighting: Weighting, moments: Moments, end: float, least: float
@@ -141,7 +139,7 @@ def decompose(
     reader = AnalysisReader(source)
     least = LEAST * (density / 20) ** LEAST_SLOPE * reader.loudness()
     refinements = max(0, effort - FULL_SEARCH)
-    search = _Search(header.samplerate, header.phase_bits, least, refinements, torch_device(device))
+    search = _Search(header.samplerate, header.phase_bits, least, refinements, encoding_device(device))
     pieces = list(_pieces(reader.frames, _hop(reader.rate)))
     jobs = ((search, piece, reader.part(piece.begin, piece.end)) for piece in pieces)
     found: list[Found] = []

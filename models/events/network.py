@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from evc.models.events.features import HOP, SAMPLERATE, cell_notes
+from evc.models.events.cells import HOP, SAMPLERATE
+from evc.models.events.features import cell_notes
 from evc.models.events.generator import Generator
 from evc.models.events.initial import PARTIALS
 from evc.models.events.proposer import GUESSED, Description, Proposer, Seen
