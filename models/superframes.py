@@ -19,7 +19,7 @@ from evc.format.sources import Entry, sound_sources
 from evc.format.streams import StreamContext
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.streams.spectrum import SpectrumStream, channel_groups
-from evc.format.streams.spectrum_walk import Block
+from evc.format.streams.spectrum_blocks import Block
 from evc.models.events.columns import Heard
 from evc.models.overlay import Parallel
 from evc.models.patterns.sounding import Prediction, Sounding, Waveforms, predict, soundings

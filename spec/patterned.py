@@ -19,7 +19,7 @@ from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, L
 from evc.format.streams.gains import OFF
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
-from evc.format.streams.spectrum_walk import Block
+from evc.format.streams.spectrum_blocks import Block
 from evc.format.writer import ContainerWriter
 
 

@@ -16,7 +16,7 @@ from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.gains import OFF
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
-from evc.format.streams.spectrum_walk import Block
+from evc.format.streams.spectrum_blocks import Block
 from evc.format.writer import ContainerWriter
 from evc.spec.patterned import pattern_file
 from evc.spec.stress import RATE, SUPERFRAME, Random, contexts, drawn_lattice

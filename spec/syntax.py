@@ -20,7 +20,7 @@ from evc.format.streams.noise import NoisePlane, NoiseStream, hops
 from evc.format.streams.noise_changes import COLOUR, plane_kinds
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
-from evc.format.streams.spectrum_walk import Block
+from evc.format.streams.spectrum_blocks import Block
 from evc.format.writer import ContainerWriter
 
 

@@ -22,7 +22,7 @@ from evc.format.streams.dictionary import Explicit, Lattice
 from evc.format.streams.gains import OFF
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream, channel_groups
-from evc.format.streams.spectrum_walk import Block
+from evc.format.streams.spectrum_blocks import Block
 
 Floats = NDArray[np.float64]
 

@@ -14,8 +14,8 @@ from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.bands import band_count
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream, channel_groups
+from evc.format.streams.spectrum_blocks import Block
 from evc.format.streams.spectrum_steps import step_logs
-from evc.format.streams.spectrum_walk import Block
 from evc.models.synthesis import Choice, Synthesiser
 
 RATE = 8_000

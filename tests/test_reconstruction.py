@@ -12,7 +12,7 @@ from evc.format import constants as c
 from evc.format.header import Header
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.spectrum import Group, SpectrumStream
-from evc.format.streams.spectrum_walk import Block
+from evc.format.streams.spectrum_blocks import Block
 from evc.models.spectrum.analysis import band_rms, energy_indices
 from evc.models.spectrum.reconstruction import dequantise, noise
 from evc.models.spectrum.stereo import apply_stereo, choose_stereo, undo_stereo

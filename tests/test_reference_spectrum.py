@@ -27,7 +27,7 @@ from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.gains import OFF
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
-from evc.format.streams.spectrum_walk import Block
+from evc.format.streams.spectrum_blocks import Block
 from evc.models import sequencer
 from evc.spec.patterned import pattern_file
 from evc.spec.signals import FOLDER

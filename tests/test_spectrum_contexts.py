@@ -14,10 +14,11 @@ from evc.format.streams import spectrum_contexts as contexts
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.integer_network import EXACT, MOST_WEIGHT, exact_layer
 from evc.format.streams.spectrum import SpectrumStream, channel_groups
+from evc.format.streams.spectrum_blocks import Block
 from evc.format.streams.spectrum_model import BlockNetwork, spectrum_model
 from evc.format.streams.spectrum_steps import step_logs
 from evc.format.streams.spectrum_tables import tables
-from evc.format.streams.spectrum_walk import Block, Walk
+from evc.format.streams.spectrum_walk import Walk
 from evc.models.training.integer_layers import FINEST_SHIFT, rounded_layer
 
 # Networks and contexts

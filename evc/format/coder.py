@@ -1,7 +1,7 @@
 """The symbol coder: integers to words and back, exactly (spec section 5).
 
 A range coder (`constriction`'s queue coder: words of 32 bits, a state of 64, probabilities of 24)
-driven by frozen integer tables. No other module of the package touches `constriction`.
+driven by frozen integer tables. Compiled kernels may read in its place, and record what it is to write.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import constriction
 import numpy as np
@@ -17,9 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from evc.format import constants
 from evc.format.errors import DamagedError
-from evc.format.lazy import cached_property
-
-Integers = NDArray[np.integer]
+from evc.format.frequencies import GOLOMB_PREFIX, FrequencyTable, normalised_row
+from evc.format.frequencies import Integers as Integers
+from evc.format.words import CATEGORICAL, GATHERED, UNIFORM, CompiledWords, words_of
 
 
 class Account(dict[str, tuple[int, float]]):
@@ -31,84 +32,6 @@ class Account(dict[str, tuple[int, float]]):
 
 
 
-_TOTAL = 1 << constants.CODER_PRECISION
-_GATHER = 1 << 20  # table cells gathered at once: bounds the memory of one call, and stays near the cache
-
-# `perfect` is always given: without it the library prints a notice on stdout.
-_CATEGORICAL = constriction.stream.model.Categorical(perfect=False)
-_UNIFORM = constriction.stream.model.Uniform()
-
-
-class FrequencyTable:
-    """Frozen probability distributions, one per row, over the symbols 0 .. symbols - 1.
-
-    `weights` [rows, symbols] are integers >= 0 whose sum per row is below 2**32. They are normalised in
-    integers (spec 5.2), so that every symbol of a row has a frequency of at least 1 and
-    a row sums to exactly 2**24.
-    """
-
-    def __init__(self, weights: ArrayLike) -> None:
-        table = np.atleast_2d(np.asarray(weights))
-        if table.ndim != 2 or table.dtype.kind not in "iu":
-            raise ValueError("a frequency table holds integers [rows, symbols]")
-        if not 2 <= table.shape[1] <= constants.MAX_TABLE_SYMBOLS:
-            raise ValueError("a frequency table has from 2 to 65536 symbols")
-        if len(table) and (table.min() < 0 or table.sum(axis=1, dtype=np.float64).max() >= 2**32):
-            raise ValueError("the weights of a row are not negative, and their sum is below 2**32")
-        self.rows, self.symbols = table.shape
-        self._weights = np.ascontiguousarray(_normalised(table.astype(np.int64)), dtype=np.float64)
-        self._models: list[object | None] = [None] * self.rows
-
-    @property
-    def frequencies(self) -> NDArray[np.int64]:
-        """[rows, symbols], each >= 1, each row's sum 2**24."""
-        return self._weights.astype(np.int64) + 1
-
-    @cached_property
-    def bits(self) -> NDArray[np.float32]:
-        """[rows, symbols]: what a symbol costs, in bits."""
-        return np.float32(constants.CODER_PRECISION) - np.log2(self._weights + 1).astype(np.float32)
-
-    def model(self, row: int) -> object:
-        """The row as a model of `constriction`, made once."""
-        found = self._models[row]
-        if found is None:
-            found = constriction.stream.model.Categorical(self._weights[row], perfect=False)
-            self._models[row] = found
-        return found
-
-    def gather(self, rows: Integers) -> NDArray[np.float64]:
-        return self._weights.take(rows, axis=0)
-
-
-def _normalised_row(weights: NDArray[np.int64]) -> NDArray[np.float64]:
-    """`_normalised` for one row [symbols], sooner."""
-    symbols = len(weights)
-    cumulative = weights.cumsum(dtype=np.int64)
-    if not cumulative[-1]:
-        cumulative = np.arange(1, symbols + 1)
-    cumulative *= _TOTAL - symbols
-    cumulative //= cumulative[-1] // (_TOTAL - symbols)
-    spread = cumulative.astype(np.float64)
-    spread[1:] -= spread[:-1].copy()
-    return spread
-
-
-def _normalised(weights: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Scale each row so that it sums to 2**24 - symbols; the coder adds one to every weight."""
-    symbols = weights.shape[1]
-    weights[weights.sum(axis=1) == 0] = 1
-    cumulative = np.cumsum(weights, axis=1)
-    # Below 2**32 * 2**24: no overflow, and integer division is the same everywhere.
-    scaled = cumulative * (_TOTAL - symbols) // cumulative[:, -1:]
-    spread: NDArray[np.int64] = np.diff(scaled, axis=1, prepend=0)
-    return spread
-
-
-# Lengths of Exp-Golomb prefixes: each one more is half as likely.
-_GOLOMB_PREFIX = FrequencyTable([[_TOTAL >> (length + 1) for length in range(constants.GOLOMB_PREFIXES)]])
-
-
 @dataclass(frozen=True)
 class CodedStream:
     """What a `SymbolEncoder` leaves behind: the coded words, and what shows that they were read rightly."""
@@ -118,21 +41,14 @@ class CodedStream:
     checksum: int
 
 
-class _Ledger:
-    """Counts and checksums the symbols as they pass; adds up their ideal cost when asked to."""
+class _Charges:
+    """Adds up what symbols cost, when asked to."""
 
-    def __init__(self, account: bool) -> None:
-        self.count = 0
-        self.checksum = 0
-        self.account = Account()
-        self._accounting = account
+    def __init__(self, wanted: bool) -> None:
+        self.account, self.wanted = Account(), wanted
 
-    def passed(self, symbols: NDArray[np.int32]) -> None:
-        self.count += len(symbols)
-        self.checksum = zlib.crc32(symbols.astype("<i4", copy=False).data, self.checksum)
-
-    def charge(self, kind: str, symbols: int, bits: Callable[[], float]) -> None:
-        if self._accounting:
+    def add(self, kind: str, symbols: int, bits: Callable[[], float]) -> None:
+        if self.wanted:
             before = self.account.get(kind, (0, 0.0))
             self.account[kind] = (before[0] + symbols, before[1] + bits())
 
@@ -145,16 +61,22 @@ class SymbolEncoder:
 
     def __init__(self, account: bool = False) -> None:
         self._coder = constriction.stream.queue.RangeEncoder()
-        self._ledger = _Ledger(account)
+        self._charges = _Charges(account)
+        self._checksum = 0
+        self.symbols = 0  # coded so far
 
     @property
     def account(self) -> Account:
-        return self._ledger.account
+        return self._charges.account
 
     @property
-    def symbols(self) -> int:
-        """How many symbols were coded so far."""
-        return self._ledger.count
+    def accounting(self) -> bool:
+        """Whether symbols are accounted for one by one."""
+        return self._charges.wanted
+
+    def _passed(self, symbols: NDArray[np.int32]) -> None:
+        self.symbols += len(symbols)
+        self._checksum = zlib.crc32(symbols.astype("<i4", copy=False).data, self._checksum)
 
     def encode(self, symbols: ArrayLike, table: FrequencyTable, rows: Integers | int, kind: str = "") -> None:
         """Code `symbols` [n], each under its row of the table, or all under one row."""
@@ -165,23 +87,23 @@ class SymbolEncoder:
             else:
                 if len(rows) != len(values):
                     raise ValueError("one row per symbol")
-                step = max(1, _GATHER // table.symbols)
+                step = max(1, GATHERED // table.symbols)
                 for start in range(0, len(values), step):
                     weights = table.gather(rows[start : start + step])
-                    self._coder.encode(values[start : start + step], _CATEGORICAL, weights)
+                    self._coder.encode(values[start : start + step], CATEGORICAL, weights)
         except KeyError as error:
             raise ValueError("a symbol lies outside its table") from error
-        self._ledger.passed(values)
-        self._ledger.charge(kind, len(values), lambda: float(table.bits[rows, values].sum()))
+        self._passed(values)
+        self._charges.add(kind, len(values), lambda: float(table.bits[rows, values].sum()))
 
     def encode_weighted(self, symbol: int, weights: NDArray[np.int64], kind: str = "") -> None:
         """Code one symbol under weights [symbols] as in a row of a table, made for it alone."""
         if not 0 <= symbol < len(weights):
             raise ValueError("a symbol lies outside its weights")
-        model, values = _normalised_row(weights), np.array([symbol], np.int32)
-        self._coder.encode(values, _CATEGORICAL, model[None])
-        self._ledger.passed(values)
-        self._ledger.charge(kind, 1, lambda: constants.CODER_PRECISION - math.log2(model[symbol] + 1))
+        values = np.array([symbol], np.int32)
+        self._coder.encode(values, CATEGORICAL, normalised_row(weights)[None])
+        self._passed(values)
+        self._charges.add(kind, 1, lambda: _weighted_bits(weights, symbol))
 
     def encode_uniform(self, values: ArrayLike, size: Integers | int, kind: str = "") -> None:
         """Code `values` [n], each in [0, size), size from 1 to 2**16: one for all or one each."""
@@ -191,11 +113,11 @@ class SymbolEncoder:
             raise ValueError("a value lies outside its range")
         if isinstance(size, np.ndarray):
             real = size > 1  # a size of 1 leaves nothing to code
-            self._coder.encode(numbers[real], _UNIFORM, _int32(size[real]))
+            self._coder.encode(numbers[real], UNIFORM, _int32(size[real]))
         elif size > 1:
             self._coder.encode(numbers, constriction.stream.model.Uniform(size))
-        self._ledger.passed(numbers)
-        self._ledger.charge(kind, len(numbers), lambda: _uniform_bits(size, len(numbers)))
+        self._passed(numbers)
+        self._charges.add(kind, len(numbers), lambda: _uniform_bits(size, len(numbers)))
 
     def encode_bits(self, values: ArrayLike, widths: Integers | int, kind: str = "") -> None:
         """Code `values` [n] as bits, `widths` from 0 to 32: first the parts above bit 16, then the rest."""
@@ -216,14 +138,41 @@ class SymbolEncoder:
             raise ValueError("a value lies outside 0 .. 2**31 - 1")
         shifted = numbers + (np.int64(1) << orders)
         length = np.frexp(shifted.astype(np.float64))[1] - 1 - orders
-        self.encode(length, _GOLOMB_PREFIX, 0, kind)
+        self.encode(length, GOLOMB_PREFIX, 0, kind)
         width = length + orders
         self.encode_bits(shifted - (np.int64(1) << width), width, kind)
+
+    def encode_intervals(self, intervals: NDArray[np.void]) -> None:
+        """Code what a kernel recorded: an array [n] of a `symbol`, and the `start` and `size` of its interval among
+        2**24; a size of 0 is a symbol that needs no coding."""
+        self._passed(np.ascontiguousarray(intervals["symbol"]))
+        coded = intervals[intervals["size"] > 0]
+        for begin in range(0, len(coded), GATHERED // 4):
+            self._encode_intervals(coded["start"][begin : begin + GATHERED // 4].astype(np.int64),
+                                   coded["size"][begin : begin + GATHERED // 4].astype(np.int64))  # fmt: skip
+
+    def _encode_intervals(self, start: NDArray[np.int64], size: NDArray[np.int64]) -> None:
+        """Each interval as one of three symbols: the others are what lies before and behind it, or two parts of what
+        does. The coder adds one to every weight."""
+        behind = (1 << constants.CODER_PRECISION) - start - size
+        symbols = np.where(start == 0, 0, np.where(behind == 0, 2, 1)).astype(np.int32)
+        weights = np.stack([start, size, behind], axis=1).astype(np.float64)
+        first, last = symbols == 0, symbols == 2
+        weights[first] = np.stack([size[first], np.ones(first.sum()), behind[first] - 1], axis=1)
+        weights[last] = np.stack([start[last] - 1, np.ones(last.sum()), size[last]], axis=1)
+        weights -= 1
+        at = 0
+        for pair in np.flatnonzero((weights < 0).any(axis=1)).tolist():  # what is beside such a one cannot be halved
+            self._coder.encode(symbols[at:pair], CATEGORICAL, weights[at:pair])
+            whole = np.array([[start[pair] or size[pair], behind[pair] or size[pair]]], np.float64)
+            self._coder.encode(symbols[pair : pair + 1] // 2, CATEGORICAL, whole - 1)
+            at = pair + 1
+        self._coder.encode(symbols[at:], CATEGORICAL, weights[at:])
 
     def finish(self) -> CodedStream:
         """The coded stream. The words are whole little-endian 32-bit words; no symbols, no words."""
         words = self._coder.get_compressed().astype("<u4").tobytes()
-        return CodedStream(words, self._ledger.count, self._ledger.checksum)
+        return CodedStream(words, self.symbols, self._checksum)
 
 
 class SymbolDecoder:
@@ -236,58 +185,51 @@ class SymbolDecoder:
     def __init__(self, words: bytes, symbols: int, checksum: int, account: bool = False) -> None:
         if len(words) % constants.WORD_BYTES:
             raise DamagedError("a coded stream is not made of whole words")
-        self._coder = constriction.stream.queue.RangeDecoder(np.frombuffer(words, "<u4").astype(np.uint32))
-        self._ledger = _Ledger(account)
-        self._declared = symbols
-        self._checksum = checksum
+        self._words = words_of(words, symbols)
+        self._declared, self._checksum = symbols, checksum
+        self._charges = _Charges(account)
 
     @property
     def account(self) -> Account:
-        return self._ledger.account
+        return self._charges.account
+
+    @property
+    def port(self) -> Any:
+        """What compiled kernels read from; None where symbols are accounted for one by one, or there are none."""
+        compiled = isinstance(self._words, CompiledWords) and not self._charges.wanted
+        return self._words.port if compiled else None  # type: ignore[attr-defined]
 
     def share(self, places: NDArray[np.float64], length: int) -> None:
         """Have it in the account, if there is one, what each superframe or column, of so many frames, cost."""
-        if self._ledger.account:
-            self._ledger.account.places, self._ledger.account.length = places, length
+        if self.account:
+            self.account.places, self.account.length = places, length
 
     @property
     def spent(self) -> float:
         """Ideal bits of all symbols so far; 0 unless accounting."""
-        return sum(bits for _, bits in self._ledger.account.values())
+        return sum(bits for _, bits in self.account.values())
 
     @property
     def remaining(self) -> int:
         """How many of the declared symbols were not decoded yet."""
-        return self._declared - self._ledger.count
+        return self._declared - self._words.count
 
     def decode(
         self, table: FrequencyTable, rows: Integers | int, count: int | None = None, kind: str = ""
     ) -> NDArray[np.int32]:
         """Symbols [n] under one row each, or `count` symbols under one row."""
-        if not isinstance(rows, np.ndarray):
-            n = 1 if count is None else count
-            self.require(n)
-            symbols = self._guarded(table.model(rows), n)
-        else:
-            n, step = len(rows), max(1, _GATHER // table.symbols)
-            self.require(n)
-            if n <= step:
-                symbols = self._guarded(_CATEGORICAL, table.gather(rows))
-            else:
-                pieces = [table.gather(rows[start : start + step]) for start in range(0, n, step)]
-                symbols = np.concatenate([self._guarded(_CATEGORICAL, piece) for piece in pieces])
-        self._ledger.passed(symbols)
-        self._ledger.charge(kind, n, lambda: float(table.bits[rows, symbols].sum()))
+        n = _length(rows, count)
+        self.require(n)
+        symbols = self._words.rows(table, rows) if isinstance(rows, np.ndarray) else self._words.row(table, rows, n)
+        self._charges.add(kind, n, lambda: float(table.bits[rows, symbols].sum()))
         return symbols
 
     def decode_weighted(self, weights: NDArray[np.int64], kind: str = "") -> int:
         """One symbol under weights [symbols]."""
         self.require(1)
-        model = _normalised_row(weights)
-        symbols = self._guarded(_CATEGORICAL, model[None])
-        self._ledger.passed(symbols)
-        self._ledger.charge(kind, 1, lambda: constants.CODER_PRECISION - math.log2(model[symbols[0]] + 1))
-        return int(symbols[0])
+        symbol = self._words.weighted(weights)
+        self._charges.add(kind, 1, lambda: _weighted_bits(weights, symbol))
+        return symbol
 
     def decode_uniform(
         self, size: Integers | int, count: int | None = None, kind: str = ""
@@ -296,14 +238,8 @@ class SymbolDecoder:
         n = _length(size, count)
         self.require(n)
         _check_sizes(size, n)
-        values = np.zeros(n, np.int32)
-        if isinstance(size, np.ndarray):
-            real = size > 1
-            values[real] = self._guarded(_UNIFORM, _int32(size[real]))
-        elif size > 1:
-            values = self._guarded(constriction.stream.model.Uniform(size), n)
-        self._ledger.passed(values)
-        self._ledger.charge(kind, n, lambda: _uniform_bits(size, n))
+        values = self._words.uniforms(size) if isinstance(size, np.ndarray) else self._words.uniform(size, n)
+        self._charges.add(kind, n, lambda: _uniform_bits(size, n))
         return values
 
     def decode_bits(
@@ -323,7 +259,7 @@ class SymbolDecoder:
         self, order: Integers | int, count: int | None = None, kind: str = ""
     ) -> NDArray[np.int64]:
         """Values [n] from 0 to 2**31 - 1."""
-        length = self.decode(_GOLOMB_PREFIX, 0, _length(order, count), kind).astype(np.int64)
+        length = self.decode(GOLOMB_PREFIX, 0, _length(order, count), kind).astype(np.int64)
         width = length + order
         if len(width) and width.max() > constants.GOLOMB_PREFIXES - 1:
             raise DamagedError("a coded number is too long")
@@ -335,24 +271,15 @@ class SymbolDecoder:
 
     def finish(self) -> None:
         """Raise DamagedError unless exactly the declared symbols were decoded and their checksum matches."""
-        if self._ledger.count != self._declared:
-            raise DamagedError(f"decoded {self._ledger.count} symbols of {self._declared}")
-        if self._ledger.checksum != self._checksum:
+        if self.remaining:
+            raise DamagedError(f"decoded {self._words.count} symbols of {self._declared}")
+        if self._words.checksum != self._checksum:
             raise DamagedError("the decoded symbols do not match their checksum")
 
     def require(self, symbols: int) -> None:
         """Raise DamagedError unless `symbols` more symbols were declared."""
-        if not 0 <= symbols <= self._declared - self._ledger.count:
+        if not 0 <= symbols <= self.remaining:
             raise DamagedError(f"the stream holds more than the {self._declared} symbols it declares")
-
-    def _guarded(self, *arguments: object) -> NDArray[np.int32]:
-        try:
-            symbols: NDArray[np.int32] = self._coder.decode(*arguments)
-            return symbols
-        except (KeyboardInterrupt, SystemExit, MemoryError):
-            raise
-        except BaseException as error:  # the library's panics are no Exception
-            raise DamagedError("the coded words are not valid") from error
 
 
 def _int32(values: ArrayLike) -> NDArray[np.int32]:
@@ -382,6 +309,10 @@ def _check_sizes(size: Integers | int, count: int) -> None:
             raise ValueError("one size per value, each from 1 to 65536")
     elif not 1 <= size <= constants.MAX_UNIFORM:
         raise ValueError("a size is from 1 to 65536")
+
+
+def _weighted_bits(weights: NDArray[np.int64], symbol: int) -> float:
+    return constants.CODER_PRECISION - math.log2(normalised_row(weights)[symbol] + 1)
 
 
 def _uniform_bits(size: Integers | int, count: int) -> float:

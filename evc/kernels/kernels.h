@@ -11,14 +11,13 @@ void evc_start(void);
 
 /* --- Symbols (port.h) ------------------------------------------------------------------------------------- */
 
-/* What a call found wrong. Those from EVC_MALFORMED on are values that break a limit, those before it damage. */
-enum { EVC_OK, EVC_WORDS, EVC_SYMBOLS, EVC_LONG, EVC_LARGE, EVC_ENERGY, EVC_COEFFICIENT, EVC_MEMORY,
-       EVC_MALFORMED, EVC_LEVEL = EVC_MALFORMED };
+/* What a call found wrong. */
+enum { EVC_OK, EVC_ROW, EVC_WORDS, EVC_SYMBOLS, EVC_LONG, EVC_LARGE, EVC_ENERGY, EVC_COEFFICIENT, EVC_MEMORY, EVC_LEVEL };
 
 /* Frozen distributions: `starts` [rows, symbols + 1] are the sums of the frequencies below each symbol, `bits`
    [rows, symbols] what symbols cost. */
 typedef struct {
-    int32_t symbols;
+    int32_t symbols, rows;
     const uint32_t *starts;
     const float *bits;
 } evc_table;
@@ -45,7 +44,7 @@ void evc_reading(evc_port *port, const uint32_t *words, int64_t count, int64_t s
 void evc_forget(evc_port *port); /* frees what was written */
 void evc_read_rows(evc_port *port, const evc_table *table, const int64_t *rows, int64_t count, int32_t *symbols);
 void evc_read_row(evc_port *port, const evc_table *table, int64_t row, int64_t count, int32_t *symbols);
-int32_t evc_read_weighted(evc_port *port, const int64_t *weights, int32_t symbols, uint32_t *room);
+int32_t evc_read_weighted(evc_port *port, const int64_t *weights, int32_t symbols);
 void evc_read_uniform(evc_port *port, int64_t size, int64_t count, int32_t *values);
 void evc_read_uniforms(evc_port *port, const int64_t *sizes, int64_t count, int32_t *values);
 
@@ -63,3 +62,62 @@ typedef struct {
    last]. At most EVC_WIDEST numbers lie between two layers. */
 enum { EVC_WIDEST = 512 };
 void evc_network(const evc_layer *layers, int32_t count, const int16_t *features, int64_t rows, int32_t *outputs);
+
+/* --- The spectrum stream (spectrum.h) --------------------------------------------------------------------- */
+
+enum { EVC_DEPTHS = 5, EVC_BANDS = 42, EVC_BLOCKS = 16 };
+
+/* Tables of adaptive integers (spec 6.2): `rows` tells the row of magnitudes for each average. */
+typedef struct {
+    evc_table magnitudes, flags;
+    const int32_t *rows;
+} evc_adaptive;
+
+/* The frozen model: networks and tables by channel and pass. The first layer of a network has rows of biases, one for
+   each pair of a block's depth and that before it. */
+typedef struct {
+    evc_layer energy[2][3][3], coefficient[2][2][3];
+    evc_table energy_tables[2][3], coefficient_tables[2][2], band, stereo, split, hold, alone, offsets;
+    evc_adaptive adaptive;
+} evc_spectrum_model;
+
+/* Bands of every depth: their number, their edges in bins, and the fine band in which each begins; step offsets and
+   losses of spread energy, of fine and of coarse bands. */
+typedef struct {
+    int32_t superframe, coarse_bands, fine_bands;
+    int32_t bands[5], edges[5][43], fine[5][43];
+    int32_t offset[2][42], spreading[2][42][42];
+} evc_geometry;
+
+/* The blocks of the superframes of one channel group, at most 16 in each: what `Block` has, by superframe and place.
+   modes [.., coarse bands]; energies, rises, steps [.., channels, fine bands], those of the block first; coefficients
+   [superframes, channels, bins of a superframe], in each channel block after block. */
+typedef struct {
+    int32_t *offsets, *counts;
+    uint8_t *depths, *held, *alone, *rising;
+    int32_t *modes, *energies, *rises, *steps, *coefficients;
+} evc_blocks;
+
+/* How the encoder decides (models/spectrum/quantise.py). */
+typedef struct {
+    float bit_weight, bits_of_one, bits_per_octave, sign_bits, worth_coding;
+    double rise_bits, band_rise_bits;
+} evc_search;
+
+/* A walk through a group's blocks (evc/format/streams/spectrum_walk.py). covered: first frames and ends [count, 2] of
+   where patterns sound. NULL where there is no memory. */
+typedef struct evc_walk evc_walk;
+evc_walk *evc_walk_begin(const evc_spectrum_model *model, const evc_geometry *geometry, int32_t channels, int32_t gain,
+                         int32_t graded, const int64_t *covered, int32_t count);
+void evc_walk_end(evc_walk *walk);
+
+/* Superframes [first, end) of `blocks`. In a search, spectra are float [superframes, channels, bins] like the
+   coefficients, and heard, or NULL, int32 like the energies. */
+void evc_walk_read(evc_walk *walk, evc_port *port, const evc_blocks *blocks, int32_t first, int32_t end);
+void evc_walk_write(evc_walk *walk, evc_port *port, const evc_blocks *blocks, int32_t first, int32_t end);
+void evc_walk_search(evc_walk *walk, evc_port *port, const evc_blocks *blocks, int32_t first, int32_t end,
+                     const evc_search *how, const float *spectra, const int32_t *heard);
+
+/* Escapes, low bits and signs of all walks of a stream together (spec 9.11). */
+void evc_walks_complete(evc_walk *const *walks, int32_t count, evc_port *port);
+void evc_walks_write_rest(evc_walk *const *walks, int32_t count, evc_port *port);

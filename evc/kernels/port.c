@@ -36,7 +36,7 @@ static void normalise(const int64_t *weights, int symbols, uint32_t *starts) {
 
 void evc_start(void) {
     int64_t weights[EVC_GOLOMB_PREFIXES];
-    for (int length = 0; length < EVC_GOLOMB_PREFIXES; length++) weights[length] = WHOLE >> (length + 1);
+    for (int length = 0; length < EVC_GOLOMB_PREFIXES; length++) weights[length] = (int64_t)WHOLE >> (length + 1);
     normalise(weights, EVC_GOLOMB_PREFIXES, evc_golomb_starts);
     make_checksums();
     evc_choose_network();
@@ -71,16 +71,27 @@ void evc_reading(evc_port *p, const uint32_t *words, int64_t count, int64_t symb
 }
 
 void evc_read_rows(evc_port *p, const evc_table *table, const int64_t *rows, int64_t count, int32_t *symbols) {
-    for (int64_t i = 0; i < count; i++) symbols[i] = code_symbol(READ, p, table, rows[i], 0);
+    for (int64_t i = 0; i < count; i++) {
+        if (rows[i] < 0 || rows[i] >= table->rows) p->error = EVC_ROW;
+        symbols[i] = p->error ? 0 : code_symbol(READ, p, table, rows[i], 0);
+    }
 }
 
 void evc_read_row(evc_port *p, const evc_table *table, int64_t row, int64_t count, int32_t *symbols) {
-    for (int64_t i = 0; i < count; i++) symbols[i] = code_symbol(READ, p, table, row, 0);
+    if (row < 0 || row >= table->rows) p->error = EVC_ROW;
+    for (int64_t i = 0; i < count; i++) symbols[i] = p->error ? 0 : code_symbol(READ, p, table, row, 0);
 }
 
-int32_t evc_read_weighted(evc_port *p, const int64_t *weights, int32_t symbols, uint32_t *starts) {
+int32_t evc_read_weighted(evc_port *p, const int64_t *weights, int32_t symbols) {
+    uint32_t few[257], *starts = symbols < 257 ? few : malloc(((size_t)symbols + 1) * sizeof *starts);
+    if (!starts) {
+        p->error = EVC_MEMORY;
+        return 0;
+    }
     normalise(weights, symbols, starts);
-    return read_symbol(p, starts, symbols);
+    int32_t symbol = read_symbol(p, starts, symbols);
+    if (starts != few) free(starts);
+    return symbol;
 }
 
 void evc_read_uniform(evc_port *p, int64_t size, int64_t count, int32_t *values) {

@@ -150,7 +150,7 @@ INLINE void code_bits(evc_mode mode, evc_port *p, int64_t *values, const uint8_t
 
 /* An array of Exp-Golomb values of one order (spec 5.5). SEARCH counts about what they cost. */
 INLINE void code_golomb(evc_mode mode, evc_port *p, int64_t *values, uint8_t *widths, int order, int64_t count) {
-    const evc_table prefixes = {EVC_GOLOMB_PREFIXES, evc_golomb_starts, NULL};
+    const evc_table prefixes = {EVC_GOLOMB_PREFIXES, 1, evc_golomb_starts, NULL};
     int64_t first = (int64_t)1 << order;
     if (mode == SEARCH) {
         for (int64_t i = 0; i < count; i++) p->bits += 2 * log2((double)values[i] / (double)first + 1) + 1 + order;

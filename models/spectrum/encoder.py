@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.spectrum import Group, SpectrumStream, channel_groups
+from evc.format.streams.spectrum_blocks import Block
 from evc.format.streams.spectrum_model import SpectrumModel, spectrum_model
-from evc.format.streams.spectrum_walk import Block
 from evc.models.source import AudioSource, padded
 from evc.models.spectrum import analysis
 from evc.models.spectrum.extrapolation import HISTORY, REACH, continued

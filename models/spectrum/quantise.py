@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.coder import FrequencyTable, Integers
 from evc.format.streams import NOWHERE
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.spectrum import Group
+from evc.format.streams.spectrum_blocks import Block, BlockArrays
+from evc.format.streams.spectrum_compiled import CompiledWalk
 from evc.format.streams.spectrum_layout import BandLayout, Geometry
 from evc.format.streams.spectrum_model import SpectrumModel
 from evc.format.streams.spectrum_steps import step_logs
-from evc.format.streams.spectrum_walk import Block, Walk
+from evc.format.streams.spectrum_walk import Walk
 
 RISE_BITS = 12.0  # what it costs to tell of rises, for a channel ...
 BAND_RISE_BITS = 4.0  # ... and for a band that does not rise as the others do
@@ -137,6 +140,9 @@ class GroupQuantiser:
     ) -> None:
         self._quantiser = quantiser
         self._walk = Walk(geometry, channels, gain, model, graded, covered)
+        self._compiled: CompiledQuantiser | None = None
+        if kernels.lib is not None and quantiser is BlockQuantiser:
+            self._compiled = CompiledQuantiser(geometry, channels, gain, graded, covered)
 
     def superframe(
         self,
@@ -149,6 +155,8 @@ class GroupQuantiser:
         spectra: of each block, float32 [channels, bins]; offset: quarters of an octave by which the steps are finer;
         heard: where patterns sound, energies [channels, bands] of all that is heard in each block. Returns the ideal
         bits."""
+        if self._compiled is not None:
+            return self._compiled.superframe(blocks, spectra, offset, heard)
         cost = Cost()
         self._walk.superframe(offset, [block.depth for block in blocks], cost)
         bits = cost.bits
@@ -184,6 +192,39 @@ class GroupQuantiser:
             if cost < least:
                 least, block.held = cost, False
                 block.rises = np.where(on, np.clip(rises, -c.MOST_RISE, c.MOST_RISE), 0)
+
+
+class CompiledQuantiser:
+    """A `GroupQuantiser` in the kernels."""
+
+    def __init__(
+        self, geometry: Geometry, channels: int, gain: int, graded: bool, covered: NDArray[np.int64]
+    ) -> None:
+        self._geometry, self._channels = geometry, channels
+        self._walk = CompiledWalk(geometry, channels, gain, graded, covered)
+        self._port = kernels.ffi.new("evc_port *")
+        self._how = kernels.ffi.new("evc_search *")
+        how = self._how
+        how.bit_weight, how.bits_of_one, how.bits_per_octave = LAMBDA, BITS_OF_ONE, BITS_PER_OCTAVE
+        how.sign_bits, how.worth_coding = SIGN_BITS, WORTH_CODING
+        how.rise_bits, how.band_rise_bits = RISE_BITS, BAND_RISE_BITS
+
+    def superframe(
+        self, blocks: list[Block], spectra: list[Coefficients], offset: int, heard: list[NDArray[np.int64]] | None
+    ) -> float:
+        arrays = BlockArrays(self._geometry, self._channels, 1)
+        arrays.put(0, blocks)
+        arrays.offsets[0] = offset
+        energies = None
+        if heard is not None:
+            energies = np.zeros(arrays.energies.shape, np.int32)
+            for place, own in enumerate(heard):
+                energies[0, place, :, : own.shape[1]] = own
+        before = self._port.bits
+        self._walk.search(self._port, arrays, self._how, np.concatenate(spectra, axis=1), energies)
+        for block, found in zip(blocks, arrays.blocks(0), strict=True):
+            vars(block).update(vars(found))
+        return float(self._port.bits - before)
 
 
 def _lost(count: Coefficients, off: NDArray[np.int64]) -> NDArray[np.float64]:

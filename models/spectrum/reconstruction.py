@@ -21,8 +21,8 @@ def noise(counters: NDArray[np.uint32]) -> NDArray[np.float32]:
 
 def dequantise(
     coefficients: NDArray[np.integer],
-    energies: NDArray[np.int64],
-    steps: NDArray[np.int64],
+    energies: NDArray[np.integer],
+    steps: NDArray[np.integer],
     bands: layout.BandLayout,
     starts: NDArray[np.int64],
     channel: int,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.lazy import cached_property
 from evc.format.streams import spectrum_layout as layout
-from evc.format.streams.spectrum_walk import Block
+from evc.format.streams.spectrum_blocks import Block
 from evc.models.spectrum.mdct import dct4, fold
 from evc.models.spectrum.reconstruction import dequantise
 from evc.models.spectrum.stereo import undo_stereo

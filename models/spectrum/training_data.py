@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.streams import spectrum_contexts as contexts
 from evc.format.streams.spectrum import Group
+from evc.format.streams.spectrum_blocks import Block
 from evc.format.streams.spectrum_layout import BandLayout, Geometry
 from evc.format.streams.spectrum_model import SpectrumModel
-from evc.format.streams.spectrum_walk import HALF_ENERGY, Block, Walk
+from evc.format.streams.spectrum_walk import HALF_ENERGY, Walk
 from evc.models.source import ArraySource
 from evc.models.spectrum.encoder import AnalysedGroup, SegmentAnalyser
 from evc.models.spectrum.quantise import BlockQuantiser, PlainQuantiser, quantise

@@ -29,9 +29,10 @@ from evc.format.coder import FrequencyTable, SymbolEncoder
 from evc.format.streams import StreamContext
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.spectrum import SpectrumStream, channel_groups
+from evc.format.streams.spectrum_blocks import Block
 from evc.format.streams.spectrum_layout import BandLayout
 from evc.format.streams.spectrum_model import spectrum_model
-from evc.format.streams.spectrum_walk import Block, Walk
+from evc.format.streams.spectrum_walk import Walk
 from evc.models.settings import EncodeSettings
 from evc.models.source import ArraySource
 from evc.models.spectrum.encoder import SegmentAnalyser, encode_segment

@@ -42,8 +42,8 @@ def _geometric(mean: int) -> list[int]:
     return weights
 
 
-_MAGNITUDES = FrequencyTable(_magnitude_weights())
-_FLAGS = FrequencyTable([[2 * (c.FLAG_ROWS - row) - 1, 2 * row + 1] for row in range(c.FLAG_ROWS)])
+MAGNITUDES = FrequencyTable(_magnitude_weights())
+FLAGS = FrequencyTable([[2 * (c.FLAG_ROWS - row) - 1, 2 * row + 1] for row in range(c.FLAG_ROWS)])
 
 
 def _rows_of_means() -> NDArray[np.int64]:
@@ -53,21 +53,21 @@ def _rows_of_means() -> NDArray[np.int64]:
     return rows
 
 
-_ROW_OF_MEAN = _rows_of_means()
+ROW_OF_MEAN = _rows_of_means()
 
 
 def magnitude_bits(averages: Values, magnitudes: Values) -> NDArray[np.float64]:
     """Bits of magnitudes [n] under contexts of such averages [contexts], in 1/256: [contexts, n]. Not the sign."""
-    rows = _ROW_OF_MEAN[np.asarray(averages)]
+    rows = ROW_OF_MEAN[np.asarray(averages)]
     beyond = np.maximum(magnitudes - c.SCALE_ESCAPE, 0) + (1 << c.ESCAPE_ORDER)
     escape = 2 * np.frexp(beyond.astype(np.float64))[1] - 1 - c.ESCAPE_ORDER
-    bits = _MAGNITUDES.bits[rows][:, np.minimum(magnitudes, c.SCALE_ESCAPE)].astype(np.float64)
+    bits = MAGNITUDES.bits[rows][:, np.minimum(magnitudes, c.SCALE_ESCAPE)].astype(np.float64)
     return bits + np.where(magnitudes >= c.SCALE_ESCAPE, escape, 0)
 
 
 def flag_bits(averages: Values) -> NDArray[np.float64]:
     """Bits of 0 and of 1 under contexts of such averages [contexts], in 1/4096: [contexts, 2]."""
-    bits = _FLAGS.bits[np.minimum(np.asarray(averages) * c.FLAG_ROWS // c.FLAG_ONE, c.FLAG_ROWS - 1)]
+    bits = FLAGS.bits[np.minimum(np.asarray(averages) * c.FLAG_ROWS // c.FLAG_ONE, c.FLAG_ROWS - 1)]
     return bits.astype(np.float64)
 
 
@@ -113,8 +113,8 @@ class Scales(_Averages):
     def unsigned(self, port: SymbolPort, values: Values, at: Contexts, kind: str) -> Values:
         """Code integers from 0 to 2**31 - 1 under the contexts `at`."""
         limited = np.minimum(values, c.SCALE_ESCAPE)
-        row = _ROW_OF_MEAN[self.average[at]]
-        limited = port.symbols(limited, _MAGNITUDES, row if isinstance(at, np.ndarray) else int(row), kind)
+        row = ROW_OF_MEAN[self.average[at]]
+        limited = port.symbols(limited, MAGNITUDES, row if isinstance(at, np.ndarray) else int(row), kind)
         self.update(at, limited)
         escaped = limited == c.SCALE_ESCAPE
         if not escaped.any():
@@ -142,7 +142,7 @@ class Flags(_Averages):
     def code(self, port: SymbolPort, values: Values, at: Contexts, kind: str) -> Values:
         """Code bits under the contexts `at`."""
         row = np.minimum(self.average[at] * c.FLAG_ROWS // c.FLAG_ONE, c.FLAG_ROWS - 1)
-        bits = port.symbols(values, _FLAGS, row if isinstance(at, np.ndarray) else int(row), kind)
+        bits = port.symbols(values, FLAGS, row if isinstance(at, np.ndarray) else int(row), kind)
         self.update(at, bits)
         return bits
 

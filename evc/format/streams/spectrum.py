@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.coder import FrequencyTable, Integers, SymbolDecoder, SymbolEncoder
 from evc.format.errors import DamagedError
 from evc.format.streams import StreamContext
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.port import ReadPort, WritePort
+from evc.format.streams.spectrum_blocks import Block, BlockArrays
 from evc.format.streams.spectrum_model import spectrum_model
-from evc.format.streams.spectrum_walk import Block, Walk
+from evc.format.streams.spectrum_walk import Walk
 
 
 class _Writer(WritePort):
@@ -115,51 +117,66 @@ class SpectrumStream:
     def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
         """Code the stream; the blocks of every superframe of the segment must be there, unless a group is silent
         (no coarse bands)."""
-        superframe = c.superframe_length(context.samplerate)
+        if kernels.lib is not None and not encoder.accounting:
+            self._write_compiled(encoder, context)
+            return
         port = _Writer(encoder)
-        for group, channels in zip(self.groups, channel_groups(context.channels)):
-            encoder.encode_uniform(np.array([group.gain + c.SPECTRUM_GAIN_OFFSET]), c.SPECTRUM_GAINS, "parameters")
-            encoder.encode_uniform(np.array([group.coarse_bands]), len(c.COARSE_EDGES), "parameters")
+        for group, channels in zip(self.groups, _channel_counts(context)):
+            _write_parameters(encoder, group)
             if not group.coarse_bands:
                 continue
-            geometry = layout.geometry(superframe, group.coarse_bands)
-            graded = bool(group.offsets)
-            encoder.encode_uniform(np.array([graded]), 2, "parameters")
-            walk = Walk(geometry, channels.stop - channels.start, group.gain, spectrum_model(), graded, context.covered)
+            walk = _walk(group, channels, context)
             for place, blocks in enumerate(group.superframes):
-                offset = group.offsets[place] if graded else 0
+                offset = group.offsets[place] if group.offsets else 0
                 walk.superframe(offset, [block.depth for block in blocks], port)
                 for block in blocks:
                     walk.block(block, port)
         port.finish()
 
+    def _write_compiled(self, encoder: SymbolEncoder, context: StreamContext) -> None:
+        from evc.format.streams.spectrum_compiled import CompiledWalk, Recording
+
+        walks, recording = [], Recording()
+        for group, channels in zip(self.groups, _channel_counts(context)):
+            _write_parameters(encoder, group)
+            if not group.coarse_bands:
+                continue
+            arrays = BlockArrays(_geometry(group, context), channels, len(group.superframes))
+            for place, blocks in enumerate(group.superframes):
+                arrays.put(place, blocks)
+                arrays.spectra(place, blocks, [block.coefficients for block in blocks])
+            if group.offsets:
+                arrays.offsets[:] = group.offsets
+            graded = bool(group.offsets)
+            walk = CompiledWalk(arrays.geometry, channels, group.gain, graded, context.covered)
+            walk.write(recording.port, arrays)
+            recording.into(encoder)
+            walks.append(walk)
+        recording.rest(walks)
+        recording.into(encoder)
+
     @classmethod
     def read(cls, decoder: SymbolDecoder, context: StreamContext) -> SpectrumStream:
         """Decode the stream of a segment; accounts tell what each superframe cost, signs included. Raises DamagedError
         where the words are not valid."""
-        superframe = c.superframe_length(context.samplerate)
-        count = -(-context.frames // superframe)
+        if decoder.port is not None:
+            return cls(_read_compiled(decoder, context))
+        count = -(-context.frames // c.superframe_length(context.samplerate))
         port = _Reader(decoder)
         groups: list[Group] = []
         bits = np.zeros(count)
-        for channels in channel_groups(context.channels):
-            gain = int(decoder.decode_uniform(c.SPECTRUM_GAINS, 1, "parameters")[0]) - c.SPECTRUM_GAIN_OFFSET
-            coarse_bands = int(decoder.decode_uniform(len(c.COARSE_EDGES), 1, "parameters")[0])
-            group = Group(gain, coarse_bands)
+        for channels in _channel_counts(context):
+            group, graded = _read_parameters(decoder, context)
             groups.append(group)
-            if not coarse_bands:
+            if not group.coarse_bands:
                 continue
-            if coarse_bands > layout.most_coarse_bands(context.samplerate):
-                raise DamagedError("the coded bandwidth exceeds half the sample rate")
-            geometry = layout.geometry(superframe, coarse_bands)
-            graded = bool(decoder.decode_uniform(2, 1, "parameters")[0])
-            walk = Walk(geometry, channels.stop - channels.start, gain, spectrum_model(), graded, context.covered)
+            walk = _walk(group, channels, context, graded)
             for number in range(count):
                 before = decoder.spent
                 offset, depths = walk.superframe(0, [], port)
                 if graded:
                     group.offsets.append(offset)
-                blocks = [_empty_block(geometry, walk.channels, depth) for depth in depths]
+                blocks = [_empty_block(walk.geometry, walk.channels, depth) for depth in depths]
                 for block in blocks:
                     block.steps = walk.block(block, port)
                 group.superframes.append(blocks)
@@ -169,8 +186,63 @@ class SpectrumStream:
         # What follows the walk are signs, mostly: it is shared out by coefficients.
         coded = sum((_nonzero(group) for group in groups if group.superframes), np.zeros(count))
         bits += (decoder.spent - before) * coded / max(coded.sum(), 1)
-        decoder.share(bits, superframe)
+        decoder.share(bits, c.superframe_length(context.samplerate))
         return cls(groups)
+
+
+def _read_compiled(decoder: SymbolDecoder, context: StreamContext) -> list[Group]:
+    from evc.format.streams.spectrum_compiled import CompiledWalk, complete
+
+    count = -(-context.frames // c.superframe_length(context.samplerate))
+    groups, walks, filled = [], [], []
+    for channels in _channel_counts(context):
+        group, graded = _read_parameters(decoder, context)
+        groups.append(group)
+        if not group.coarse_bands:
+            continue
+        arrays = BlockArrays(_geometry(group, context), channels, count)
+        walk = CompiledWalk(arrays.geometry, channels, group.gain, graded, context.covered)
+        walk.read(decoder.port, arrays)
+        if graded:
+            group.offsets = arrays.offsets.tolist()
+        walks.append(walk)
+        filled.append((group, arrays))
+    complete(walks, decoder.port)
+    for group, arrays in filled:
+        group.superframes = [arrays.blocks(number) for number in range(count)]
+    return groups
+
+
+def _channel_counts(context: StreamContext) -> list[int]:
+    """Channels of each group."""
+    return [channels.stop - channels.start for channels in channel_groups(context.channels)]
+
+
+def _geometry(group: Group, context: StreamContext) -> layout.Geometry:
+    return layout.geometry(c.superframe_length(context.samplerate), group.coarse_bands)
+
+
+def _walk(group: Group, channels: int, context: StreamContext, graded: bool | None = None) -> Walk:
+    graded = bool(group.offsets) if graded is None else graded
+    return Walk(_geometry(group, context), channels, group.gain, spectrum_model(), graded, context.covered)
+
+
+def _write_parameters(encoder: SymbolEncoder, group: Group) -> None:
+    encoder.encode_uniform(np.array([group.gain + c.SPECTRUM_GAIN_OFFSET]), c.SPECTRUM_GAINS, "parameters")
+    encoder.encode_uniform(np.array([group.coarse_bands]), len(c.COARSE_EDGES), "parameters")
+    if group.coarse_bands:
+        encoder.encode_uniform(np.array([bool(group.offsets)]), 2, "parameters")
+
+
+def _read_parameters(decoder: SymbolDecoder, context: StreamContext) -> tuple[Group, bool]:
+    """A group without its blocks, and whether it is graded."""
+    gain = int(decoder.decode_uniform(c.SPECTRUM_GAINS, 1, "parameters")[0]) - c.SPECTRUM_GAIN_OFFSET
+    group = Group(gain, int(decoder.decode_uniform(len(c.COARSE_EDGES), 1, "parameters")[0]))
+    if not group.coarse_bands:
+        return group, False
+    if group.coarse_bands > layout.most_coarse_bands(context.samplerate):
+        raise DamagedError("the coded bandwidth exceeds half the sample rate")
+    return group, bool(decoder.decode_uniform(2, 1, "parameters")[0])
 
 
 def _nonzero(group: Group) -> NDArray[np.float64]:

@@ -18,9 +18,9 @@ from evc.format import constants as c
 EDGES = (c.FINE_EDGES,) * c.FINE_DEPTHS + (c.COARSE_EDGES,) * (c.BLOCK_DEPTHS - c.FINE_DEPTHS)  # by depth
 
 
-def energy_log(index: NDArray[np.int64]) -> NDArray[np.int64]:
+def energy_log(index: NDArray[np.integer]) -> NDArray[np.int64]:
     """Energy indices (int) to log amplitudes in 1/64 octave; index 0 (silence) maps one step below index 1."""
-    return c.ENERGY_FLOOR + (index - 1) * c.ENERGY_STEP
+    return c.ENERGY_FLOOR + (index.astype(np.int64) - 1) * c.ENERGY_STEP
 
 
 @dataclass(frozen=True)

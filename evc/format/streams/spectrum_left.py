@@ -42,12 +42,12 @@ class LeftEnergies:
         likely = np.clip((steps - c.ENERGY_FLOOR) // c.ENERGY_STEP + 1 + c.LEFT_HEIGHT, 1, c.ENERGY_MAX)
         self._latest = np.repeat(likely, np.diff(bands.fine), axis=1)
 
-    def changes(self, energies: NDArray[np.int64], bands: layout.BandLayout) -> NDArray[np.int64]:
+    def changes(self, energies: NDArray[np.integer], bands: layout.BandLayout) -> NDArray[np.int64]:
         """By how much `energies` [channels, bands] differ from the last ones; 0 where there are none."""
         return np.where(energies > 0, energies - self._latest[:, bands.fine[:-1]], 0)
 
     def code_energies(
-        self, port: SymbolPort, energies: NDArray[np.int64], on: NDArray[np.bool_], bands: layout.BandLayout
+        self, port: SymbolPort, energies: NDArray[np.integer], on: NDArray[np.bool_], bands: layout.BandLayout
     ) -> NDArray[np.int64]:
         """Code `energies` [channels, bands] where they are `on`, written into by a reading port, and return their
         changes. Raises FormatError for an energy out of range."""
@@ -61,13 +61,13 @@ class LeftEnergies:
         return found
 
     def code_rises(
-        self, port: SymbolPort, rises: NDArray[np.int64] | None, on: NDArray[np.bool_]
+        self, port: SymbolPort, rises: NDArray[np.integer] | None, on: NDArray[np.bool_]
     ) -> NDArray[np.int64] | None:
         """Code whether the steps change besides, and if so by how much [channels, bands] where bands are `on`. Raises
         FormatError for a rise out of range."""
         if not self._rising.code(port, np.array([rises is not None], np.int32), 0, _KIND)[0]:
             return None
         found = np.zeros(on.shape, np.int64)
-        for row, places, wanted in zip(found, on, found if rises is None else rises):
+        for row, places, wanted in zip(found, on, found if rises is None else rises.astype(np.int64)):
             row[places] = self._rises.code(port, row[places], wanted[places], _KIND)
         return found

@@ -8,11 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format.coder import FrequencyTable, Integers
-from evc.format.constants import BLOCK_DEPTHS, ENERGY_SCALES, MAGNITUDE_SCALES, MAGNITUDE_SHAPES
+from evc.format.constants import (
+    ALONE_WEIGHTS,
+    BLOCK_DEPTHS,
+    ENERGY_SCALES,
+    MAGNITUDE_SCALES,
+    MAGNITUDE_SHAPES,
+    SAME_OFFSET_WEIGHT,
+    SPECTRUM_OFFSETS,
+)
 from evc.format.streams.integer_network import Features, IntegerNetwork, Layer
 from evc.format.streams.spectrum_contexts import STATIC_FEATURES, static_features
 from evc.format.streams.spectrum_tables import tables
 
+ALONE = FrequencyTable(ALONE_WEIGHTS)
+# The offset of a superframe, by that of the one before.
+OFFSETS = FrequencyTable(1 + (SAME_OFFSET_WEIGHT - 1) * np.eye(SPECTRUM_OFFSETS, dtype=np.int64))
 _LAST_ROWS = np.array([MAGNITUDE_SCALES - 1, MAGNITUDE_SHAPES - 1])
 
 

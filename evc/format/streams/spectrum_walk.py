@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -15,36 +14,14 @@ from evc.format.streams import NOWHERE
 from evc.format.streams import spectrum_contexts as contexts
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.port import SymbolPort
+from evc.format.streams.spectrum_blocks import Block
 from evc.format.streams.spectrum_left import LeftEnergies
-from evc.format.streams.spectrum_model import SpectrumModel
+from evc.format.streams.spectrum_model import ALONE, OFFSETS, SpectrumModel
 from evc.format.streams.spectrum_steps import step_logs
 
 Positions = NDArray[np.int64]
 
 HALF_ENERGY = c.ENERGY_RESIDUALS // 2
-# The offset of a superframe, by that of the one before.
-_OFFSETS = FrequencyTable(1 + (c.SAME_OFFSET_WEIGHT - 1) * np.eye(c.SPECTRUM_OFFSETS, dtype=np.int64))
-
-
-@dataclass
-class Block:
-    """One block of all channels of a group: stereo modes [coarse bands], energies [channels, bands] and signed
-    quantised coefficients [channels, bins]. A `held` block has the modes and energies of the block before, whose
-    depth it shares. No pattern sounds in a block that is `alone`. In one where they do, `rises` [channels, bands] tell
-    by how much, in STEP_RISE, the steps of bands with an energy grow besides following these; None stands for nowhere.
-    `steps` int64 [channels, bands] are the log step sizes that the walk found for it."""
-
-    depth: int
-    modes: Integers
-    energies: NDArray[np.int64]
-    coefficients: Integers
-    held: bool = False
-    alone: bool = False
-    rises: NDArray[np.int64] | None = None
-    steps: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64), compare=False, repr=False)
-
-
-_ALONE = FrequencyTable(c.ALONE_WEIGHTS)
 
 
 class BlockPort(SymbolPort, Protocol):
@@ -98,7 +75,7 @@ class Walk:
         """Code how much finer the steps of a superframe are, and its partition; returns both."""
         if self.graded:
             symbols = np.array([offset], np.int32)
-            self.offset = int(port.symbols(symbols, _OFFSETS, self.offset, "offsets")[0])
+            self.offset = int(port.symbols(symbols, OFFSETS, self.offset, "offsets")[0])
         return self.offset, self._partition(depths, port)
 
     def _partition(self, depths: list[int], port: SymbolPort) -> list[int]:
@@ -171,7 +148,7 @@ class Walk:
         self.frame += self.geometry.superframe >> block.depth
         if not covers:
             return False
-        alone = port.symbols(np.array([block.alone], np.int32), _ALONE, int(self.alone), "alone")
+        alone = port.symbols(np.array([block.alone], np.int32), ALONE, int(self.alone), "alone")
         block.alone = self.alone = bool(alone[0])
         return not block.alone
 

@@ -1,0 +1,182 @@
+"""The walk of the spectrum stream in compiled kernels: the frozen model and the geometry as they take them.
+
+What it codes is what `Walk` codes (spectrum_walk.py), which tests compare it with symbol by symbol.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import kernels
+from evc.format import constants as c
+from evc.format.coder import SymbolEncoder
+from evc.format.frequencies import Integers
+from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.integers import FLAGS, MAGNITUDES, ROW_OF_MEAN
+from evc.format.streams.spectrum_blocks import BlockArrays
+from evc.format.streams.spectrum_contexts import STATIC_FEATURES, static_features
+from evc.format.streams.spectrum_model import ALONE, OFFSETS, SpectrumModel, spectrum_model
+from evc.format.streams.spectrum_tables import psychoacoustics, tables
+from evc.format.words import check
+
+INTERVAL = np.dtype([("symbol", "<i4"), ("start", "<u4"), ("size", "<u4")])
+LANES = 8  # outputs of a layer come in multiples of so many
+
+
+class CompiledLayers:
+    """Layers of an integer network (spec 9.8), each (weights [outputs, inputs], biases [.., outputs], shift)."""
+
+    def __init__(self, layers: list[tuple[Integers, Integers, int]]) -> None:
+        self.struct = kernels.ffi.new("evc_layer[]", len(layers))
+        self._kept = [self._fill(struct, *layer) for struct, layer in zip(self.struct, layers, strict=True)]
+
+    @staticmethod
+    def _fill(struct: Any, weights: Integers, biases: Integers, shift: int) -> tuple[Any, Any]:
+        outputs, inputs = weights.shape
+        pairs, wide = -(-inputs // 2), -(-outputs // LANES) * LANES
+        of_pairs = np.zeros((wide, 2 * pairs), np.int16)
+        of_pairs[:outputs, :inputs] = weights
+        of_rows = np.zeros((*biases.shape[:-1], wide), np.int32)
+        of_rows[..., :outputs] = biases
+        kept = np.ascontiguousarray(of_pairs.reshape(wide, pairs, 2).transpose(1, 0, 2)), of_rows
+        struct.inputs, struct.outputs, struct.shift = 2 * pairs, wide, shift
+        struct.weights, struct.biases = map(kernels.pointer, kept)
+        return kept
+
+
+def _network(name: str) -> CompiledLayers:
+    """A network of blocks: its first inputs are the same for a whole block, and become biases."""
+    arrays = tables()
+    weights = [arrays[f"{name}.w{layer}"].astype(np.int64) for layer in range(3)]
+    biases = [arrays[f"{name}.b{layer}"].astype(np.int64) for layer in range(3)]
+    static = [static_features(depth, before) for depth in range(c.BLOCK_DEPTHS) for before in range(c.BLOCK_DEPTHS)]
+    biases[0] = biases[0] + np.array(static).astype(np.int64) @ weights[0][:, :STATIC_FEATURES].T
+    weights[0] = weights[0][:, STATIC_FEATURES:]
+    return CompiledLayers(list(zip(weights, biases, map(int, arrays[f"{name}.shifts"]), strict=True)))
+
+
+class _Model:
+    """The frozen model of version 1."""
+
+    def __init__(self, model: SpectrumModel) -> None:
+        self.struct = kernels.ffi.new("evc_spectrum_model *")
+        self._rows = ROW_OF_MEAN.astype(np.int32)
+        self._networks: list[CompiledLayers] = []
+        for (channel, stage), table in model.energy_table.items():
+            self._put(self.struct.energy[channel][stage], f"energy{channel}{stage}")
+            self.struct.energy_tables[channel][stage] = table.compiled[0]
+        for (channel, stage), table in model.coefficient_table.items():
+            self._put(self.struct.coefficient[channel][stage], f"coefficient{channel}{stage}")
+            self.struct.coefficient_tables[channel][stage] = table.compiled[0]
+        for name in ("band", "stereo", "split", "hold"):
+            setattr(self.struct, name, getattr(model, name).compiled[0])
+        self.struct.alone, self.struct.offsets = ALONE.compiled[0], OFFSETS.compiled[0]
+        adaptive = self.struct.adaptive
+        adaptive.magnitudes, adaptive.flags = MAGNITUDES.compiled[0], FLAGS.compiled[0]
+        adaptive.rows = kernels.pointer(self._rows)
+
+    def _put(self, target: Any, name: str) -> None:
+        found = _network(name)
+        self._networks.append(found)
+        for place, layer in enumerate(found.struct):
+            target[place] = layer
+
+
+@lru_cache(maxsize=1)
+def _model() -> _Model:
+    return _Model(spectrum_model())
+
+
+@lru_cache(maxsize=64)
+def _geometry(superframe: int, coarse_bands: int) -> Any:
+    geometry = layout.geometry(superframe, coarse_bands)
+    struct = kernels.ffi.new("evc_geometry *")
+    struct.superframe, struct.coarse_bands, struct.fine_bands = superframe, coarse_bands, geometry.fine_bands
+    for depth, bands in enumerate(geometry.layouts):
+        struct.bands[depth] = bands.bands
+        struct.edges[depth] = bands.edges.tolist()
+        struct.fine[depth] = bands.fine.tolist()
+    for number, name in enumerate(("fine", "coarse")):
+        spreading, offset = psychoacoustics(name)
+        struct.offset[number] = offset.tolist()
+        struct.spreading[number] = spreading.tolist()
+    return struct
+
+
+class CompiledWalk:
+    """A walk through the superframes of one channel group; the arguments are those of `Walk`."""
+
+    def __init__(
+        self, geometry: layout.Geometry, channels: int, gain: int, graded: bool, covered: NDArray[np.int64]
+    ) -> None:
+        self._keeps = _model(), _geometry(geometry.superframe, geometry.coarse_bands), np.array(covered, np.int64)
+        model, struct, frames = self._keeps
+        begun = kernels.lib.evc_walk_begin(
+            model.struct, struct, channels, gain, graded, kernels.pointer(frames), len(frames)
+        )
+        if not begun:
+            raise MemoryError
+        self.walk = kernels.ffi.gc(begun, kernels.lib.evc_walk_end)
+        self._arrays: list[BlockArrays] = []  # that the walk points into
+
+    def read(self, port: Any, arrays: BlockArrays) -> None:
+        """Decode superframes, but for what follows the walk."""
+        self._arrays.append(arrays)
+        kernels.lib.evc_walk_read(self.walk, port, _pointers(arrays), 0, arrays.count)
+        check(port)
+
+    def write(self, port: Any, arrays: BlockArrays) -> None:
+        """Record superframes, but for what follows the walk."""
+        self._arrays.append(arrays)
+        kernels.lib.evc_walk_write(self.walk, port, _pointers(arrays), 0, arrays.count)
+        check(port)
+
+    def search(
+        self,
+        port: Any,
+        arrays: BlockArrays,
+        how: Any,
+        spectra: NDArray[np.float32],
+        heard: NDArray[np.int32] | None = None,
+    ) -> None:
+        """Decide the coefficients of superframes. spectra: what is to be quantised, like the coefficients; heard: where
+        patterns sound, energies of all that is heard, like the energies."""
+        pointers = kernels.pointer(spectra), kernels.ffi.NULL if heard is None else kernels.pointer(heard)
+        kernels.lib.evc_walk_search(self.walk, port, _pointers(arrays), 0, arrays.count, how, *pointers)
+        check(port)
+
+
+def _pointers(arrays: BlockArrays) -> Any:
+    struct = kernels.ffi.new("evc_blocks *")
+    for name in ("offsets", "counts", "depths", "held", "alone", "rising",
+                 "modes", "energies", "rises", "steps", "coefficients"):  # fmt: skip
+        setattr(struct, name, kernels.pointer(getattr(arrays, name)))
+    return struct
+
+
+def complete(walks: list[CompiledWalk], port: Any) -> None:
+    """Decode what follows all walks of a stream."""
+    kernels.lib.evc_walks_complete([walk.walk for walk in walks], len(walks), port)
+    check(port)
+
+
+class Recording:
+    """What kernels are to have coded."""
+
+    def __init__(self) -> None:
+        self.port = kernels.ffi.gc(kernels.ffi.new("evc_port *"), kernels.lib.evc_forget)
+
+    def rest(self, walks: list[CompiledWalk]) -> None:
+        """Record what follows all walks of a stream."""
+        kernels.lib.evc_walks_write_rest([walk.walk for walk in walks], len(walks), self.port)
+        check(self.port)
+
+    def into(self, encoder: SymbolEncoder) -> None:
+        """Code it, and forget it."""
+        size = self.port.count * INTERVAL.itemsize
+        encoder.encode_intervals(np.frombuffer(kernels.ffi.buffer(self.port.written, size), INTERVAL))
+        self.port.count = 0
