@@ -3,6 +3,10 @@
 #pragma once
 #include "port.h"
 
+#ifndef MOST_VALUES /* in a call */
+#define MOST_VALUES EVC_BANDS
+#endif
+
 enum {
     CHANGE_CONTEXTS = EVC_CHANGE_SIZES * EVC_CHANGE_PASSES,
     MOST_CONTEXTS = 64, /* that one call can move */
@@ -56,12 +60,13 @@ INLINE void code_flags(evc_mode mode, evc_port *p, const evc_adaptive *frozen, C
     update(contexts, at, bits, count, EVC_FLAG_ONE);
 }
 
-/* A call of at most EVC_BANDS integers from 0 to 2**31 - 1. */
+/* A call of at most MOST_VALUES integers from 0 to 2**31 - 1. */
 INLINE void code_unsigned(evc_mode mode, evc_port *p, const evc_adaptive *frozen, Context *contexts,
                           const int32_t *at, int64_t *values, int count) {
-    int32_t limited[EVC_BANDS];
-    int64_t beyond[EVC_BANDS];
-    uint8_t widths[EVC_BANDS];
+    int32_t limited[MOST_VALUES];
+    int64_t beyond[MOST_VALUES];
+    beyond[0] = 0;
+    uint8_t widths[MOST_VALUES];
     int escaped = 0;
     for (int i = 0; i < count; i++) {
         limited[i] = values[i] < EVC_SCALE_ESCAPE ? (int32_t)values[i] : EVC_SCALE_ESCAPE;
@@ -78,7 +83,7 @@ INLINE void code_unsigned(evc_mode mode, evc_port *p, const evc_adaptive *frozen
 /* Which bands hold something: even ones first, odd ones by these. known [bands]: the class of each, below `classes`. */
 INLINE void code_band_flags(evc_mode mode, evc_port *p, const evc_adaptive *frozen, Context *contexts, int classes,
                             const int32_t *known, int32_t *on, int bands) {
-    int32_t at[EVC_BANDS], bits[EVC_BANDS];
+    int32_t at[MOST_VALUES], bits[MOST_VALUES];
     for (int odd = 0; odd < 2; odd++) {
         int count = 0;
         for (int band = odd; band < bands; band += 2, count++) {
@@ -94,8 +99,8 @@ INLINE void code_band_flags(evc_mode mode, evc_port *p, const evc_adaptive *froz
 /* Levels [bands] from `least` to `most`, each as a change of what it was before. */
 INLINE void code_changes(evc_mode mode, evc_port *p, const evc_adaptive *frozen, Changes *changes, int64_t least,
                          int64_t most, const int64_t *before, int64_t *levels, int bands) {
-    int64_t change[EVC_BANDS] = {0}, guess[EVC_BANDS], sizes[EVC_BANDS];
-    int32_t at[EVC_BANDS], sign[EVC_BANDS], negative[EVC_BANDS];
+    int64_t change[MOST_VALUES] = {0}, guess[MOST_VALUES], sizes[MOST_VALUES];
+    int32_t at[MOST_VALUES], sign[MOST_VALUES], negative[MOST_VALUES];
     for (int pass = 0; pass < EVC_CHANGE_PASSES; pass++) {
         const int stride = EVC_CHANGE_STRIDE >> pass, first = pass ? stride : 0, step = pass ? 2 * stride : stride;
         int count = 0, some = 0;

@@ -1,6 +1,8 @@
 #pragma once
 #include <stdint.h>
 
+#include "kernels.h"
+
 /* --- Events found in audio (models/events) ---------------------------------------------------------------- */
 
 /* What codes of atoms stand for (atoms.py), and which resonators are harmonic. ratios ... phases [resonators, 8],
@@ -57,3 +59,44 @@ int32_t evc_fit(const evc_fitter *fitter, const double *residual, int64_t frames
    times `dilation` hops and one cell more on either side. */
 void evc_filter_cells(const float *padded, const float *taps, float *out, int32_t hops, int32_t cells,
                       int32_t channels, int32_t dilation);
+
+/* --- The event stream (spec 7.1, evc/format/streams/event_coding.py) ----------------------------------------- */
+
+enum { EVC_USUAL_PARTS = 15 };
+
+/* The frozen tables; of each part the rows by the neighbour's code, by octave and by the code before. */
+typedef struct {
+    const int64_t *time, *note, *tuning, *interval, *fine, *rise, *pan, *rates;
+    const int64_t *near[EVC_USUAL_PARTS], *octave[EVC_USUAL_PARTS], *before[EVC_USUAL_PARTS];
+    int32_t rises, pans; /* how many symbols there are in a row of `rise` and of `pan` */
+} evc_event_tables;
+
+/* `count` events of the usual parts, on a grid of 2**grid in `cells` cells: times, amplitudes counted down from the
+   greatest, pans counted from the left, codes [count, 16]. */
+typedef struct {
+    int64_t count, cells;
+    int32_t grid, levels, pans;
+    int64_t *times, *amplitudes, *pan, *codes;
+} evc_events;
+
+/* What of events was out of range. */
+enum { EVC_EVENTS_OK, EVC_EVENT_TIME, EVC_EVENT_PITCH };
+int32_t evc_read_events(const evc_event_tables *tables, evc_port *port, const evc_events *events);
+int32_t evc_write_events(const evc_event_tables *tables, evc_port *port, const evc_events *events);
+
+/* --- The noise stream (spec 8.1, evc/format/streams/noise.py) ---------------------------------------------- */
+
+enum { EVC_NOISE_BANDS = 512 };
+
+/* A plane of at most EVC_NOISE_BANDS bands of levels from `least` to `most`; `scales` and `signs`: what its contexts
+   begin with. NULL where there is no memory. */
+typedef struct evc_noise_plane evc_noise_plane;
+evc_noise_plane *evc_noise_begin(const evc_adaptive *adaptive, const int64_t *scales, const int64_t *signs,
+                                 int32_t bands, int64_t least, int64_t most);
+void evc_noise_end(evc_noise_plane *plane);
+
+/* The next stretch of a plane, of which `left` hops are left: its length, 0 where it is out of range, and its levels
+   [bands] at both ends. */
+int64_t evc_read_stretch(evc_noise_plane *plane, evc_port *port, int64_t left, int64_t *start, int64_t *end);
+void evc_write_stretch(evc_noise_plane *plane, evc_port *port, int64_t length, int64_t left, int64_t *start,
+                       int64_t *end);

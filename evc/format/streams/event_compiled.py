@@ -1,0 +1,62 @@
+"""Events of the usual parts by compiled kernels: what they code is what `EventCoder` codes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import kernels
+from evc.format.coder import SymbolDecoder, SymbolEncoder
+from evc.format.errors import FormatError
+from evc.format.streams.event_tables import tables
+from evc.format.streams.recorded import recording
+from evc.format.words import check
+
+Integers = NDArray[np.int64]
+
+
+class CompiledEvents:
+    """Events as the kernels have them: times, amplitudes counted down from the greatest, pans counted from the left
+    int64 [events], codes int64 [events, 16]. They lie on a grid of 2**grid in `cells` cells; `levels` and `pans`: how
+    many amplitudes and pans there are."""
+
+    def __init__(self, arrays: tuple[Integers, ...], grid: int, cells: int, levels: int, pans: int) -> None:
+        self.arrays = tuple(np.ascontiguousarray(array, np.int64) for array in arrays)
+        self._struct = kernels.ffi.new(
+            "evc_events *",
+            (len(arrays[0]), cells, grid, levels, pans, *map(kernels.pointer, self.arrays)),
+        )
+
+    def read(self, decoder: SymbolDecoder) -> None:
+        """Fill the arrays. Raises DamagedError or FormatError."""
+        wrong = kernels.lib.evc_read_events(_tables(), decoder.port, self._struct)
+        check(decoder.port)
+        if wrong == kernels.lib.EVC_EVENT_TIME:
+            raise FormatError("a position lies behind the end of its segment")
+        if wrong == kernels.lib.EVC_EVENT_PITCH:
+            raise FormatError("an event's pitch is out of range")
+
+    def write(self, encoder: SymbolEncoder) -> None:
+        """Code them; they are within their limits."""
+        with recording(encoder) as port:
+            kernels.lib.evc_write_events(_tables(), port, self._struct)
+
+
+@lru_cache(maxsize=1)
+def _tables() -> Any:
+    struct = kernels.ffi.new("evc_event_tables *")
+    frozen = {name: np.ascontiguousarray(table, np.int64) for name, table in tables().items()}
+    _kept.append(frozen)
+    for name in ("time", "note", "tuning", "interval", "fine", "rise", "pan", "rates"):
+        setattr(struct, name, kernels.pointer(frozen[name]))
+    for part in range(kernels.lib.EVC_USUAL_PARTS):
+        for kind in ("near", "octave", "before"):
+            getattr(struct, kind)[part] = kernels.pointer(frozen[f"part{part + 1}.{kind}"])
+    struct.rises, struct.pans = frozen["rise"].shape[1], frozen["pan"].shape[2]
+    return struct
+
+
+_kept: list[Any] = []  # what the structure points at
