@@ -9,8 +9,9 @@ enum {
     FINES = EVC_PITCHES_PER_SEMITONE,
     PARTS = EVC_USUAL_PARTS,
     MOST_SYMBOLS = 1 << EVC_AMPLITUDE_COUNT_BITS,
-    MIXTURES = 5 + PARTS,
 };
+
+enum { TIME, NOTE, AMPLITUDE, PAN, FIRST_PART, TUNING = FIRST_PART + PARTS };
 
 static const int32_t part_codes[PARTS] = EVC_EVENT_PARTS;
 
@@ -95,6 +96,7 @@ INLINE int64_t code_pieces(evc_mode mode, evc_port *p, int64_t value, int32_t bi
         if (mode == READ) piece = read_uniform(p, size);
         else write_uniform(p, piece, size);
         result += piece << start;
+        p->bits += width;
     }
     return result;
 }
@@ -189,20 +191,37 @@ INLINE int32_t code_part(evc_mode mode, Coder *c, int32_t part, int32_t code, co
 
 /* --- Events ---------------------------------------------------------------------------------------------------- */
 
+/* What was coded since the last call was such a field. */
+static void charge(const Coder *c, const evc_events *events, int32_t field, double *bits, int64_t *left) {
+    events->bits[field] += c->port->bits - *bits;
+    events->symbols[field] += *left - c->port->left;
+    *bits = c->port->bits;
+    *left = c->port->left;
+}
+
 INLINE int32_t code_event(evc_mode mode, Coder *c, const evc_events *events, int64_t at) {
     int64_t *codes = events->codes + at * (1 + PARTS);
+    double bits = c->port->bits;
+    int64_t left = c->port->left;
     events->times[at] = code_time(mode, c, events->times[at]);
+    charge(c, events, TIME, &bits, &left);
     if (c->port->error) return EVC_EVENTS_OK;
     if (c->cell >= c->cells) return EVC_EVENT_TIME;
     Event event = {.known = true};
     int32_t semitone = (int32_t)(codes[0] + HALF) / FINES, fine = (int32_t)codes[0] - semitone * FINES;
     event.semitone = code_semitone(mode, c, semitone);
+    charge(c, events, NOTE, &bits, &left);
     const Event near = c->slots[event.semitone];
     event.amplitude = code_amplitude(mode, c, (int32_t)events->amplitudes[at], event.semitone, &near);
+    charge(c, events, AMPLITUDE, &bits, &left);
     event.pan = code_pan(mode, c, (int32_t)events->pan[at], event.semitone, &near);
-    for (int32_t part = 0; part < PARTS; part++)
+    charge(c, events, PAN, &bits, &left);
+    for (int32_t part = 0; part < PARTS; part++) {
         event.codes[part] = code_part(mode, c, part, (int32_t)codes[1 + part], &event, &near);
+        charge(c, events, FIRST_PART + part, &bits, &left);
+    }
     event.fine = code_fine(mode, c, fine, &event, &near);
+    charge(c, events, TUNING, &bits, &left);
     if (c->port->error) return EVC_EVENTS_OK;
     const int32_t pitch = FINES * event.semitone + event.fine;
     if (pitch < 0 || pitch >= EVC_PITCHES) return EVC_EVENT_PITCH;

@@ -72,11 +72,14 @@ typedef struct {
 } evc_event_tables;
 
 /* `count` events of the usual parts, on a grid of 2**grid in `cells` cells: times, amplitudes counted down from the
-   greatest, pans counted from the left, codes [count, 16]. */
+   greatest, pans counted from the left, codes [count, 16]. `symbols` and `bits` [EVC_EVENT_FIELDS]: what times,
+   semitones, amplitudes, pans, parts and fine pitches cost. */
+enum { EVC_EVENT_FIELDS = 5 + EVC_USUAL_PARTS };
 typedef struct {
     int64_t count, cells;
     int32_t grid, levels, pans;
-    int64_t *times, *amplitudes, *pan, *codes;
+    int64_t *times, *amplitudes, *pan, *codes, *symbols;
+    double *bits;
 } evc_events;
 
 /* What of events was out of range. */

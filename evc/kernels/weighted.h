@@ -28,7 +28,7 @@ INLINE int32_t find_symbol(const int64_t *weights, int32_t symbols, uint64_t tot
     return symbol;
 }
 
-/* Codes one symbol; 0 after an error. */
+/* Codes one symbol, and counts its bits in the port; 0 after an error. */
 INLINE int32_t code_weighted(evc_mode mode, evc_port *p, const int64_t *weights, int32_t symbols, int32_t symbol) {
     uint64_t total = 0, below = 0;
     for (int32_t s = 0; s < symbols; s++) total += (uint64_t)weights[s];
@@ -44,6 +44,7 @@ INLINE int32_t code_weighted(evc_mode mode, evc_port *p, const int64_t *weights,
     const uint32_t end = symbol == symbols - 1
                              ? WHOLE
                              : frequency_below(below + (uint64_t)weights[symbol], total, symbols, symbol + 1);
+    p->bits += EVC_CODER_PRECISION - log2((double)(end - start));
     if (mode == READ) {
         narrow(p, start, end - start);
         passed(p, symbol);

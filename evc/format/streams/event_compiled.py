@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from evc import kernels
 from evc.format.coder import SymbolDecoder, SymbolEncoder
 from evc.format.errors import FormatError
+from evc.format.streams.event_coding import PART_KINDS
 from evc.format.streams.event_tables import tables
 from evc.format.streams.recorded import recording
 from evc.format.words import check
 
 Integers = NDArray[np.int64]
+
+_FIELDS = ("time", "note", "amplitude", "pan", *PART_KINDS, "tuning")  # as in the report of bits
 
 
 class CompiledEvents:
@@ -25,19 +28,25 @@ class CompiledEvents:
 
     def __init__(self, arrays: tuple[Integers, ...], grid: int, cells: int, levels: int, pans: int) -> None:
         self.arrays = tuple(np.ascontiguousarray(array, np.int64) for array in arrays)
+        fields = kernels.lib.EVC_EVENT_FIELDS
+        self._symbols, self._bits = np.zeros(fields, np.int64), np.zeros(fields)
+        pointers = map(kernels.pointer, (*self.arrays, self._symbols, self._bits))
         self._struct = kernels.ffi.new(
-            "evc_events *",
-            (len(arrays[0]), cells, grid, levels, pans, *map(kernels.pointer, self.arrays)),
+            "evc_events *", (len(arrays[0]), cells, grid, levels, pans, *pointers)
         )
 
     def read(self, decoder: SymbolDecoder) -> None:
         """Fill the arrays. Raises DamagedError or FormatError."""
-        wrong = kernels.lib.evc_read_events(_tables(), decoder.port, self._struct)
-        check(decoder.port)
+        port = decoder.accounted_port
+        wrong = kernels.lib.evc_read_events(_tables(), port, self._struct)
+        check(port)
         if wrong == kernels.lib.EVC_EVENT_TIME:
             raise FormatError("a position lies behind the end of its segment")
         if wrong == kernels.lib.EVC_EVENT_PITCH:
             raise FormatError("an event's pitch is out of range")
+        for kind, symbols, bits in zip(_FIELDS, self._symbols.tolist(), self._bits.tolist(), strict=True):
+            if symbols:
+                decoder.charge(kind, symbols, bits)
 
     def write(self, encoder: SymbolEncoder) -> None:
         """Code them; they are within their limits."""
