@@ -1,7 +1,8 @@
 /* The filters of the onset network (models/events/hearing.py). */
+#include "clones.h"
 #include "events.h"
 
-void evc_filter_cells(const float *padded, const float *taps, float *out, int32_t hops, int32_t cells,
+CLONED void evc_filter_cells(const float *padded, const float *taps, float *out, int32_t hops, int32_t cells,
                       int32_t channels, int32_t dilation) {
     const int64_t row = (int64_t)(cells + 2) * channels;
     for (int32_t hop = 0; hop < hops; hop++)

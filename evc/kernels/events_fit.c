@@ -5,31 +5,40 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clones.h"
 #include "events.h"
 
 #define PI 3.14159265358979323846
-enum { BLOCK = 256, PARTIALS = 8, BARKS = 25 };
+enum { BLOCK = 256, PARTIALS = 8, BARKS = 25, LANES = 16 };
 
-/* An event at the frames where it sounds: what is left of the residual through its pan, its envelope, its oscillator,
-   and what became of it. */
+/* An event at the frames where it sounds: the residual through its pan, what is left of it, the envelope, and an
+   oscillator under that. */
 typedef struct {
     int64_t frames;
     double t0, rate, frequency, start;
-    double *mono, *left, *envelope, *re, *im, *wave, *partial_re, *partial_im;
+    double *mono, *left, *envelope, *re, *im;
 } Tone;
 
-static double dot(const double *a, const double *b, int64_t count) {
-    double sums[4] = {0};
+/* Sums of products: of an oscillator with itself, and with signals. */
+typedef struct {
+    double cc, cs, ss, c[2], s[2];
+} Products;
+
+CLONED static double dot(const double *a, const double *b, int64_t count) {
+    double sums[LANES] = {0}, total = 0;
     int64_t i = 0;
-    for (; i + 4 <= count; i += 4)
-        for (int j = 0; j < 4; j++) sums[j] += a[i + j] * b[i + j];
-    for (; i < count; i++) sums[0] += a[i] * b[i];
-    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    for (; i + LANES <= count; i += LANES)
+        for (int j = 0; j < LANES; j++) sums[j] += a[i + j] * b[i + j];
+    for (; i < count; i++) total += a[i] * b[i];
+    for (int j = 0; j < LANES; j++) total += sums[j];
+    return total;
 }
 
-/* exp((-damping + 2 pi i frequency) t) for `count` moments from t0 on, times a complex factor and an envelope. */
-static void oscillate(const Tone *tone, double damping, double frequency, double factor_re, double factor_im,
-                      const double *envelope, double *re, double *im) {
+/* exp((-damping + 2 pi i frequency) t) for `frames` moments from t0 on, times a complex factor and the envelope, to
+   tone->re and im; its products with itself and with `count` signals that lie `stride` apart. Block by block, so that
+   what is multiplied is at hand. */
+CLONED static void oscillate(const Tone *tone, double damping, double frequency, double factor_re, double factor_im,
+                             const double *signals, int64_t stride, int32_t count, Products *products) {
     double fine_re[BLOCK], fine_im[BLOCK];
     const double shrink = exp(-damping / tone->rate), angle = 2 * PI * frequency / tone->rate;
     const double step_re = shrink * cos(angle), step_im = shrink * sin(angle);
@@ -39,21 +48,30 @@ static void oscillate(const Tone *tone, double damping, double frequency, double
         fine_re[j] = fine_re[j - 1] * step_re - fine_im[j - 1] * step_im;
         fine_im[j] = fine_re[j - 1] * step_im + fine_im[j - 1] * step_re;
     }
+    *products = (Products){0};
     for (int64_t begin = 0; begin < tone->frames; begin += BLOCK) {
         const double t = tone->t0 + (double)begin / tone->rate, size = exp(-damping * t);
         const double c = size * cos(2 * PI * frequency * t), s = size * sin(2 * PI * frequency * t);
         const double a = c * factor_re - s * factor_im, b = c * factor_im + s * factor_re;
-        const int64_t count = tone->frames - begin < BLOCK ? tone->frames - begin : BLOCK;
-        for (int64_t j = 0; j < count; j++) {
-            const double weight = envelope[begin + j];
-            re[begin + j] = weight * (a * fine_re[j] - b * fine_im[j]);
-            im[begin + j] = weight * (a * fine_im[j] + b * fine_re[j]);
+        const int64_t some = tone->frames - begin < BLOCK ? tone->frames - begin : BLOCK;
+        const double *envelope = tone->envelope + begin;
+        double *re = tone->re + begin, *im = tone->im + begin;
+        for (int64_t j = 0; j < some; j++) {
+            re[j] = envelope[j] * (a * fine_re[j] - b * fine_im[j]);
+            im[j] = envelope[j] * (a * fine_im[j] + b * fine_re[j]);
+        }
+        products->cc += dot(re, re, some);
+        products->cs += dot(re, im, some);
+        products->ss += dot(im, im, some);
+        for (int32_t i = 0; i < count; i++) {
+            products->c[i] += dot(signals + i * stride + begin, re, some);
+            products->s[i] += dot(signals + i * stride + begin, im, some);
         }
     }
 }
 
 /* As `Atoms.envelope`. */
-static void shape(const evc_fitter *f, const Tone *tone, const evc_envelope *e, double *out) {
+CLONED static void shape(const evc_fitter *f, const Tone *tone, const evc_envelope *e, double *out) {
     const double decay = f->atoms->decay_times[e->decay], rise = f->atoms->rises[e->attack];
     const double length = f->atoms->length_times[e->length], closing = f->atoms->falls[e->length];
     double fine[BLOCK];
@@ -87,21 +105,18 @@ static double weight_at(const evc_fitter *f, double time, double frequency) {
     return f->weights[(int64_t)bark * f->columns + (int64_t)column];
 }
 
-/* As `_solve`: the oscillator under its envelope lies in partial_re and partial_im. Level, pan and phase, and the gains
-   of the channels. */
-static bool solve(const evc_fitter *f, const Tone *tone, const double *part, int64_t stride, int32_t *level,
-                  int32_t *pan, int64_t *phase, double *gains) {
-    const int64_t n = tone->frames;
-    const double *cosine = tone->partial_re, *turned = tone->partial_im; /* the sine is -turned */
-    double cc = dot(cosine, cosine, n), cs = -dot(cosine, turned, n), ss = dot(turned, turned, n);
-    const double trace = cc + ss;
+/* As `_solve`: level, pan and phase, and the gains of the channels. */
+static bool solve(const evc_fitter *f, const Products *products, int32_t *level, int32_t *pan, int64_t *phase,
+                  double *gains) {
+    double cc = products->cc, ss = products->ss;
+    const double cs = -products->cs, trace = cc + ss; /* the sine is -im */
     if (trace < 1e-9) return false;
     cc += 1e-6 * trace;
     ss += 1e-6 * trace;
     const double determinant = cc * ss - cs * cs;
     double a[2] = {0}, b[2] = {0};
     for (int32_t channel = 0; channel < f->channels; channel++) {
-        const double c = dot(part + channel * stride, cosine, n), s = -dot(part + channel * stride, turned, n);
+        const double c = products->c[channel], s = -products->s[channel];
         a[channel] = (ss * c - cs * s) / determinant;
         b[channel] = (cc * s - cs * c) / determinant;
     }
@@ -129,21 +144,36 @@ static bool solve(const evc_fitter *f, const Tone *tone, const double *part, int
 }
 
 /* As `harmonic_magnitudes`; returns the energy of the envelope in s. */
-static double harmonic_magnitudes(const evc_fitter *f, const Tone *tone, double amplitude, double *magnitudes) {
+CLONED static double harmonic_magnitudes(const evc_fitter *f, const Tone *tone, double amplitude, double *magnitudes) {
     int64_t count = (int64_t)(f->how->beginning * tone->rate);
     if (count > tone->frames) count = tone->frames;
     if (count < f->how->least_frames) count = f->how->least_frames;
-    double *shaped = tone->partial_re;
-    for (int64_t i = 0; i < count; i++) shaped[i] = tone->left[i] * tone->envelope[i];
     double re[PARTIALS + 1] = {0}, im[PARTIALS + 1] = {0};
-    for (int64_t i = 0; i < count; i++) {
-        double x = tone->re[i], y = tone->im[i];
+    const double angle = 2 * PI * tone->frequency / tone->rate;
+    for (int64_t begin = 0; begin < count; begin += BLOCK) {
+        double shaped[BLOCK], cosine[BLOCK], sine[BLOCK], x[BLOCK], y[BLOCK];
+        const int64_t some = count - begin < BLOCK ? count - begin : BLOCK;
+        const double first = 2 * PI * tone->frequency * (tone->t0 + (double)begin / tone->rate);
+        const double turn_re = cos(angle), turn_im = sin(angle);
+        cosine[0] = cos(first);
+        sine[0] = sin(first);
+        for (int64_t i = 1; i < some; i++) {
+            cosine[i] = cosine[i - 1] * turn_re - sine[i - 1] * turn_im;
+            sine[i] = cosine[i - 1] * turn_im + sine[i - 1] * turn_re;
+        }
+        for (int64_t i = 0; i < some; i++) {
+            shaped[i] = tone->left[begin + i] * tone->envelope[begin + i];
+            x[i] = cosine[i];
+            y[i] = sine[i];
+        }
         for (int m = 2; m <= PARTIALS; m++) {
-            const double next = x * tone->re[i] - y * tone->im[i];
-            y = x * tone->im[i] + y * tone->re[i];
-            x = next;
-            re[m] += shaped[i] * x;
-            im[m] += shaped[i] * y;
+            for (int64_t i = 0; i < some; i++) {
+                const double next = x[i] * cosine[i] - y[i] * sine[i];
+                y[i] = x[i] * sine[i] + y[i] * cosine[i];
+                x[i] = next;
+            }
+            re[m] += dot(shaped, x, some);
+            im[m] += dot(shaped, y, some);
         }
     }
     const double energy = dot(tone->envelope, tone->envelope, count);
@@ -179,8 +209,8 @@ static int32_t choose_resonator(const evc_fitter *f, const Tone *tone, double am
     return best;
 }
 
-/* As `HarmonicFitter.add`: partials that pay join `wave`, and leave `left`; returns their bits. */
-static double add_partials(const evc_fitter *f, Tone *tone, int64_t *codes, int32_t level, double threshold) {
+/* As `HarmonicFitter.add`: partials that pay are taken from tone->left; returns their bits. */
+CLONED static double add_partials(const evc_fitter *f, Tone *tone, int64_t *codes, int32_t level, double threshold) {
     const evc_atoms *atoms = f->atoms;
     const double amplitude = pow(10, level * f->how->amplitude_step / 20);
     bool paying[PARTIALS + 1] = {0};
@@ -191,38 +221,56 @@ static double add_partials(const evc_fitter *f, Tone *tone, int64_t *codes, int3
         if (!paying[m]) continue;
         const int32_t at = resonator * PARTIALS + m - 1;
         const double size = amplitude * atoms->gains[at], angle = m * phase + atoms->phases[at];
+        Products p;
         oscillate(tone, (atoms->decay_factors[at] - 1) / decay, atoms->ratios[at] * tone->frequency, size * cos(angle),
-                  size * sin(angle), tone->envelope, tone->partial_re, tone->partial_im);
-        const double re = dot(tone->left, tone->partial_re, tone->frames);
-        const double im = dot(tone->left, tone->partial_im, tone->frames);
+                  size * sin(angle), tone->left, 0, 1, &p);
         const double *multipliers = atoms->multipliers + (int64_t)2 * (m - 2) * atoms->multiplier_codes;
         int32_t best = 1;
         double most = -INFINITY;
         for (int32_t code = 1; code < atoms->multiplier_codes; code++) {
-            const double matched = re * multipliers[2 * code] - im * multipliers[2 * code + 1];
+            const double matched = p.c[0] * multipliers[2 * code] - p.s[0] * multipliers[2 * code + 1];
             if (matched > most) {
                 most = matched;
                 best = code;
             }
         }
         const double x = multipliers[2 * best], y = multipliers[2 * best + 1];
-        for (int64_t i = 0; i < tone->frames; i++)
-            tone->partial_re[i] = x * tone->partial_re[i] - y * tone->partial_im[i];
-        const double taken = (2 * most - dot(tone->partial_re, tone->partial_re, tone->frames)) / tone->rate;
+        const double energy = x * x * p.cc - 2 * x * y * p.cs + y * y * p.ss;
+        const double taken = (2 * most - energy) / tone->rate;
         if (taken * weight_at(f, tone->start, m * tone->frequency) <= f->how->partial_bits * threshold) continue;
         codes[6 + m - 2] = best;
-        for (int64_t i = 0; i < tone->frames; i++) {
-            tone->left[i] -= tone->partial_re[i];
-            tone->wave[i] += tone->partial_re[i];
-        }
+        for (int64_t i = 0; i < tone->frames; i++) tone->left[i] -= x * tone->re[i] - y * tone->im[i];
         bits += f->how->partial_bits;
     }
     if (bits > 0) codes[5] = resonator;
     return bits;
 }
 
-int32_t evc_fit(const evc_fitter *f, const double *residual, int64_t frames, int32_t pitch, double frequency,
-                const evc_envelope *e, double threshold, evc_fitted *found, double *waveform) {
+/* Takes an oscillation of a level and a phase from the residual through its pan; returns the energy taken away. */
+CLONED static double subtract(const evc_fitter *f, Tone *tone, const evc_fitted *found, const double *part,
+                              int64_t stride, const double *gains) {
+    const double amplitude = pow(10, found->level * f->how->amplitude_step / 20);
+    const double angle = 2 * PI * (double)found->codes[1] / f->how->phases;
+    const double re = amplitude * cos(angle), im = amplitude * sin(angle);
+    const double *other = part + (f->channels - 1) * stride;
+    double taken = 0;
+    for (int64_t begin = 0; begin < tone->frames; begin += BLOCK) {
+        const int64_t end = tone->frames - begin < BLOCK ? tone->frames : begin + BLOCK;
+        double doubled[BLOCK], wave[BLOCK];
+        for (int64_t i = begin; i < end; i++) {
+            const double mono = gains[0] * part[i] + gains[1] * other[i];
+            wave[i - begin] = re * tone->re[i] - im * tone->im[i];
+            doubled[i - begin] = 2 * mono - wave[i - begin];
+            tone->mono[i] = mono;
+            tone->left[i] = mono - wave[i - begin];
+        }
+        taken += dot(doubled, wave, end - begin);
+    }
+    return taken;
+}
+
+CLONED int32_t evc_fit(const evc_fitter *f, const double *residual, int64_t frames, int32_t pitch, double frequency,
+                       const evc_envelope *e, double threshold, evc_fitted *found, double *waveform) {
     const evc_atoms *atoms = f->atoms;
     Tone tone = {.rate = f->rate, .frequency = frequency, .start = e->start};
     const int64_t first = (int64_t)ceil(e->start * f->rate);
@@ -231,43 +279,29 @@ int32_t evc_fit(const evc_fitter *f, const double *residual, int64_t frames, int
     tone.frames = (int64_t)(duration * f->rate);
     if (tone.frames > frames - first) tone.frames = frames - first;
     if (first < 0 || tone.frames < f->how->least_frames || tone.frames > f->scratch_length) return 0;
-    double **rows[] = {&tone.mono, &tone.left, &tone.envelope, &tone.re, &tone.im, &tone.wave,
-                       &tone.partial_re, &tone.partial_im};
-    for (int i = 0; i < 8; i++) *rows[i] = f->scratch + i * f->scratch_length;
+    double **rows[] = {&tone.mono, &tone.left, &tone.envelope, &tone.re, &tone.im};
+    for (int i = 0; i < 5; i++) *rows[i] = f->scratch + i * f->scratch_length;
     tone.t0 = (double)first / f->rate - e->start;
 
-    double *ones = tone.wave;
-    for (int64_t i = 0; i < tone.frames; i++) ones[i] = 1;
-    shape(f, &tone, e, tone.envelope);
-    oscillate(&tone, 0, frequency, 1, 0, ones, tone.re, tone.im);
-    for (int64_t i = 0; i < tone.frames; i++) {
-        tone.partial_re[i] = tone.re[i] * tone.envelope[i];
-        tone.partial_im[i] = tone.im[i] * tone.envelope[i];
-    }
     const double *part = residual + first;
     double gains[2];
+    Products products;
+    shape(f, &tone, e, tone.envelope);
+    oscillate(&tone, 0, frequency, 1, 0, part, frames, f->channels, &products);
     *found = (evc_fitted){.envelope = *e, .first = first, .frames = tone.frames};
     found->codes[0] = pitch;
-    if (!solve(f, &tone, part, frames, &found->level, &found->pan, &found->codes[1], gains)) return 0;
+    if (!solve(f, &products, &found->level, &found->pan, &found->codes[1], gains)) return 0;
     found->codes[2] = e->attack;
     found->codes[3] = e->decay;
     found->codes[4] = e->length;
 
-    const double amplitude = pow(10, found->level * f->how->amplitude_step / 20);
-    const double angle = 2 * PI * (double)found->codes[1] / f->how->phases;
-    const double re = amplitude * cos(angle), im = amplitude * sin(angle);
-    for (int64_t i = 0; i < tone.frames; i++) {
-        tone.wave[i] = re * tone.partial_re[i] - im * tone.partial_im[i];
-        tone.mono[i] = gains[0] * part[i] + (f->channels == 2 ? gains[1] * part[frames + i] : 0);
-        tone.left[i] = tone.mono[i] - tone.wave[i];
-    }
     const double weight = weight_at(f, e->start, frequency);
-    double taken = 2 * dot(tone.mono, tone.wave, tone.frames) - dot(tone.wave, tone.wave, tone.frames);
-    if (taken * weight / f->rate < f->how->base_bits * threshold) return 0;
+    if (subtract(f, &tone, found, part, frames, gains) * weight / f->rate < f->how->base_bits * threshold) return 0;
     const double bits = add_partials(f, &tone, found->codes, found->level, threshold);
-    taken = dot(tone.mono, tone.mono, tone.frames) - dot(tone.left, tone.left, tone.frames);
+    const double taken = dot(tone.mono, tone.mono, tone.frames) - dot(tone.left, tone.left, tone.frames);
     found->gain = taken / f->rate * weight / (f->how->base_bits + bits);
     for (int32_t channel = 0; channel < f->channels; channel++)
-        for (int64_t i = 0; i < tone.frames; i++) waveform[channel * tone.frames + i] = gains[channel] * tone.wave[i];
+        for (int64_t i = 0; i < tone.frames; i++)
+            waveform[channel * tone.frames + i] = gains[channel] * (tone.mono[i] - tone.left[i]);
     return 1;
 }

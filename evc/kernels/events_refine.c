@@ -6,10 +6,11 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "clones.h"
 #include "events.h"
 
 #define PI 3.14159265358979323846
-enum { COMPONENTS = 4, RESYNCHRONISED = 64 };
+enum { COMPONENTS = 4, RESYNCHRONISED = 64, LANES = 16 };
 
 /* The demodulated residual: real and imaginary parts of each channel, `first` and `step` in s; and what the sums of
    the future under one decay are. */
@@ -25,8 +26,16 @@ typedef struct {
     evc_envelope envelope;
 } Candidate;
 
-static void demodulate(const evc_fitter *f, const double *residual, int64_t frames, double cycles, int64_t origin,
-                       Points *points) {
+/* Of LANES numbers, in pairs. */
+static inline double sum(const double *x) {
+    double halves[8], quarters[4];
+    for (int j = 0; j < 8; j++) halves[j] = x[j] + x[j + 8];
+    for (int j = 0; j < 4; j++) quarters[j] = halves[j] + halves[j + 4];
+    return (quarters[0] + quarters[2]) + (quarters[1] + quarters[3]);
+}
+
+CLONED static void demodulate(const evc_fitter *f, const double *residual, int64_t frames, double cycles,
+                              int64_t origin, Points *points) {
     const int32_t hop = f->how->hop;
     double cosine[64], sine[64], turn_re = 1, turn_im = 0;
     for (int32_t j = 0; j < hop; j++) {
@@ -44,9 +53,19 @@ static void demodulate(const evc_fitter *f, const double *residual, int64_t fram
         for (int32_t channel = 0; channel < f->channels; channel++) {
             const double *samples = residual + channel * frames + at;
             double re = 0, im = 0;
-            for (int64_t j = low; j < high; j++) {
-                re += samples[j] * cosine[j];
-                im += samples[j] * sine[j];
+            if (high - low == LANES) {
+                double products[2][LANES];
+                for (int j = 0; j < LANES; j++) {
+                    products[0][j] = samples[j] * cosine[j];
+                    products[1][j] = samples[j] * sine[j];
+                }
+                re = sum(products[0]);
+                im = sum(products[1]);
+            } else {
+                for (int64_t j = low; j < high; j++) {
+                    re += samples[j] * cosine[j];
+                    im += samples[j] * sine[j];
+                }
             }
             points->values[2 * channel][p] = re * turn_re - im * turn_im;
             points->values[2 * channel + 1][p] = re * turn_im + im * turn_re;

@@ -86,8 +86,9 @@ def cell_features(audio: Signal) -> Signal:
 def _derivatives(audio: Signal, size: int) -> tuple[Signal, Signal, Signal]:
     """Energy, instantaneous frequency in radians per frame and group delay in half windows [hops, rows]: the latter two
     are means over bins, weighted with their energy."""
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(audio, size // 2), size)[::HOP]
-    plain, ramped, slope = (np.fft.rfft(frames * shape, axis=1) for shape in windows(size))
+    padded = np.pad(audio.astype(np.float64), size // 2)  # whose transforms are done sooner
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::HOP]
+    plain, ramped, slope = (np.fft.rfft(frames * shape, axis=1).astype(np.complex64) for shape in windows(size))
     energy = np.square(plain.real) + np.square(plain.imag)
     bins = np.arange(size // 2 + 1, dtype=np.float32) * np.float32(2 * math.pi / size)
     turning = bins * energy - (slope.imag * plain.real - slope.real * plain.imag)

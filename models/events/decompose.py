@@ -103,7 +103,7 @@ class WindowDecomposer:
         for _ in range(ROUNDS):
             samples = left.astype(np.float32)
             changed = np.array([(event.first, event.first + event.waveform.shape[1]) for event in new], np.int64)
-            peaks = picker.peaks(samples, changed.reshape(-1, 2), ROUND)
+            peaks = picker.peaks(left, changed.reshape(-1, 2), ROUND)
             new = []
             for shape in self._shapes.fit(samples, peaks, 0.0, end):
                 event = fitter.fit(left, shape, least)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.models.arrays import Floats, Signal
+from evc.models.arrays import Floats
 from evc.models.events.weighting import Weighting, bark
 
 SCALES = (1024, 4096, 16384)  # window lengths, in frames of the analysis rate: 46, 186 and 743 ms
@@ -34,11 +34,11 @@ class Picker:
     """Finds peaks in a residual [channels, frames] at `rate` Hz that changes from call to call: those before `end`
     seconds above a weighted energy of `least`."""
 
-    def __init__(self, rate: float, weighting: Weighting, residual: Signal, end: float, least: float) -> None:
+    def __init__(self, rate: float, weighting: Weighting, residual: Floats, end: float, least: float) -> None:
         self._rate = rate
         self._scales = [_Spectrogram(scale, rate, weighting, residual.shape, end, least) for scale in SCALES]
 
-    def peaks(self, residual: Signal, changed: NDArray[np.int64], most: int) -> list[Peak]:
+    def peaks(self, residual: Floats, changed: NDArray[np.int64], most: int) -> list[Peak]:
         """At most `most` peaks, no two close to each other, strongest first. `changed` [n, 2]: the spans of frames in
         which the residual is another than in the call before."""
         rows = [spectrogram.peaks(residual, changed, CANDIDATES * most) for spectrogram in self._scales]
@@ -53,19 +53,19 @@ class _Spectrogram:
         self, scale: int, rate: float, weighting: Weighting, shape: tuple[int, ...], end: float, least: float
     ) -> None:
         self._scale, self._hop, self._rate, self._least = scale, scale // 4, rate, least
-        self._window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(scale) / scale)).astype(np.float32)
+        self._window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(scale) / scale))
         columns = min(shape[1] // self._hop + 1, int((end * rate + scale / 2) / self._hop) + 1)
         frequencies = np.fft.rfftfreq(scale, 1 / rate)
         weights = weighting.map[bark(frequencies)]
         weights[(frequencies < LOWEST) | (frequencies > HIGHEST) | (frequencies > 0.48 * rate)] = 0
-        weights *= 2 / float(np.square(self._window, dtype=np.float64).sum()) / rate
+        weights *= 2 / np.square(self._window).sum() / rate
         at = weighting.columns(np.arange(columns) * self._hop / rate)
         self._weights = np.ascontiguousarray(weights[:, at].T, np.float32)  # [columns, bins]
         self._found = np.zeros((3, 0))  # column, bin and its fraction, and gain of every peak
         self._stale = np.ones(columns, bool)
-        self._padded = np.zeros((shape[0], shape[1] + 2 * scale), np.float32)
+        self._padded = np.zeros((shape[0], shape[1] + 2 * scale))
 
-    def peaks(self, residual: Signal, changed: NDArray[np.int64], most: int) -> Floats:
+    def peaks(self, residual: Floats, changed: NDArray[np.int64], most: int) -> Floats:
         """Time, frequency, scale and gain of the strongest [4, peaks]."""
         half = self._scale // 2
         self._padded[:, half : half + residual.shape[1]] = residual
@@ -88,7 +88,8 @@ class _Spectrogram:
         power = np.zeros((len(columns), self._scale // 2 + 1), np.float32)
         for channel in self._padded:
             frames = np.lib.stride_tricks.sliding_window_view(channel, self._scale)[:: self._hop][columns]
-            spectrum = np.fft.rfft(frames * self._window, axis=1)
+            frames *= self._window
+            spectrum = np.fft.rfft(frames, axis=1).astype(np.complex64)
             power += np.square(spectrum.real) + np.square(spectrum.imag)
         gains = power * self._weights[columns]
         inner = gains[:, 1:-1]
