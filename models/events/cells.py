@@ -49,7 +49,7 @@ def fine_notes() -> Signal:
 
 @lru_cache(maxsize=2)
 def windows(size: int) -> Signal:
-    """The Hann window h, t h(t) with t = 0 at its middle, and its derivative: float32 [3, size], energy of h being 1."""
+    """The Hann window h of energy 1, t h(t) with t = 0 at its middle, and its derivative: float32 [3, size]."""
     t = np.arange(size) - size // 2
     angle = 2 * np.pi * t / size
     hann = 0.5 + 0.5 * np.cos(angle)

@@ -11,6 +11,7 @@ from torch.nn import functional
 from evc.models.events import cells
 from evc.models.events.cells import CELLS, FINE, FLOOR, HOP, LONG, NEARBY, NOTHING, QUIET, RANGE, SAMPLERATE, SHORT
 
+
 def note_hertz(note: Tensor | float) -> Tensor:
     """Frequency in Hz of MIDI note numbers."""
     return torch.as_tensor(cells.note_hertz(torch.as_tensor(note)))
