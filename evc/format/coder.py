@@ -16,6 +16,7 @@ import constriction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evc import kernels
 from evc.format import constants
 from evc.format.errors import DamagedError
 from evc.format.frequencies import GOLOMB_PREFIX, FrequencyTable, normalised_row
@@ -142,32 +143,21 @@ class SymbolEncoder:
         width = length + orders
         self.encode_bits(shifted - (np.int64(1) << width), width, kind)
 
-    def encode_intervals(self, intervals: NDArray[np.void]) -> None:
-        """Code what a kernel recorded: an array [n] of a `symbol`, and the `start` and `size` of its interval among
-        2**24; a size of 0 is a symbol that needs no coding."""
-        self._passed(np.ascontiguousarray(intervals["symbol"]))
-        coded = intervals[intervals["size"] > 0]
-        for begin in range(0, len(coded), GATHERED // 4):
-            self._encode_intervals(coded["start"][begin : begin + GATHERED // 4].astype(np.int64),
-                                   coded["size"][begin : begin + GATHERED // 4].astype(np.int64))  # fmt: skip
-
-    def _encode_intervals(self, start: NDArray[np.int64], size: NDArray[np.int64]) -> None:
-        """Each interval as one of three symbols: the others are what lies before and behind it, or two parts of what
-        does. The coder adds one to every weight."""
-        behind = (1 << constants.CODER_PRECISION) - start - size
-        symbols = np.where(start == 0, 0, np.where(behind == 0, 2, 1)).astype(np.int32)
-        weights = np.stack([start, size, behind], axis=1).astype(np.float64)
-        first, last = symbols == 0, symbols == 2
-        weights[first] = np.stack([size[first], np.ones(first.sum()), behind[first] - 1], axis=1)
-        weights[last] = np.stack([start[last] - 1, np.ones(last.sum()), size[last]], axis=1)
-        weights -= 1
-        at = 0
-        for pair in np.flatnonzero((weights < 0).any(axis=1)).tolist():  # what is beside such a one cannot be halved
-            self._coder.encode(symbols[at:pair], CATEGORICAL, weights[at:pair])
-            whole = np.array([[start[pair] or size[pair], behind[pair] or size[pair]]], np.float64)
-            self._coder.encode(symbols[pair : pair + 1] // 2, CATEGORICAL, whole - 1)
-            at = pair + 1
-        self._coder.encode(symbols[at:], CATEGORICAL, weights[at:])
+    def encode_recorded(self, port: Any) -> None:
+        """Code what kernels recorded in a port, and forget it."""
+        port.checksum = ~self._checksum & 0xFFFFFFFF
+        room = min(port.count, GATHERED // 3)
+        symbols, weights = np.empty(room, np.int32), np.empty((room, 3))
+        at, pointers = kernels.ffi.new("int64_t *"), (room, kernels.pointer(symbols), kernels.pointer(weights))
+        while at[0] < port.count:
+            count = kernels.lib.evc_written(port, at, *pointers)
+            if count > 0:
+                self._coder.encode(symbols[:count], CATEGORICAL, weights[:count])
+            elif count < 0:
+                self._coder.encode(symbols[:1], CATEGORICAL, weights[:1].ravel()[:2][None])
+        self._checksum = ~port.checksum & 0xFFFFFFFF
+        self.symbols += port.count
+        port.count = 0
 
     def finish(self) -> CodedStream:
         """The coded stream. The words are whole little-endian 32-bit words; no symbols, no words."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import constriction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -62,16 +60,22 @@ class FrequencyTable:
         return found
 
     @cached_property
-    def compiled(self) -> Any:
+    def compiled(self) -> CompiledTable:
         """The table as the kernels take it."""
-        struct = kernels.ffi.new("evc_table *")
-        # A struct keeps nothing alive that it points to.
-        self._pointers = kernels.pointer(self.starts), kernels.pointer(self.bits)
-        struct.symbols, struct.rows, struct.starts, struct.bits = self.symbols, self.rows, *self._pointers
-        return struct
+        return CompiledTable(self)
 
     def gather(self, rows: Integers) -> NDArray[np.float64]:
         return self._weights.take(rows, axis=0)
+
+
+class CompiledTable:
+    """A table as the kernels take it: `struct` is valid as long as this object is there."""
+
+    def __init__(self, table: FrequencyTable) -> None:
+        self._arrays = table.starts, table.bits
+        self.struct = kernels.ffi.new("evc_table *")
+        self.struct.symbols, self.struct.rows = table.symbols, table.rows
+        self.struct.starts, self.struct.bits = map(kernels.pointer, self._arrays)
 
 
 def normalised_row(weights: NDArray[np.int64]) -> NDArray[np.float64]:

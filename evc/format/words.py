@@ -113,12 +113,12 @@ class CompiledWords:
     def rows(self, table: FrequencyTable, rows: Integers) -> Symbols:
         symbols, rows = np.empty(len(rows), np.int32), np.ascontiguousarray(rows, np.int64)
         pointers = kernels.pointer(rows), len(rows), kernels.pointer(symbols)
-        self._lib.evc_read_rows(self.port, table.compiled, *pointers)
+        self._lib.evc_read_rows(self.port, table.compiled.struct, *pointers)
         return self._checked(symbols)
 
     def row(self, table: FrequencyTable, row: int, count: int) -> Symbols:
         symbols = np.empty(count, np.int32)
-        self._lib.evc_read_row(self.port, table.compiled, row, count, kernels.pointer(symbols))
+        self._lib.evc_read_row(self.port, table.compiled.struct, row, count, kernels.pointer(symbols))
         return self._checked(symbols)
 
     def weighted(self, weights: NDArray[np.int64]) -> int:

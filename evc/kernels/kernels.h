@@ -48,6 +48,12 @@ int32_t evc_read_weighted(evc_port *port, const int64_t *weights, int32_t symbol
 void evc_read_uniform(evc_port *port, int64_t size, int64_t count, int32_t *values);
 void evc_read_uniforms(evc_port *port, const int64_t *sizes, int64_t count, int32_t *values);
 
+/* What was written, from interval `from` on, for a coder of symbols under weights that grow by one each: symbols
+   [room], each with three weights [room, 3]: those before its interval, of it, and those behind, or where there are none
+   two parts of the other side. Intervals of no size are left out. Returns how many, and puts into `from` where it goes
+   on; -1 for a single one with one weight beside it, and thus two weights. The checksum takes in all symbols passed. */
+int64_t evc_written(evc_port *port, int64_t *from, int64_t room, int32_t *symbols, double *weights);
+
 /* --- Integer networks (network.h) ------------------------------------------------------------------------- */
 
 /* One layer (spec 9.8): `outputs` is a multiple of 8, `weights` [pairs of inputs, outputs, 2] and `biases` [outputs]

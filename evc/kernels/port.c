@@ -101,3 +101,28 @@ void evc_read_uniform(evc_port *p, int64_t size, int64_t count, int32_t *values)
 void evc_read_uniforms(evc_port *p, const int64_t *sizes, int64_t count, int32_t *values) {
     for (int64_t i = 0; i < count; i++) values[i] = read_uniform(p, sizes[i]);
 }
+
+int64_t evc_written(evc_port *p, int64_t *from, int64_t room, int32_t *symbols, double *weights) {
+    int64_t count = 0;
+    for (; *from < p->count && count < room; ++*from) {
+        const evc_interval *one = &p->written[*from];
+        const int64_t before = one->start, size = one->size, behind = WHOLE - before - size;
+        double *three = weights + 3 * count;
+        if (size && before + behind == 1) {
+            if (count) break;
+            passed(p, one->symbol);
+            symbols[0] = before ? 1 : 0;
+            three[0] = (double)(before ? 0 : size - 1);
+            three[1] = (double)(before ? size - 1 : 0);
+            ++*from;
+            return -1;
+        }
+        passed(p, one->symbol);
+        if (!size) continue;
+        symbols[count++] = !before ? 0 : behind ? 1 : 2;
+        three[0] = (double)(before ? behind ? before - 1 : before - 2 : size - 1);
+        three[1] = (double)(before && behind ? size - 1 : 0);
+        three[2] = (double)(behind ? before ? behind - 1 : behind - 2 : size - 1);
+    }
+    return count;
+}

@@ -105,6 +105,17 @@ INLINE int32_t read_uniform(evc_port *p, int64_t size) {
     return value;
 }
 
+/* The same for a size of 2**width. */
+INLINE int32_t read_field(evc_port *p, int width) {
+    if (!another(p)) return 0;
+    const int each = EVC_CODER_PRECISION - width;
+    uint32_t at = quantile(p);
+    if (p->error) return 0;
+    narrow(p, at >> each << each, (uint32_t)1 << each);
+    passed(p, (int32_t)(at >> each));
+    return (int32_t)(at >> each);
+}
+
 /* --- Writing ---------------------------------------------------------------------------------------------- */
 
 void evc_more_room(evc_port *p);
@@ -136,14 +147,15 @@ INLINE void code_bits(evc_mode mode, evc_port *p, int64_t *values, const uint8_t
     for (int64_t i = 0; i < count; i++) {
         if (mode == READ) values[i] = 0;
         if (widths[i] <= EVC_PIECE_BITS) continue;
-        int64_t size = (int64_t)1 << (widths[i] - EVC_PIECE_BITS);
-        if (mode == READ) values[i] = (int64_t)read_uniform(p, size) << EVC_PIECE_BITS;
-        else write_uniform(p, values[i] >> EVC_PIECE_BITS, size);
+        const int width = widths[i] - EVC_PIECE_BITS;
+        if (mode == READ) values[i] = (int64_t)read_field(p, width) << EVC_PIECE_BITS;
+        else write_uniform(p, values[i] >> EVC_PIECE_BITS, (int64_t)1 << width);
     }
     for (int64_t i = 0; i < count; i++) {
         if (!widths[i]) continue;
-        int64_t size = (int64_t)1 << (widths[i] < EVC_PIECE_BITS ? widths[i] : EVC_PIECE_BITS);
-        if (mode == READ) values[i] |= read_uniform(p, size);
+        const int width = widths[i] < EVC_PIECE_BITS ? widths[i] : EVC_PIECE_BITS;
+        const int64_t size = (int64_t)1 << width;
+        if (mode == READ) values[i] |= read_field(p, width);
         else write_uniform(p, values[i] & (size - 1), size);
     }
 }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from evc import kernels
 from evc.format import constants as c
 from evc.format.coder import SymbolEncoder
-from evc.format.frequencies import Integers
+from evc.format.frequencies import CompiledTable, FrequencyTable, Integers
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.integers import FLAGS, MAGNITUDES, ROW_OF_MEAN
 from evc.format.streams.spectrum_blocks import BlockArrays
@@ -23,7 +23,6 @@ from evc.format.streams.spectrum_model import ALONE, OFFSETS, SpectrumModel, spe
 from evc.format.streams.spectrum_tables import psychoacoustics, tables
 from evc.format.words import check
 
-INTERVAL = np.dtype([("symbol", "<i4"), ("start", "<u4"), ("size", "<u4")])
 LANES = 8  # outputs of a layer come in multiples of so many
 
 
@@ -65,25 +64,30 @@ class _Model:
     def __init__(self, model: SpectrumModel) -> None:
         self.struct = kernels.ffi.new("evc_spectrum_model *")
         self._rows = ROW_OF_MEAN.astype(np.int32)
-        self._networks: list[CompiledLayers] = []
+        self._kept: list[CompiledLayers | CompiledTable] = []  # that the struct points into
         for (channel, stage), table in model.energy_table.items():
             self._put(self.struct.energy[channel][stage], f"energy{channel}{stage}")
-            self.struct.energy_tables[channel][stage] = table.compiled[0]
+            self.struct.energy_tables[channel][stage] = self._table(table)
         for (channel, stage), table in model.coefficient_table.items():
             self._put(self.struct.coefficient[channel][stage], f"coefficient{channel}{stage}")
-            self.struct.coefficient_tables[channel][stage] = table.compiled[0]
+            self.struct.coefficient_tables[channel][stage] = self._table(table)
         for name in ("band", "stereo", "split", "hold"):
-            setattr(self.struct, name, getattr(model, name).compiled[0])
-        self.struct.alone, self.struct.offsets = ALONE.compiled[0], OFFSETS.compiled[0]
+            setattr(self.struct, name, self._table(getattr(model, name)))
+        self.struct.alone, self.struct.offsets = self._table(ALONE), self._table(OFFSETS)
         adaptive = self.struct.adaptive
-        adaptive.magnitudes, adaptive.flags = MAGNITUDES.compiled[0], FLAGS.compiled[0]
+        adaptive.magnitudes, adaptive.flags = self._table(MAGNITUDES), self._table(FLAGS)
         adaptive.rows = kernels.pointer(self._rows)
 
     def _put(self, target: Any, name: str) -> None:
         found = _network(name)
-        self._networks.append(found)
+        self._kept.append(found)
         for place, layer in enumerate(found.struct):
             target[place] = layer
+
+    def _table(self, table: FrequencyTable) -> Any:
+        found = table.compiled
+        self._kept.append(found)
+        return found.struct[0]
 
 
 @lru_cache(maxsize=1)
@@ -177,6 +181,4 @@ class Recording:
 
     def into(self, encoder: SymbolEncoder) -> None:
         """Code it, and forget it."""
-        size = self.port.count * INTERVAL.itemsize
-        encoder.encode_intervals(np.frombuffer(kernels.ffi.buffer(self.port.written, size), INTERVAL))
-        self.port.count = 0
+        encoder.encode_recorded(self.port)
