@@ -11,7 +11,7 @@ from evc.format.header import Header
 from evc.format.networks import installed_network, weights
 from evc.models.events.atoms import Atoms
 from evc.models.events.decompose import WindowDecomposer, decompose, time_grid, windows
-from evc.models.events.fitting import PAN_STEPS
+from evc.models.events.fitted import PAN_STEPS
 from evc.models.events.moments import Moments
 from evc.models.events.noise_source import event_keys
 from evc.models.events.onsets import onset_times

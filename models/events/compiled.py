@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from evc import kernels
 from evc.models.arrays import Floats
-from evc.models.events import fitting, harmonics, moments, weighting
+from evc.models.events import fitted, harmonics, moments, weighting
 from evc.models.events.atoms import DECAYED, Atoms
 from evc.models.events.vectors import PARTS
 
@@ -42,8 +42,8 @@ class CompiledFitter:
         self._envelope, self._fitted = kernels.ffi.new("evc_envelope *"), kernels.ffi.new("evc_fitted *")
 
     def refined(
-        self, residual: Floats, frequency: float, uncertainty: float, envelope: fitting.Envelope
-    ) -> fitting.Envelope | None:
+        self, residual: Floats, frequency: float, uncertainty: float, envelope: fitted.Envelope
+    ) -> fitted.Envelope | None:
         """The envelope that suits a contiguous residual best, from one that nearly does."""
         self._fitter.channels, frames = residual.shape
         found = self._envelope
@@ -52,11 +52,11 @@ class CompiledFitter:
             self._fitter, kernels.pointer(residual), frames, frequency, uncertainty, found
         ):
             return None
-        return fitting.Envelope(found.start, found.attack, found.decay, found.length)
+        return fitted.Envelope(found.start, found.attack, found.decay, found.length)
 
     def fit_at(
-        self, residual: Floats, pitch: int, frequency: float, envelope: fitting.Envelope, threshold: float
-    ) -> fitting.FittedEvent | None:
+        self, residual: Floats, pitch: int, frequency: float, envelope: fitted.Envelope, threshold: float
+    ) -> fitted.FittedEvent | None:
         """As `EventFitter.fit_at`; `frequency` is that of the pitch."""
         self._fitter.channels, frames = residual.shape
         self._envelope[0] = envelope
@@ -70,7 +70,7 @@ class CompiledFitter:
         found = self._fitted
         codes: NDArray[np.int64] = np.array(list(found.codes)[: len(PARTS)], np.int64)
         sound = waveform[: len(residual) * found.frames].reshape(len(residual), found.frames).copy()
-        return fitting.FittedEvent(envelope.start, found.level, found.pan, codes, found.gain, found.first, sound)
+        return fitted.FittedEvent(envelope.start, found.level, found.pan, codes, found.gain, found.first, sound)
 
     def _pointer(self, array: NDArray[Any], dtype: Any = np.float64) -> Any:
         contiguous = np.ascontiguousarray(array, dtype)
@@ -105,23 +105,23 @@ class CompiledFitter:
         found = kernels.ffi.new(
             "evc_fitting *",
             {
-                "hop": fitting.HOP,
+                "hop": fitted.HOP,
                 "quick": moments.QUICK,
                 "phases": harmonics.PHASES,
-                "pan_steps": fitting.PAN_STEPS,
+                "pan_steps": fitted.PAN_STEPS,
                 "least_frames": harmonics.LEAST_FRAMES,
                 "weighting_hop": weighting.HOP,
-                "attack_span": fitting.ATTACK_SPAN,
-                "longest_body": fitting.LONGEST_BODY,
-                "longest_rise": fitting.LONGEST_RISE,
-                "slow_rise": fitting.SLOW_RISE,
-                "slow_step": fitting.SLOW_STEP,
+                "attack_span": fitted.ATTACK_SPAN,
+                "longest_body": fitted.LONGEST_BODY,
+                "longest_rise": fitted.LONGEST_RISE,
+                "slow_rise": fitted.SLOW_RISE,
+                "slow_step": fitted.SLOW_STEP,
                 "decayed": DECAYED,
                 "beginning": harmonics.BEGINNING,
                 "highest": harmonics.HIGHEST,
-                "base_bits": fitting.BASE_BITS,
+                "base_bits": fitted.BASE_BITS,
                 "partial_bits": harmonics.PARTIAL_BITS,
-                "quietest": fitting.QUIETEST,
+                "quietest": fitted.QUIETEST,
                 "amplitude_step": harmonics.AMPLITUDE_STEP,
                 "tolerance": moments.TOLERANCE,
                 "shared": moments.SHARED,

@@ -21,7 +21,8 @@ from evc.format.streams.events import EventStream
 from evc.models.arrays import Floats
 from evc.models.device import encoding_device, one_thread
 from evc.models.events.atoms import Atoms
-from evc.models.events.fitting import BASE_BITS, PAN_STEPS, EventFitter, FittedEvent
+from evc.models.events.fitted import BASE_BITS, PAN_STEPS, FittedEvent
+from evc.models.events.fitting import EventFitter
 from evc.models.events.moments import FIRST, QUICK, Moments
 from evc.models.events.onsets import onset_times
 from evc.models.events.picking import Picker

@@ -5,65 +5,36 @@ What is fitted is subtracted as the decoder will render it: the quantisation err
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc import kernels
-from evc.format import constants as c
 from evc.format.streams.event_coding import grained
 from evc.models.arrays import Floats
 from evc.models.events.atoms import Atoms, Times
+from evc.models.events.compiled import CompiledFitter
+from evc.models.events.fitted import (
+    ATTACK_SPAN,
+    BASE_BITS,
+    HOP,
+    LONGEST_BODY,
+    LONGEST_RISE,
+    PAN_STEPS,
+    QUIETEST,
+    SLOW_RISE,
+    SLOW_STEP,
+    Envelope,
+    FittedEvent,
+)
 from evc.models.events.harmonics import AMPLITUDE_STEP, LEAST_FRAMES, PHASES, HarmonicFitter, Tone, exponential
 from evc.models.events.moments import QUICK, Moments
 from evc.models.events.shapes import Shape
 from evc.models.events.vectors import MIDI_0_HZ, PART_INDEX, PARTS, STEPS_PER_OCTAVE
 from evc.models.events.weighting import Weighting
 
-if TYPE_CHECKING:
-    from evc.models.events.compiled import CompiledFitter
-
 Points = NDArray[np.complexfloating[Any, Any]]
-
-HOP = 16  # frames over which the demodulated residual is summed in the fine search
-LONGEST_BODY = 4.0  # s of an atom in which decays and lengths are compared
-ATTACK_SPAN = 0.6  # s of an atom in which attacks and starts are compared
-LONGEST_RISE = 0.8  # of an event's length
-SLOW_RISE = 0.02  # s; starts of slower attacks are first tried in steps of a share of the rise
-SLOW_STEP = 0.15
-PAN_STEPS = c.DEFAULT_PAN_STEPS  # to each side
-BASE_BITS = 34.0  # of an event of one partial: what it has to pay for
-QUIETEST = 10 ** (-100 / 20)
-
-
-class Envelope(NamedTuple):
-    """Start of an event in s, and the codes of its attack, decay and length."""
-
-    start: float
-    attack: int
-    decay: int
-    length: int
-
-
-@dataclass
-class FittedEvent:
-    """An event as it is coded, and what it is worth.
-
-    start   s; a multiple of the grid of times
-    codes   int64 [16]; amplitude and pan are levels
-    gain    weighted energy taken away per bit
-    first, waveform  where it sounds at the analysis rate: frame, float64 [channels, frames]
-    """
-
-    start: float
-    amplitude: int
-    pan: int
-    codes: NDArray[np.int64]
-    gain: float
-    first: int
-    waveform: Floats
 
 
 class EventFitter:
@@ -78,8 +49,6 @@ class EventFitter:
         self._harmonics = HarmonicFitter(atoms, rate, weighting)
         self._compiled: CompiledFitter | None = None
         if kernels.lib is not None:
-            from evc.models.events.compiled import CompiledFitter
-
             self._compiled = CompiledFitter(atoms, rate, grid, weighting, moments, frames)
 
     def fit(self, residual: Floats, shape: Shape, threshold: float) -> FittedEvent | None:

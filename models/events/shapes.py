@@ -116,11 +116,12 @@ class ShapeFitter:
         best, at = self._fine(points, bank, at, step, allowed)
         frequencies = frequencies + detuning
         uncertainty = step * hop / self._rate
-        return {
-            number: Shape(float(times[i, at[i]]), float(frequencies[i]), *bank.codes[best[i]], uncertainty)
-            for i, number in enumerate(chosen)
-            if allowed[i, at[i]]
-        }
+        found: dict[int, Shape] = {}
+        for i, number in enumerate(chosen):
+            if allowed[i, at[i]]:
+                decay, length = bank.codes[best[i]]
+                found[number] = Shape(float(times[i, at[i]]), float(frequencies[i]), decay, length, uncertainty)
+        return found
 
     def _demodulated(self, segments: Signal, frequencies: Floats, hop: int) -> Points:
         """Residual times exp(-2 pi i f t), summed over hops: complex64 [peaks, channels, points]."""

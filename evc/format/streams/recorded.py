@@ -14,8 +14,6 @@ from evc.format.coder import SymbolEncoder
 from evc.format.streams.integers import FLAGS, MAGNITUDES, ROW_OF_MEAN
 from evc.format.words import check
 
-_INTERVAL = np.dtype([("symbol", "<i4"), ("start", "<u4"), ("size", "<u4")])  # of a port that is written to
-
 
 @contextmanager
 def recording(encoder: SymbolEncoder) -> Iterator[Any]:
@@ -23,16 +21,14 @@ def recording(encoder: SymbolEncoder) -> Iterator[Any]:
     port = kernels.ffi.gc(kernels.ffi.new("evc_port *"), kernels.lib.evc_forget)
     yield port
     check(port)
-    if port.count:
-        size = port.count * _INTERVAL.itemsize
-        encoder.encode_intervals(np.frombuffer(kernels.ffi.buffer(port.written, size), _INTERVAL))
+    encoder.encode_recorded(port)
 
 
 @lru_cache(maxsize=1)
 def adaptive() -> Any:
     """The tables of adaptive integers as kernels take them."""
     struct = kernels.ffi.new("evc_adaptive *")
-    struct.magnitudes, struct.flags = MAGNITUDES.compiled[0], FLAGS.compiled[0]
+    struct.magnitudes, struct.flags = MAGNITUDES.compiled.struct[0], FLAGS.compiled.struct[0]
     struct.rows = kernels.pointer(_ROWS)
     return struct
 
