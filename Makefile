@@ -24,10 +24,14 @@ lint: types
 types: $(VENV)/installed
 	rm -rf build/lib && $(BIN)/python -W ignore -c "import setuptools; setuptools.setup()" --quiet build_py
 
-$(VENV)/installed: pyproject.toml constraints.txt setup.py $(wildcard evc/kernels/*.[ch] evc/kernels/build.py)
+# The compiled kernels are built by this too, if there is a compiler. The last line says whether they run.
+KERNELS := $(wildcard evc/kernels/*.[ch]) evc/kernels/build.py evc/format/constants.py
+$(VENV)/installed: pyproject.toml constraints.txt setup.py $(KERNELS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	rm -f evc/kernels/_native*
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $@
+	$(BIN)/evc --version
 
 clean:
-	rm -rf build $(VENV) *.egg-info
+	rm -rf build $(VENV) *.egg-info evc/kernels/_native*

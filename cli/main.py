@@ -59,11 +59,23 @@ class _LazyGroup(SuggestingGroup):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
+def _show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        from evc import kernels
+        from evc.format.constants import VERSION_MAJOR, VERSION_MINOR
+
+        click.echo(f"evc {evc.__version__} (format {VERSION_MAJOR}.{VERSION_MINOR}, {kernels.what_runs()})")
+        ctx.exit()
+
+
 @click.group(
     cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples("evc encode song.wav --bitrate 48", "evc decode song.evc copy.flac"),
 )  # fmt: skip
-@click.version_option(evc.__version__, prog_name="evc", message="%(prog)s %(version)s")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version,
+    help="Show versions, and whether compiled kernels run.",
+)  # fmt: skip
 def evc_command() -> None:
     """EVC, an audio format: what happens in a track is stored once, and its moments precisely.
 
@@ -77,6 +89,7 @@ def main() -> NoReturn:
     _silence_libraries()
     warnings.simplefilter("ignore")  # what libraries warn of is no line for a user
     warnings.simplefilter("always", EvcWarning)
+    warnings.filterwarnings("always", module=r"evc\.kernels")
     warnings.showwarning = lambda message, *_, **__: show_warning(message)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a tag or a name may not fit the locale
@@ -107,6 +120,10 @@ def _run() -> int:
         return _complain(str(error), EXIT_DATA)
     except MemoryError:
         return _complain("out of memory", EXIT_DATA)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":  # only training and --device cuda are to need it
+            raise
+        return _complain("this needs torch, which is not installed: pip install 'evc[train]'", EXIT_DATA)
     except OSError as error:
         return _complain_of(error)
 

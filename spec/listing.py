@@ -24,7 +24,7 @@ class _RecordingDecoder(SymbolDecoder):
     """Keeps (kind, symbols) of every call."""
 
     def __init__(self, stream: StreamData) -> None:
-        super().__init__(stream.words, stream.symbols, stream.checksum)
+        super().__init__(stream.words, stream.symbols, stream.checksum, account=True)  # every call, one by one
         self.calls: list[tuple[str, list[int]]] = []
 
     def decode(self, table: FrequencyTable, rows: Any, count: int | None = None, kind: str = "") -> NDArray[np.int32]:

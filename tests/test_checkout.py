@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = "evc.format.header", "evc.models.pipeline", "evc.cli.main", "evc.spec.vectors"
+MODULES = "evc.kernels.sources", "evc.format.header", "evc.models.pipeline", "evc.cli.main", "evc.spec.vectors"
 
 
 def test_a_checkout_is_complete_without_an_installation():
@@ -23,12 +23,13 @@ def test_a_checkout_is_complete_without_an_installation():
 
 def test_the_architecture_names_modules_that_are_there():
     text = (ROOT / "docs" / "architecture.md").read_text()
-    named = {path.rpartition("/")[2] for path in re.findall(r"`([\w/]+\.py)`", text)}
-    folders = (ROOT / name for name in ("evc", "models", "cli", "spec", "tests"))
-    there = {path.name for folder in folders for path in folder.rglob("*.py")}
+    named = {path.rpartition("/")[2] for path in re.findall(r"`([\w/]+\.(?:py|c|h))`", text)}
+    folders = [ROOT / name for name in ("evc", "models", "cli", "spec", "tests")]
+    there = {path.name for folder in folders for kind in ("*.py", "*.[ch]") for path in folder.rglob(kind)}
     assert len(named) > 100
     assert named <= there, sorted(named - there)
     models = ("models", *(f"models/{layer}" for layer in ("spectrum", "events", "noise", "latents")))
-    for folder in ("evc", "evc/format", "evc/sound", *models, "spec"):
-        missing = {path.name for path in (ROOT / folder).glob("[!_]*.py")} - named - {"version.py", "pipeline.py"}
+    for folder in ("evc", "evc/kernels", "evc/format", "evc/sound", *models, "spec"):
+        modules = {path.name for kind in ("[!_]*.py", "*.c") for path in (ROOT / folder).glob(kind)}
+        missing = modules - named - {"version.py", "pipeline.py"}
         assert not missing, f"{folder}: {sorted(missing)}"

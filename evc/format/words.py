@@ -142,8 +142,9 @@ class CompiledWords:
         return symbols
 
 
-def check(port: Any) -> None:
-    """Raise what a call of the kernels found wrong: DamagedError, FormatError or MemoryError."""
+def check(port: Any, what: str = "a level of energies") -> None:
+    """Raise what a call of the kernels found wrong: DamagedError, FormatError (for `what` is out of range) or
+    MemoryError."""
     error = port.error
     if not error:
         return
@@ -153,7 +154,7 @@ def check(port: Any) -> None:
     if error == lib.EVC_ROW:
         raise IndexError("a row lies outside its table")
     if error == lib.EVC_LEVEL:
-        raise FormatError("a level of energies is out of range")
+        raise FormatError(f"{what} is out of range")
     raise DamagedError({
         lib.EVC_WORDS: "the coded words are not valid",
         lib.EVC_SYMBOLS: "the stream holds more symbols than it declares",

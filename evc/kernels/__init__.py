@@ -6,49 +6,59 @@ environment has EVC_KERNELS=0, `lib` is None and everything runs in NumPy:
     if kernels.lib is not None:
         ...
 
-A call releases the interpreter's lock.
+A call releases the interpreter's lock. Importing this loads the extension, but not NumPy.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from evc.kernels.sources import digest
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# By the character of an array's type, which NumPy tells at once. A C long has 32 or 64 bits.
+_LONG = "int64_t[]" if struct.calcsize("l") == 8 else "int32_t[]"
 _POINTERS = {
-    "int8": "int8_t[]", "uint8": "uint8_t[]", "bool": "uint8_t[]", "int16": "int16_t[]", "int32": "int32_t[]",
-    "uint32": "uint32_t[]", "int64": "int64_t[]", "float32": "float[]", "float64": "double[]", "complex64": "float[]",
+    "b": "int8_t[]", "B": "uint8_t[]", "?": "uint8_t[]", "h": "int16_t[]", "i": "int32_t[]", "I": "uint32_t[]",
+    "l": _LONG, "L": f"u{_LONG}", "q": "int64_t[]", "f": "float[]", "d": "double[]", "F": "float[]",
 }  # fmt: skip
 
 
-def _load() -> tuple[Any, Any]:
-    """(functions, what makes pointers), or twice None."""
+def _load() -> tuple[Any, Any, str]:
+    """(functions, what makes pointers, ""), or (None, None, why there are none)."""
     if os.environ.get("EVC_KERNELS") == "0":
-        return None, None
+        return None, None, "EVC_KERNELS=0"
     try:
         from evc.kernels import _native  # type: ignore[attr-defined]
     except ImportError:
-        return None, None
+        return None, None, "no compiled kernels"
     if digest() not in (None, _native.lib.evc_built_from()):
-        warnings.warn("the compiled kernels are older than their sources: install evc again", stacklevel=3)
-        return None, None
+        reason = "the compiled kernels are older than their sources"
+        warnings.warn(f"{reason}: install evc again", stacklevel=2)
+        return None, None, reason
     _native.lib.evc_start()
-    return _native.lib, _native.ffi
+    return _native.lib, _native.ffi, ""
 
 
 # lib: the functions of kernels.h, or None.
-lib, ffi = _load()
+lib, ffi, _missing = _load()
+
+
+def what_runs() -> str:
+    """For people: "compiled kernels", or "NumPy: " and why there are none."""
+    return f"NumPy: {_missing}" if _missing else "compiled kernels"
 
 
 def pointer(array: NDArray[Any]) -> Any:
     """An array as a C argument: contiguous, of a type that the function takes (TypeError for another)."""
-    return ffi.from_buffer(_POINTERS[array.dtype.name], array)
+    return ffi.from_buffer(_POINTERS[array.dtype.char], array)
 
 
 @contextmanager

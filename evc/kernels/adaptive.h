@@ -3,13 +3,9 @@
 #pragma once
 #include "port.h"
 
-#ifndef MOST_VALUES /* in a call */
-#define MOST_VALUES EVC_BANDS
-#endif
-
 enum {
     CHANGE_CONTEXTS = EVC_CHANGE_SIZES * EVC_CHANGE_PASSES,
-    MOST_CONTEXTS = 64, /* that one call can move */
+    MOST_CALL = EVC_MOST_CALL,
     UP_ROUNDED = 3,     /* the class of signs where the guess was rounded up */
 };
 
@@ -18,6 +14,7 @@ typedef struct {
     int32_t average, updates;
 } Context;
 
+/* Contexts of changes: of magnitudes [CHANGE_CONTEXTS], and of signs [EVC_CHANGE_SIGNS]. */
 typedef struct {
     Context sizes[CHANGE_CONTEXTS], signs[EVC_CHANGE_SIGNS];
 } Changes;
@@ -33,20 +30,21 @@ INLINE void begin_changes(Changes *changes) {
 
 /* Moves each context of a call towards the mean of what was coded under it. */
 INLINE void update(Context *contexts, const int32_t *at, const int32_t *values, int count, int32_t one) {
-    int64_t sums[MOST_CONTEXTS] = {0};
-    int32_t counts[MOST_CONTEXTS] = {0};
+    uint8_t done[MOST_CALL] = {0};
     for (int i = 0; i < count; i++) {
-        sums[at[i]] += values[i];
-        counts[at[i]]++;
-    }
-    for (int i = 0; i < count; i++) {
-        if (!counts[at[i]]) continue;
+        if (done[i]) continue;
+        int64_t sum = 0, times = 0;
+        for (int j = i; j < count; j++) {
+            if (at[j] != at[i]) continue;
+            sum += values[j];
+            times++;
+            done[j] = 1;
+        }
         Context *context = &contexts[at[i]];
-        int shift = floor_log2((uint64_t)context->updates + 2);
-        int64_t mean = one * sums[at[i]] / counts[at[i]];
-        context->average += (int32_t)((mean - context->average) >> (shift < EVC_SLOWEST_SHIFT ? shift : EVC_SLOWEST_SHIFT));
+        const int shift = floor_log2((uint64_t)context->updates + 2);
+        const int64_t change = one * sum / times - context->average;
+        context->average += (int32_t)(change >> (shift < EVC_SLOWEST_SHIFT ? shift : EVC_SLOWEST_SHIFT));
         context->updates++;
-        counts[at[i]] = 0;
     }
 }
 
@@ -60,13 +58,12 @@ INLINE void code_flags(evc_mode mode, evc_port *p, const evc_adaptive *frozen, C
     update(contexts, at, bits, count, EVC_FLAG_ONE);
 }
 
-/* A call of at most MOST_VALUES integers from 0 to 2**31 - 1. */
+/* A call of at most MOST_CALL integers from 0 to 2**31 - 1. */
 INLINE void code_unsigned(evc_mode mode, evc_port *p, const evc_adaptive *frozen, Context *contexts,
                           const int32_t *at, int64_t *values, int count) {
-    int32_t limited[MOST_VALUES];
-    int64_t beyond[MOST_VALUES];
-    beyond[0] = 0;
-    uint8_t widths[MOST_VALUES];
+    int32_t limited[MOST_CALL];
+    int64_t beyond[MOST_CALL];
+    uint8_t widths[MOST_CALL];
     int escaped = 0;
     for (int i = 0; i < count; i++) {
         limited[i] = values[i] < EVC_SCALE_ESCAPE ? (int32_t)values[i] : EVC_SCALE_ESCAPE;
@@ -83,7 +80,7 @@ INLINE void code_unsigned(evc_mode mode, evc_port *p, const evc_adaptive *frozen
 /* Which bands hold something: even ones first, odd ones by these. known [bands]: the class of each, below `classes`. */
 INLINE void code_band_flags(evc_mode mode, evc_port *p, const evc_adaptive *frozen, Context *contexts, int classes,
                             const int32_t *known, int32_t *on, int bands) {
-    int32_t at[MOST_VALUES], bits[MOST_VALUES];
+    int32_t at[MOST_CALL], bits[MOST_CALL];
     for (int odd = 0; odd < 2; odd++) {
         int count = 0;
         for (int band = odd; band < bands; band += 2, count++) {
@@ -97,10 +94,10 @@ INLINE void code_band_flags(evc_mode mode, evc_port *p, const evc_adaptive *froz
 }
 
 /* Levels [bands] from `least` to `most`, each as a change of what it was before. */
-INLINE void code_changes(evc_mode mode, evc_port *p, const evc_adaptive *frozen, Changes *changes, int64_t least,
-                         int64_t most, const int64_t *before, int64_t *levels, int bands) {
-    int64_t change[MOST_VALUES] = {0}, guess[MOST_VALUES], sizes[MOST_VALUES];
-    int32_t at[MOST_VALUES], sign[MOST_VALUES], negative[MOST_VALUES];
+INLINE void code_changes(evc_mode mode, evc_port *p, const evc_adaptive *frozen, Context *of_sizes, Context *of_signs,
+                         int64_t least, int64_t most, const int64_t *before, int64_t *levels, int bands) {
+    int64_t change[MOST_CALL] = {0}, guess[MOST_CALL], sizes[MOST_CALL];
+    int32_t at[MOST_CALL], sign[MOST_CALL], negative[MOST_CALL];
     for (int pass = 0; pass < EVC_CHANGE_PASSES; pass++) {
         const int stride = EVC_CHANGE_STRIDE >> pass, first = pass ? stride : 0, step = pass ? 2 * stride : stride;
         int count = 0, some = 0;
@@ -116,13 +113,13 @@ INLINE void code_changes(evc_mode mode, evc_port *p, const evc_adaptive *frozen,
             sign[count] = (low + high) & 1 ? UP_ROUNDED : around < 0 ? 2 : around > 0;
             sizes[count] = llabs(levels[band] - guess[count]);
         }
-        code_unsigned(mode, p, frozen, changes->sizes, at, sizes, count);
+        code_unsigned(mode, p, frozen, of_sizes, at, sizes, count);
         for (int i = 0; i < count; i++)
             if (sizes[i]) {
                 sign[some] = sign[i];
                 negative[some++] = levels[first + step * i] < guess[i];
             }
-        code_flags(mode, p, frozen, changes->signs, sign, negative, some);
+        code_flags(mode, p, frozen, of_signs, sign, negative, some);
         if (p->error) return;
         for (int i = 0, next = 0; i < count; i++) {
             int64_t difference = sizes[i] && negative[next++] ? -sizes[i] : sizes[i];

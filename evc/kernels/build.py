@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import runpy
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ DECLARED = ("kernels.h", "events.h")  # the headers whose functions Python calls
 CONSTANTS = FOLDER.parent / "format" / "constants.py"
 # No fused multiply-adds and no reordering: what is computed in floats is to be the same under every compiler.
 FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]
+# One extension serves all versions of Python, but those without the interpreter's lock.
+STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 def extension(folder: str = "build/kernels", flags: list[str] | None = None) -> Any:
@@ -38,6 +41,8 @@ def extension(folder: str = "build/kernels", flags: list[str] | None = None) -> 
         include_dirs=[os.path.relpath(FOLDER), folder],
         extra_compile_args=flags,
         extra_link_args=[flag for flag in flags if flag.startswith("-fsanitize")],
+        define_macros=[] if STABLE else [("_CFFI_NO_LIMITED_API", None)],
+        py_limited_api=STABLE,
         depends=[os.path.relpath(path) for path in (*FOLDER.glob("*.h"), header)],
     )
     found = builder.distutils_extension(folder)

@@ -89,9 +89,7 @@ int32_t evc_write_events(const evc_event_tables *tables, evc_port *port, const e
 
 /* --- The noise stream (spec 8.1, evc/format/streams/noise.py) ---------------------------------------------- */
 
-enum { EVC_NOISE_BANDS = 512 };
-
-/* A plane of at most EVC_NOISE_BANDS bands of levels from `least` to `most`; `scales` and `signs`: what its contexts
+/* A plane of at most EVC_MOST_CALL bands of levels from `least` to `most`; `scales` and `signs`: what its contexts
    begin with. NULL where there is no memory. */
 typedef struct evc_noise_plane evc_noise_plane;
 evc_noise_plane *evc_noise_begin(const evc_adaptive *adaptive, const int64_t *scales, const int64_t *signs,

@@ -69,15 +69,27 @@ typedef struct {
 enum { EVC_WIDEST = 512 };
 void evc_network(const evc_layer *layers, int32_t count, const int16_t *features, int64_t rows, int32_t *outputs);
 
-/* --- The spectrum stream (spectrum.h) --------------------------------------------------------------------- */
-
-enum { EVC_DEPTHS = 5, EVC_BANDS = 42, EVC_BLOCKS = 16 };
+/* --- Adaptive integers (adaptive.h) ----------------------------------------------------------------------- */
 
 /* Tables of adaptive integers (spec 6.2): `rows` tells the row of magnitudes for each average. */
 typedef struct {
     evc_table magnitudes, flags;
     const int32_t *rows;
 } evc_adaptive;
+
+/* Calls of a reading port (evc/format/streams/integers.py, changes.py) of at most EVC_MOST_CALL values. contexts
+   [.., 2]: averages, and how many updates they have behind them; at [count]: the context of each value. */
+enum { EVC_MOST_CALL = 256 };
+void evc_read_unsigned(evc_port *port, const evc_adaptive *frozen, int32_t *contexts, const int32_t *at, int64_t count,
+                       int64_t *values);
+void evc_read_flags(evc_port *port, const evc_adaptive *frozen, int32_t *contexts, const int32_t *at, int64_t count,
+                    int32_t *flags);
+void evc_read_changes(evc_port *port, const evc_adaptive *frozen, int32_t *sizes, int32_t *signs, int64_t least,
+                      int64_t most, const int64_t *before, int64_t count, int64_t *levels);
+
+/* --- The spectrum stream (spectrum.h) --------------------------------------------------------------------- */
+
+enum { EVC_DEPTHS = 5, EVC_BANDS = 42, EVC_BLOCKS = 16 };
 
 /* The frozen model: networks and tables by channel and pass. The first layer of a network has rows of biases, one for
    each pair of a block's depth and that before it. */

@@ -1,7 +1,6 @@
 /* The noise stream (spec 8.1): as `_PlaneCoder` in evc/format/streams/noise.py. */
-#include "events.h"
-#define MOST_VALUES EVC_NOISE_BANDS
 #include "adaptive.h"
+#include "events.h"
 
 enum { FIRST, START, END, SORTS };
 
@@ -15,12 +14,12 @@ struct evc_noise_plane {
     int32_t recent_count, bits;
     int64_t recent[EVC_RECENT_VALUES];
     Changes changes[SORTS];
-    int64_t before[EVC_NOISE_BANDS];
+    int64_t before[EVC_MOST_CALL];
 };
 
 evc_noise_plane *evc_noise_begin(const evc_adaptive *adaptive, const int64_t *scales, const int64_t *signs,
                                  int32_t bands, int64_t least, int64_t most) {
-    evc_noise_plane *plane = bands <= EVC_NOISE_BANDS ? calloc(1, sizeof *plane) : NULL;
+    evc_noise_plane *plane = bands <= EVC_MOST_CALL ? calloc(1, sizeof *plane) : NULL;
     if (!plane) return NULL;
     plane->adaptive = *adaptive;
     plane->bands = bands;
@@ -107,6 +106,13 @@ INLINE bool same(const int64_t *a, const int64_t *b, int32_t count) {
     return true;
 }
 
+INLINE void code_levels_from(evc_mode mode, evc_port *p, evc_noise_plane *plane, int sort, const int64_t *before,
+                             int64_t *levels) {
+    Changes *changes = &plane->changes[sort];
+    code_changes(mode, p, &plane->adaptive, changes->sizes, changes->signs, plane->least, plane->most, before, levels,
+                 plane->bands);
+}
+
 /* The levels at the start and the end of a stretch. */
 INLINE void code_levels(evc_mode mode, evc_port *p, evc_noise_plane *plane, int64_t *start, int64_t *end) {
     const size_t size = (size_t)plane->bands * sizeof *start;
@@ -114,13 +120,11 @@ INLINE void code_levels(evc_mode mode, evc_port *p, evc_noise_plane *plane, int6
     if (plane->begun) joined = code_flag(mode, p, plane, &plane->joined, same(start, plane->before, plane->bands));
     if (joined) memcpy(start, plane->before, size);
     else
-        code_changes(mode, p, &plane->adaptive, &plane->changes[plane->begun ? START : FIRST], plane->least,
-                     plane->most, plane->before, start, plane->bands);
+        code_levels_from(mode, p, plane, plane->begun ? START : FIRST, plane->before, start);
     if (p->error) return;
     if (code_flag(mode, p, plane, &plane->held[joined], same(end, start, plane->bands))) memcpy(end, start, size);
     else
-        code_changes(mode, p, &plane->adaptive, &plane->changes[END], plane->least, plane->most, start, end,
-                     plane->bands);
+        code_levels_from(mode, p, plane, END, start, end);
     memcpy(plane->before, end, size);
     plane->begun = true;
 }

@@ -59,7 +59,8 @@ INLINE void code_left_energies(evc_mode mode, evc_walk *w, evc_port *p, const Bl
             before[count] = latest[fine[b]];
             levels[count++] = energies[b];
         }
-        code_changes(mode, p, &w->model->adaptive, &w->left.energies, 1, EVC_ENERGY_MAX, before, levels, count);
+        code_changes(mode, p, &w->model->adaptive, w->left.energies.sizes, w->left.energies.signs, 1, EVC_ENERGY_MAX,
+                     before, levels, count);
         if (p->error) return;
         for (int b = 0, next = 0; b < block->bands; b++) {
             if (!on[channel][b]) continue;
@@ -86,7 +87,8 @@ INLINE void code_rises(evc_mode mode, evc_walk *w, evc_port *p, const Block *blo
             else rises[b] = 0;
         }
         if (!rising) continue;
-        code_changes(mode, p, &w->model->adaptive, &w->left.rises, -EVC_MOST_RISE, EVC_MOST_RISE, before, levels, count);
+        code_changes(mode, p, &w->model->adaptive, w->left.rises.sizes, w->left.rises.signs, -EVC_MOST_RISE,
+                     EVC_MOST_RISE, before, levels, count);
         if (p->error) return;
         for (int b = 0, next = 0; b < block->bands; b++)
             if (on[channel][b]) {

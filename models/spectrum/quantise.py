@@ -34,6 +34,8 @@ Positions = NDArray[np.int64]
 class Cost:
     """A port of the walk that adds up the ideal cost of everything in `bits`."""
 
+    compiled = None
+
     def __init__(self) -> None:
         self.bits = 0.0
 

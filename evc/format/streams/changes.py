@@ -6,14 +6,17 @@ Bands come from coarse to fine: each is guessed from those half as far apart.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.errors import FormatError
-from evc.format.streams.integers import Flags, Scales
+from evc.format.streams.integers import MOST_CALL, Flags, Scales, frozen_tables
 from evc.format.streams.port import SymbolPort
+from evc.format.words import check
 
 Levels = NDArray[np.int64]
 UP_ROUNDED = 3  # the class of signs where the guess was rounded up
@@ -56,6 +59,8 @@ class Changes:
 
     def code(self, port: SymbolPort, before: Levels, levels: Levels, kind: str, sort: int = 0) -> Levels:
         """Code `levels` [bands], given those `before`. FormatError where one is out of range."""
+        if port.compiled is not None and len(levels) <= MOST_CALL:
+            return self._read(port.compiled, before, kind, sort)
         change = np.zeros(len(levels), np.int64)
         for number, bands, left, right in passes(len(levels)):
             around, size, sign = surroundings(change, left, right)
@@ -66,6 +71,18 @@ class Changes:
         if len(result) and (result.min() < self._least or result.max() > self._most):
             raise FormatError(f"a level of {kind} is out of range")
         return result
+
+    def _read(self, compiled: Any, before: Levels, kind: str, sort: int) -> Levels:
+        found, before = np.zeros(len(before), np.int64), np.ascontiguousarray(before, np.int64)
+        per_sort = c.CHANGE_SIZES * c.CHANGE_PASSES
+        sizes, signs = self._scales.state[per_sort * sort :], self._signs.state[c.CHANGE_SIGNS * sort :]
+        states = kernels.pointer(sizes), kernels.pointer(signs)
+        pointers = kernels.pointer(before), len(found), kernels.pointer(found)
+        kernels.lib.evc_read_changes(
+            compiled, frozen_tables().struct, *states, self._least, self._most, *pointers
+        )
+        check(compiled, f"a level of {kind}")
+        return found
 
     def _signed(self, port: SymbolPort, values: Levels, at: Levels, sign: Levels, kind: str) -> Levels:
         magnitudes = self._scales.unsigned(port, np.abs(values), at, kind)

@@ -7,14 +7,19 @@ each call, by the mean of what the call coded under each context, so both direct
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.coder import FrequencyTable
 from evc.format.errors import FormatError
 from evc.format.streams.port import Port, SymbolPort, Values
+from evc.format.words import check
+
+MOST_CALL = 256  # values that kernels take at once
 
 Contexts = NDArray[np.integer] | int
 
@@ -56,6 +61,22 @@ def _rows_of_means() -> NDArray[np.int64]:
 ROW_OF_MEAN = _rows_of_means()
 
 
+class FrozenTables:
+    """The tables as the kernels take them: `struct` is valid as long as this object is there."""
+
+    def __init__(self) -> None:
+        self._kept = MAGNITUDES.compiled, FLAGS.compiled, ROW_OF_MEAN.astype(np.int32)
+        self.struct = kernels.ffi.new("evc_adaptive *")
+        self.struct.magnitudes, self.struct.flags = self._kept[0].struct[0], self._kept[1].struct[0]
+        self.struct.rows = kernels.pointer(self._kept[2])
+
+
+@lru_cache(maxsize=1)
+def frozen_tables() -> FrozenTables:
+    """Made once, where there are kernels."""
+    return FrozenTables()
+
+
 def magnitude_bits(averages: Values, magnitudes: Values) -> NDArray[np.float64]:
     """Bits of magnitudes [n] under contexts of such averages [contexts], in 1/256: [contexts, n]. Not the sign."""
     rows = ROW_OF_MEAN[np.asarray(averages)]
@@ -76,8 +97,9 @@ class _Averages:
     behind it, as it were."""
 
     def __init__(self, contexts: int, one: int, initial: int | Values, updates: int) -> None:
-        self.average = np.full(contexts, initial, np.int64)
-        self._updates = np.full(contexts, updates, np.int64)
+        self.state = np.empty((contexts, 2), np.int32)  # as kernels take it
+        self.average, self._updates = self.state.T
+        self.average[:], self._updates[:] = initial, updates
         self._one = one
 
     def update(self, at: Contexts, values: Values) -> None:
@@ -99,6 +121,10 @@ class _Averages:
             self.average[at] = average + ((self._one * int(values.sum()) // len(values) - average) >> shift)
             self._updates[at] += 1
 
+    def _places(self, at: Contexts, count: int) -> NDArray[np.int32]:
+        """The context of each of so many values, as kernels take them."""
+        return np.full(count, at, np.int32) if isinstance(at, int) else at.astype(np.int32)
+
 
 # 1/2 for the first two updates of a context, 1/4 for the next four, 1/8 for eight, then 1/16.
 _SHIFTS = np.array([min(c.SLOWEST_SHIFT, (n + 2).bit_length() - 1) for n in range(1 << c.SLOWEST_SHIFT)])
@@ -112,6 +138,13 @@ class Scales(_Averages):
 
     def unsigned(self, port: SymbolPort, values: Values, at: Contexts, kind: str) -> Values:
         """Code integers from 0 to 2**31 - 1 under the contexts `at`."""
+        compiled = port.compiled
+        if compiled is not None and len(values) <= MOST_CALL:
+            found, places = np.empty(len(values), np.int64), self._places(at, len(values))
+            pointers = kernels.pointer(self.state), kernels.pointer(places), len(found), kernels.pointer(found)
+            kernels.lib.evc_read_unsigned(compiled, frozen_tables().struct, *pointers)
+            check(compiled)
+            return found
         limited = np.minimum(values, c.SCALE_ESCAPE)
         row = ROW_OF_MEAN[self.average[at]]
         limited = port.symbols(limited, MAGNITUDES, row if isinstance(at, np.ndarray) else int(row), kind)
@@ -141,6 +174,13 @@ class Flags(_Averages):
 
     def code(self, port: SymbolPort, values: Values, at: Contexts, kind: str) -> Values:
         """Code bits under the contexts `at`."""
+        compiled = port.compiled
+        if compiled is not None and len(values) <= MOST_CALL:
+            found, places = np.empty(len(values), np.int32), self._places(at, len(values))
+            pointers = kernels.pointer(self.state), kernels.pointer(places), len(found), kernels.pointer(found)
+            kernels.lib.evc_read_flags(compiled, frozen_tables().struct, *pointers)
+            check(compiled)
+            return found
         row = np.minimum(self.average[at] * c.FLAG_ROWS // c.FLAG_ONE, c.FLAG_ROWS - 1)
         bits = port.symbols(values, FLAGS, row if isinstance(at, np.ndarray) else int(row), kind)
         self.update(at, bits)

@@ -83,7 +83,7 @@ class NoiseStream:
             plane.stride = port.field(plane.stride, c.BAND_STRIDE_BITS)
             bands = kind.bands(context.samplerate, plane.stride)
             left = hops(context) if bands else 0
-            if compiled is not None and kernels.lib is not None:
+            if compiled is not None and kernels.lib is not None and bands <= kernels.lib.EVC_MOST_CALL:
                 _code_compiled(compiled, plane, bands, kind, left)
             else:
                 _PlaneCoder(port, bands, kind).code(plane, left)

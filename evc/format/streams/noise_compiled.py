@@ -9,20 +9,22 @@ from numpy.typing import NDArray
 
 from evc import kernels
 from evc.format.errors import FormatError
+from evc.format.streams.integers import frozen_tables
 from evc.format.streams.noise_changes import SYMBOLS, PlaneKind, tables
-from evc.format.streams.recorded import adaptive
 from evc.format.words import check
 
 Levels = NDArray[np.int64]
 
 
 class CompiledPlane:
-    """The stretches of a plane of so many `bands`, one after the other, through a `port` of the kernels."""
+    """The stretches of a plane of so many `bands` (EVC_MOST_CALL at most), one after the other, through a `port` of the kernels."""
 
     def __init__(self, port: Any, bands: int, kind: PlaneKind) -> None:
         self._port, self._bands = port, bands
         settled = (np.ascontiguousarray(tables()[name][kind.row], np.int64) for name in ("scales", "signs"))
-        begun = kernels.lib.evc_noise_begin(adaptive(), *map(kernels.pointer, settled), bands, kind.least, kind.most)
+        begun = kernels.lib.evc_noise_begin(
+            frozen_tables().struct, *map(kernels.pointer, settled), bands, kind.least, kind.most
+        )
         if begun == kernels.ffi.NULL:
             raise MemoryError
         self._plane = kernels.ffi.gc(begun, kernels.lib.evc_noise_end)

@@ -6,7 +6,7 @@ port looks at their length only, and returns what it decoded.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ Values = NDArray[np.integer]
 
 class SymbolPort(Protocol):
     """What adaptive integers need. `kind` names what the symbols are for, in the report of bits."""
+
+    @property
+    def compiled(self) -> Any:
+        """What compiled kernels read from; None where they do not."""
 
     def symbols(self, values: Values, table: FrequencyTable, rows: Values | int, kind: str) -> Values: ...
 
@@ -52,6 +56,7 @@ class WritePort:
     """Codes what passes through it; ValueError where a value does not fit."""
 
     writing = True
+    compiled = None
 
     def __init__(self, encoder: SymbolEncoder) -> None:
         self._encoder = encoder
@@ -98,6 +103,7 @@ class ReadPort:
 
     def __init__(self, decoder: SymbolDecoder) -> None:
         self._decoder = decoder
+        self.compiled = decoder.port
 
     def symbols(self, values: Values, table: FrequencyTable, rows: Values | int, kind: str) -> Values:
         return self._decoder.decode(table, rows, len(values), kind)

@@ -16,7 +16,7 @@ from evc.format import constants as c
 from evc.format.coder import SymbolEncoder
 from evc.format.frequencies import CompiledTable, FrequencyTable, Integers
 from evc.format.streams import spectrum_layout as layout
-from evc.format.streams.integers import FLAGS, MAGNITUDES, ROW_OF_MEAN
+from evc.format.streams.integers import frozen_tables
 from evc.format.streams.spectrum_blocks import BlockArrays
 from evc.format.streams.spectrum_contexts import STATIC_FEATURES, static_features
 from evc.format.streams.spectrum_model import ALONE, OFFSETS, SpectrumModel, spectrum_model
@@ -63,7 +63,7 @@ class _Model:
 
     def __init__(self, model: SpectrumModel) -> None:
         self.struct = kernels.ffi.new("evc_spectrum_model *")
-        self._rows = ROW_OF_MEAN.astype(np.int32)
+        self._adaptive = frozen_tables()
         self._kept: list[CompiledLayers | CompiledTable] = []  # that the struct points into
         for (channel, stage), table in model.energy_table.items():
             self._put(self.struct.energy[channel][stage], f"energy{channel}{stage}")
@@ -74,9 +74,7 @@ class _Model:
         for name in ("band", "stereo", "split", "hold"):
             setattr(self.struct, name, self._table(getattr(model, name)))
         self.struct.alone, self.struct.offsets = self._table(ALONE), self._table(OFFSETS)
-        adaptive = self.struct.adaptive
-        adaptive.magnitudes, adaptive.flags = self._table(MAGNITUDES), self._table(FLAGS)
-        adaptive.rows = kernels.pointer(self._rows)
+        self.struct.adaptive = self._adaptive.struct[0]
 
     def _put(self, target: Any, name: str) -> None:
         found = _network(name)
