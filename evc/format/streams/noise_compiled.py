@@ -17,7 +17,8 @@ Levels = NDArray[np.int64]
 
 
 class CompiledPlane:
-    """The stretches of a plane of so many `bands` (EVC_MOST_CALL at most), one after the other, through a `port` of the kernels."""
+    """The stretches of a plane of so many `bands`, EVC_MOST_CALL at most, one after the other, through a `port` of the
+    kernels."""
 
     def __init__(self, port: Any, bands: int, kind: PlaneKind) -> None:
         self._port, self._bands = port, bands
