@@ -2,6 +2,7 @@
 #include "port.h"
 
 #include "network.h"
+#include "variants.h"
 
 uint32_t evc_checksums[4][256];
 uint32_t evc_golomb_starts[EVC_GOLOMB_PREFIXES + 1];
@@ -40,6 +41,7 @@ void evc_start(void) {
     normalise(weights, EVC_GOLOMB_PREFIXES, evc_golomb_starts);
     make_checksums();
     evc_choose_network();
+    evc_prepare_sound();
 }
 
 void evc_more_room(evc_port *p) {
