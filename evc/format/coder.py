@@ -197,15 +197,6 @@ class SymbolDecoder:
         """Take what kernels decoded into the account."""
         self._charges.add(kind, symbols, lambda: bits)
 
-    @property
-    def accounted_port(self) -> Any:
-        """The same for kernels that account for their symbols themselves, by `charge`."""
-        return self._words.port if isinstance(self._words, CompiledWords) else None
-
-    def charge(self, kind: str, symbols: int, bits: float) -> None:
-        """Add what a kernel decoded to the account, if there is one."""
-        self._charges.add(kind, symbols, lambda: bits)
-
     def share(self, places: NDArray[np.float64], length: int) -> None:
         """Have it in the account, if there is one, what each superframe or column, of so many frames, cost."""
         if self.account:

@@ -37,7 +37,7 @@ class CompiledEvents:
 
     def read(self, decoder: SymbolDecoder) -> None:
         """Fill the arrays. Raises DamagedError or FormatError."""
-        port = decoder.accounted_port
+        port = decoder.port
         wrong = kernels.lib.evc_read_events(_tables(), port, self._struct)
         check(port)
         if wrong == kernels.lib.EVC_EVENT_TIME:

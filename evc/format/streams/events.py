@@ -80,7 +80,7 @@ class EventStream:
     def read(cls, decoder: SymbolDecoder, context: StreamContext) -> Self:
         """Raises DamagedError or FormatError where the words hold no events."""
         stream = cls()
-        stream.code(ReadPort(decoder), context, compiled=None if decoder.accounted_port is None else decoder)
+        stream.code(ReadPort(decoder), context, compiled=None if decoder.port is None else decoder)
         return stream
 
     def code(

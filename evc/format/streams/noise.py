@@ -68,7 +68,7 @@ class NoiseStream:
     def read(cls, decoder: SymbolDecoder, context: StreamContext) -> Self:
         """Raises DamagedError or FormatError where the words hold no noise."""
         stream = cls()
-        stream._code(ReadPort(decoder), context, None if decoder.port is None else decoder)
+        stream._code(ReadPort(decoder), context, None if decoder.accounting or decoder.port is None else decoder)
         return stream
 
     def _code(
