@@ -15,7 +15,8 @@ from typing import Any
 from cffi import FFI
 
 FOLDER = Path(__file__).parent
-DECLARED = ("kernels.h", "sound.h", "patterns.h", "latents.h")  # the headers whose functions Python calls
+# The headers whose functions Python calls.
+DECLARED = ("kernels.h", "sound.h", "patterns.h", "latents.h", "events.h")
 CONSTANTS = FOLDER.parent / "format" / "constants.py"
 # No fused multiply-adds and no reordering: what is computed in floats is to be the same under every compiler. Nobody
 # asks for the exceptions of float operations, which would keep choices between two values out of vectors.
