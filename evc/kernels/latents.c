@@ -4,7 +4,7 @@
 #include "floats.h"
 
 /* Sums over the bins of each band, for rising and falling edges at once: `out` [bands]. */
-INLINE void band_means(const evc_bands *bands, const float *values, float *out) {
+INLINE void band_means(const evc_mel_bands *bands, const float *values, float *out) {
     float carried = 0;
     for (int32_t j = 0; j < bands->bands; j++) {
         float below[LANES] = {0}, above[LANES] = {0};
@@ -26,7 +26,7 @@ INLINE void band_means(const evc_bands *bands, const float *values, float *out) 
 }
 
 /* Values by band [bands] between them, by bin. */
-INLINE void between_bands(const evc_bands *bands, const float *values, float *restrict out) {
+INLINE void between_bands(const evc_mel_bands *bands, const float *values, float *restrict out) {
     for (int32_t j = 0; j < bands->bands; j++) {
         const float low = values[j], high = values[j + 1 < bands->bands ? j + 1 : j];
         for (int32_t bin = bands->runs[j]; bin < bands->runs[j + 1]; bin++)
@@ -34,7 +34,7 @@ INLINE void between_bands(const evc_bands *bands, const float *values, float *re
     }
 }
 
-WIDE void evc_band_powers(const evc_bands *bands, const float *spectra, int64_t rows, float *powers) {
+WIDE void evc_band_powers(const evc_mel_bands *bands, const float *spectra, int64_t rows, float *powers) {
     float power[EVC_BINS];
     for (int64_t row = 0; row < rows; row++) {
         const float *one = spectra + 2 * EVC_BINS * row;
@@ -44,7 +44,7 @@ WIDE void evc_band_powers(const evc_bands *bands, const float *spectra, int64_t 
     }
 }
 
-WIDE void evc_envelope(const evc_bands *bands, const float *powers, int64_t frames, float silence, float faintest,
+WIDE void evc_mel_envelope(const evc_mel_bands *bands, const float *powers, int64_t frames, float silence, float faintest,
                        float *local, float *scale, float *coarse) {
     const int32_t count = bands->bands;
     for (int64_t frame = 0; frame < frames; frame++) {
@@ -68,7 +68,7 @@ WIDE void evc_envelope(const evc_bands *bands, const float *powers, int64_t fram
     }
 }
 
-WIDE void evc_view(const evc_bands *bands, const float *spectra, const float *scale, const float *carpet, float faint,
+WIDE void evc_view(const evc_mel_bands *bands, const float *spectra, const float *scale, const float *carpet, float faint,
                    float least, const float *tail, int32_t tails, int64_t frames, float *features, float *power,
                    float *levels) {
     float p[EVC_BINS];
@@ -111,7 +111,7 @@ WIDE void evc_view(const evc_bands *bands, const float *spectra, const float *sc
     }
 }
 
-WIDE void evc_heard(const evc_bands *bands, const float *said, const float *biases, const float *louder,
+WIDE void evc_heard(const evc_mel_bands *bands, const float *said, const float *biases, const float *louder,
                     const float *power, float least, const float *local, float lowest, float highest, int64_t frames,
                     float *spectra) {
     const int32_t count = bands->bands, contrasts = EVC_PLANES * EVC_BINS, added = contrasts + EVC_PLANES * count;

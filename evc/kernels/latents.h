@@ -18,28 +18,28 @@ typedef struct {
     int32_t bands;
     const int32_t *runs;
     const float *upper, *lower, *means;
-} evc_bands;
+} evc_mel_bands;
 
 /* Mean power in bands of rows of spectra: [rows, bands]. */
-void evc_band_powers(const evc_bands *bands, const float *spectra, int64_t rows, float *powers);
+void evc_band_powers(const evc_mel_bands *bands, const float *spectra, int64_t rows, float *powers);
 
 /* From mean powers [frames, 2, bands], smoothed over frames: the local magnitude and the envelope of each bin, and the
    natural logarithm of the mean of the envelope in bands, `coarse` [frames, 2, bands]. `silence` is the power of a bin,
    `faintest` a share of that of the loudest band. */
-void evc_envelope(const evc_bands *bands, const float *powers, int64_t frames, float silence, float faintest,
+void evc_mel_envelope(const evc_mel_bands *bands, const float *powers, int64_t frames, float silence, float faintest,
                   float *local, float *scale, float *coarse);
 
 /* Spectra over their envelope, with `faint` of the greatest of it in the phases `carpet` added: `features` [frames,
    2 * (EVC_BINS + 2 * EVC_FINE_BINS + tails)], with `tail` [frames, 2, tails] as the last ones of each plane. Unless
    they are NULL, `power` becomes that by bin, and `levels` [frames, 2, bands] half the logarithm of its mean. */
-void evc_view(const evc_bands *bands, const float *spectra, const float *scale, const float *carpet, float faint,
+void evc_view(const evc_mel_bands *bands, const float *spectra, const float *scale, const float *carpet, float faint,
               float least, const float *tail, int32_t tails, int64_t frames, float *features, float *power,
               float *levels);
 
 /* Bends `spectra` of `power` and adds to them what a network says: `said` [frames, 2 * EVC_BINS gains, 2 * bands
    contrasts, 4 * EVC_BINS added], to which `biases` of the same shape belong, and gains by band `louder` [frames, 2,
    bands]. Gains are natural logarithms from `lowest` to `highest`. */
-void evc_heard(const evc_bands *bands, const float *said, const float *biases, const float *louder, const float *power,
+void evc_heard(const evc_mel_bands *bands, const float *said, const float *biases, const float *louder, const float *power,
                float least, const float *local, float lowest, float highest, int64_t frames, float *spectra);
 
 /* --- Layers of networks ----------------------------------------------------------------------------------- */

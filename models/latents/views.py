@@ -90,7 +90,7 @@ def envelope(spectra: Spectra) -> Envelope:
     if kernels.lib is not None:
         local, scale = (np.empty((frames, CHANNELS, BINS), np.float32) for _ in range(2))
         coarse = np.empty((frames, CHANNELS, BANDS), np.float32)
-        kernels.lib.evc_envelope(
+        kernels.lib.evc_mel_envelope(
             bands.struct(), kernels.pointer(smooth), frames, SILENCE, FAINTEST,
             kernels.pointer(local), kernels.pointer(scale), kernels.pointer(coarse),
         )  # fmt: skip
@@ -186,7 +186,7 @@ class _Bands:
         """As the kernels take them."""
         if self._struct is None:
             arrays = self._runs, self._upper, self._lower, self._means
-            self._struct = kernels.ffi.new("evc_bands *", [BANDS, *map(kernels.pointer, arrays)])
+            self._struct = kernels.ffi.new("evc_mel_bands *", [BANDS, *map(kernels.pointer, arrays)])
         return self._struct
 
 
