@@ -25,7 +25,7 @@ from evc.format.patterns import chosen_places
 from evc.format.sharing import Forkable, alone
 from evc.links import Coded, Links, in_one
 from evc.patterns import read_patterns
-from evc.samples import converted, whole_number
+from evc.samples import converted, turned, whole_number
 from evc.streaming import open_binary
 
 if TYPE_CHECKING:
@@ -118,9 +118,9 @@ class EvcFile(Forkable, FileContents):
         frames = whole_number(frames, "a number of frames")
         left = self.frames - self._position
         count = left if frames < 0 else min(frames, left)
-        audio = converted(self._played(self._links.audio, self._position, count), dtype)
+        audio = converted(turned(self._played(self._links.audio, self._position, count)), dtype)
         self._position += count
-        return audio[0] if self.channels == 1 and not always_2d else np.ascontiguousarray(audio.T)
+        return audio[:, 0] if self.channels == 1 and not always_2d else audio
 
     @alone
     def seek(self, frames: int, whence: int = SEEK_SET) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format.errors import InputError
 
 # Bits that a stored sample of each integer subtype has.
@@ -29,8 +30,10 @@ def converted(audio: NDArray[np.float32], dtype: str) -> NDArray[Any]:
         return audio
     if dtype == "float64":
         return audio.astype(np.float64)
-    if dtype in ("int16", "int32"):
-        return quantised(audio, 16 if dtype == "int16" else 32).astype(dtype)
+    if dtype == "int16":
+        return _of_16_bits(audio)
+    if dtype == "int32":
+        return quantised(audio, 32).astype(np.int32)
     raise InputError(f"dtype {dtype!r} is not one of float32, float64, int16, int32")
 
 
@@ -47,5 +50,24 @@ def stored(audio: NDArray[np.float32], subtype: str) -> NDArray[Any]:
     if bits is None:
         return audio
     if bits == 16:
-        return quantised(audio, 16).astype(np.int16)
+        return _of_16_bits(audio)
     return (quantised(audio, bits) * 2.0 ** (32 - bits)).astype(np.int32)
+
+
+def _of_16_bits(audio: NDArray[np.float32]) -> NDArray[np.int16]:
+    if kernels.lib is None:
+        return quantised(audio, 16).astype(np.int16)
+    audio = np.ascontiguousarray(audio, np.float32)
+    out = np.empty(audio.shape, np.int16)
+    kernels.lib.evc_int16(kernels.pointer(audio), audio.size, kernels.pointer(out))
+    return out
+
+
+def turned(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Contiguous audio [channels, frames] as contiguous [frames, channels], or the other way round."""
+    if kernels.lib is None or not audio.flags.c_contiguous or audio.dtype != np.float32:
+        return np.ascontiguousarray(audio.T, np.float32)
+    rows, columns = audio.shape
+    out = np.empty((columns, rows), np.float32)
+    kernels.lib.evc_transpose(kernels.pointer(audio), rows, columns, kernels.pointer(out))
+    return out

@@ -156,8 +156,8 @@ def _scaling(dtype: np.dtype[Any]) -> tuple[float, float]:
 def finite(block: NDArray[np.float32], start: int, name: str) -> NDArray[np.float32]:
     """`block` [channels, frames] itself; raises InputError if it holds NaN, infinity, or what is too loud to be sound
     with full scale at ±1."""
-    bad = ~(np.abs(block) <= LOUDEST)  # of NaN too
-    if bad.any():
+    if block.size and not (block.min() >= -LOUDEST and block.max() <= LOUDEST):  # NaN is neither
+        bad = ~(np.abs(block) <= LOUDEST)
         frame = int(bad.any(axis=0).argmax())
         channel = int(bad[:, frame].argmax())
         value = float(block[channel, frame])

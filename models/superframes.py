@@ -106,9 +106,9 @@ class Superframes:
             end = min(stop, (at // length + WINDOW) * length)
             self.prepare(at, end)
             for group in self._groups:
-                out[group.channels, at - start : end - start] = group.chosen.fetch(at, end - at)
+                part = out[group.channels, at - start : end - start]
+                np.multiply(group.chosen.fetch(at, end - at), FULL_SCALE, out=part)
             at = end
-        out *= FULL_SCALE
 
     def waveform(self, entry: int) -> NDArray[np.float32]:
         """The sound of an explicit or lattice entry alone: float32 [channels, frames] of full scale 1."""

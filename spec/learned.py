@@ -26,7 +26,7 @@ from evc.format.streams.noise import NoisePlane, NoiseStream, hops
 from evc.format.streams.noise_changes import COLOUR, LEVEL, plane_kinds
 from evc.format.writer import ContainerWriter
 from evc.models.events.generator import Generator
-from evc.models.latents.network import CODED, LATENTS_NETWORK, LEARNED
+from evc.models.latents.layout import CODED, LATENTS_NETWORK, LEARNED
 
 NETWORK = "evc-events-test"
 EVENT_RATE, EVENT_FRAMES, EVENT_SEGMENT = 8000, 52_000, 16_384

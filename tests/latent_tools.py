@@ -22,7 +22,8 @@ from evc.format.streams.latent import LatentStream
 from evc.format.writer import ContainerWriter
 from evc.models.events.vectors import EVENTS_NETWORK
 from evc.models.latents.entropy import untrained_entropy
-from evc.models.latents.network import DIMENSIONS, LATENTS_NETWORK, LatentConfig, LatentNetwork
+from evc.models.latents.layout import DIMENSIONS, LATENTS_NETWORK, LatentConfig
+from evc.models.latents.network import LatentNetwork
 from evc.models.noise.encoder import NoiseEncoder
 
 RATE = 32_000

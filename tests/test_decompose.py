@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 from evc.format.header import Header
 from evc.format.networks import installed_network, weights
 from evc.models.events.atoms import Atoms
-from evc.models.events.codebooks import Codebooks
 from evc.models.events.decompose import WindowDecomposer, decompose, time_grid, windows
-from evc.models.events.fitting import PAN_STEPS
-from evc.models.events.generator import Generator
+from evc.models.events.fitted import PAN_STEPS
 from evc.models.events.moments import Moments
 from evc.models.events.noise_source import event_keys
 from evc.models.events.onsets import onset_times
 from evc.models.events.reading import AnalysisReader
 from evc.models.events.rendering import EventRenderer
+from evc.models.events.sounding import SoundTables
 from evc.models.events.vectors import EVENTS_NETWORK, PART_INDEX, PARTS
 from evc.models.events.weighting import Weighting
 from evc.models.source import ArraySource
@@ -28,21 +27,20 @@ LEAST = 1e-5  # weighted energy per bit
 
 
 @pytest.fixture(scope="module")
-def generator() -> Generator:
-    return Generator.load(weights(EVENTS_NETWORK))
+def generator() -> SoundTables:
+    return SoundTables.load(weights(EVENTS_NETWORK))
 
 
 @pytest.fixture(scope="module")
-def atoms(generator: Generator) -> Atoms:
+def atoms(generator: SoundTables) -> Atoms:
     return Atoms.of(generator)
 
 
 def rendered(generator, times, amplitudes, pans, codes, frames, rate=RATE, channels=2):
     """float64 [channels, frames]; times in s."""
-    books = Codebooks({name: book.detach().numpy() for name, book in generator.codebook.items()})
     codes = np.asarray(codes)
     renderer = EventRenderer(generator, rate, channels)
-    vectors = books.codes_to_vectors(codes)
+    vectors = generator.codebooks.codes_to_vectors(codes)
     return renderer.render(
         np.asarray(times), np.asarray(amplitudes), np.asarray(pans), vectors, event_keys(codes), 0, frames
     ).astype(np.float64)
@@ -137,7 +135,7 @@ def test_streaming_gives_what_the_whole_file_gives_up_to_the_look_ahead() -> Non
     """The events of a longer and a shorter version of a track agree up to a window before the shorter one ends."""
     audio = music(5, 14 * 22050, 1)
     source = AnalysisReader(ArraySource(audio.T, 22050))
-    atoms = Atoms.of(Generator.load(weights(EVENTS_NETWORK)))
+    atoms = Atoms.of(SoundTables.load(weights(EVENTS_NETWORK)))
     decomposer = WindowDecomposer(atoms, 22050, 32 / 22050)
     blocks = list(source.blocks())
     short = np.concatenate(blocks, axis=1)[:, : 10 * 22050]

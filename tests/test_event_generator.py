@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from evc.format.errors import InputError
+from evc.format.networks import weights
 from evc.models.events.codebooks import Codebooks
 from evc.models.events.generator import Generator
 from evc.models.events.intermediates import intermediates
 from evc.models.events.noise_source import event_keys, white_series
 from evc.models.events.rendering import EventRenderer
+from evc.models.events.sounding import SoundTables
 from evc.models.events.sounds import DURATION
-from evc.models.events.vectors import MIDI_0_HZ, PART_INDEX, PARTS
+from evc.models.events.vectors import EVENTS_NETWORK, MIDI_0_HZ, PART_INDEX, PARTS
 
 RATE = 22_050
 QUIET = 10 ** (-90 / 20)
@@ -73,7 +75,7 @@ def layer(
 ) -> NDArray[np.float32]:  # fmt: skip
     """By the renderer of layers, with amplitudes and pans of their own."""
     count = np.arange(len(codes))
-    renderer = EventRenderer(generator, rate, channels)
+    renderer = EventRenderer(SoundTables.of(generator), rate, channels)
     vectors, keys = books.codes_to_vectors(codes), event_keys(codes)
     return renderer.render(times, 0.1 + 0.01 * (count % 7), np.cos(count), vectors, keys, start, frames)
 
@@ -234,13 +236,42 @@ def test_gradients_are_those_of_differences(generator: Generator, books: Codeboo
     assert float(later.detach()) == pytest.approx(float(o.grad[0]), rel=1e-3)
 
 
-# The renderer
+# The renderer, without torch
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_arrays_are_the_tensors(seed: int) -> None:
+    """Of random weights and of those that are shipped, at random vectors and at the codebooks' entries."""
+    random = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    generator = Generator() if seed else Generator.load(weights(EVENTS_NETWORK))
+    if seed:
+        with torch.no_grad():
+            for table in generator.parameters():
+                table.add_(0.1 * torch.randn(table.shape))
+    tables = SoundTables.of(generator)
+    codes = random_codes(random, 50)
+    for vectors in (random.standard_normal((50, 32)).astype(np.float32), tables.codebooks.codes_to_vectors(codes)):
+        with torch.no_grad():
+            wanted = generator(torch.from_numpy(vectors))
+        for name, values in vars(tables.sounds(vectors)).items():
+            np.testing.assert_allclose(values, getattr(wanted, name).numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
+    filters = generator.noise_filters(RATE // 2 + 1).detach().numpy()
+    np.testing.assert_allclose(tables.noise_filters(RATE // 2 + 1), filters, atol=1e-6)
+
+
+def test_an_event_sounds_the_same_whatever_is_beside_it(generator: Generator, books: Codebooks) -> None:
+    tables, vectors = SoundTables.of(generator), books.codes_to_vectors(random_codes(np.random.default_rng(0), 20))
+    together = tables.sounds(vectors)
+    for row in range(20):
+        for name, values in vars(tables.sounds(vectors[row : row + 1])).items():
+            assert np.array_equal(values[0], getattr(together, name)[row]), name
 
 
 def test_the_renderer_agrees_with_the_tensors(generator: Generator, books: Codebooks) -> None:
     codes = random_codes(np.random.default_rng(5), 12)
     codes[:, PART_INDEX["room"]] = 0
-    renderer = EventRenderer(generator, RATE, 1)
+    renderer = EventRenderer(SoundTables.of(generator), RATE, 1)
     for row in codes[:, None]:
         vectors, keys = books.codes_to_vectors(row), event_keys(row)
         fast = renderer.render([0.2], [1.0], [0.0], vectors, keys, 0, RATE)[0]
@@ -252,7 +283,8 @@ def test_the_layer_is_the_sum_of_its_events(generator: Generator, books: Codeboo
     random = np.random.default_rng(2)
     codes, times = random_codes(random, 20), random.uniform(-1, 2, 20)
     whole = layer(generator, books, codes, times, 0, RATE)
-    renderer, vectors, keys = EventRenderer(generator, RATE), books.codes_to_vectors(codes), event_keys(codes)
+    renderer = EventRenderer(SoundTables.of(generator), RATE)
+    vectors, keys = books.codes_to_vectors(codes), event_keys(codes)
     alone = [
         renderer.render([at], [0.1 + 0.01 * (i % 7)], [np.cos(i)], vectors[[i]], keys[[i]], 0, RATE)
         for i, at in enumerate(times)
@@ -301,16 +333,16 @@ def test_pans_and_channels(generator: Generator, books: Codebooks) -> None:
     vectors, keys = books.codes_to_vectors(codes), event_keys(codes)
 
     def peaks(pan: float, channels: int) -> Array:
-        renderer = EventRenderer(generator, RATE, channels)
+        renderer = EventRenderer(SoundTables.of(generator), RATE, channels)
         return np.abs(renderer.render([0.0], [0.5], [pan], vectors, keys, 0, 4000)).max(1).astype(np.float64)
 
     (mono,) = peaks(0.3, 1)
     np.testing.assert_allclose(peaks(0, 2), mono * np.sqrt(0.5), rtol=1e-5)
     np.testing.assert_allclose(peaks(-1, 2), [mono, 0], atol=1e-6)
     np.testing.assert_allclose(peaks(1, 3), [0, mono, 0], atol=1e-6)
-    assert not EventRenderer(generator, RATE).render([], [], [], np.zeros((0, 32)), [], 0, 100).any()
+    assert not EventRenderer(SoundTables.of(generator), RATE).render([], [], [], np.zeros((0, 32)), [], 0, 100).any()
     with pytest.raises(InputError):
-        EventRenderer(generator, RATE).render([0.0], [1.0], [0.0], np.zeros((1, 31)), [0], 0, 100)
+        EventRenderer(SoundTables.of(generator), RATE).render([0.0], [1.0], [0.0], np.zeros((1, 31)), [0], 0, 100)
 
 
 def test_intermediates_add_up(generator: Generator, books: Codebooks) -> None:

@@ -8,8 +8,7 @@ from kernel_tools import Random, needs_kernels
 
 from evc import kernels
 from evc.format.constants import ACTIVATION_LIMIT, FEATURE_LIMIT
-from evc.format.streams.integer_network import EXACT, MOST_WEIGHT, IntegerNetwork, Layer
-from evc.format.streams.spectrum_compiled import LANES, CompiledLayers
+from evc.format.streams.integer_network import EXACT, LANES, MOST_WEIGHT, CompiledLayers, IntegerNetwork, Layer
 
 pytestmark = needs_kernels
 
@@ -17,10 +16,10 @@ pytestmark = needs_kernels
 @pytest.fixture(params=["wide", "narrow"], autouse=True)
 def vectors(request):
     """All with the widest vectors, where the processor has them, and without."""
-    if bool(kernels.lib.evc_widen_networks(request.param == "wide")) != (request.param == "wide"):
+    if bool(kernels.lib.evc_widen(request.param == "wide")) != (request.param == "wide"):
         pytest.skip("this processor has no wider vectors")
     yield
-    kernels.lib.evc_widen_networks(1)
+    kernels.lib.evc_widen(1)
 
 
 def random_layer(random: Random, inputs: int, outputs: int, reach: int) -> Layer:

@@ -37,7 +37,7 @@ pytestmark = needs_kernels
 @pytest.mark.parametrize("wide", [True, False])
 @pytest.mark.parametrize("rate", RATES)
 def test_both_write_the_same_words_and_read_the_same_integers(rate: int, wide: bool) -> None:
-    kernels.lib.evc_widen_networks(wide)
+    kernels.lib.evc_widen(wide)
     try:
         for seed in range(12 if rate < 44_100 else 3):
             stream, context = spectrum_case(np.random.default_rng([seed, rate, wide]), (rate,), 2)
@@ -47,7 +47,7 @@ def test_both_write_the_same_words_and_read_the_same_integers(rate: int, wide: b
             assert found == expected and found[:2] == [0, one.checksum]
             assert found == reads(one, context, account=True)  # by NumPy, from words of the kernels
     finally:
-        kernels.lib.evc_widen_networks(True)
+        kernels.lib.evc_widen(True)
 
 
 def test_both_refuse_the_same_words() -> None:

@@ -36,7 +36,8 @@ from evc.format.writer import ContainerWriter
 from evc.models.encoded import Encoded
 from evc.models.latents import rendering
 from evc.models.latents.encoder import LatentEncoder, analysed, chosen_way
-from evc.models.latents.network import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN, LatentNetwork
+from evc.models.latents.inference import LatentInference
+from evc.models.latents.layout import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN
 from evc.models.latents.planes import from_planes, to_planes
 from evc.models.latents.quantise import LatentQuantiser
 from evc.models.latents.rendering import step_size
@@ -46,7 +47,7 @@ from evc.models.source import ArraySource
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LatentNetwork]:
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LatentInference]:
     made = random_network()
     with network_installed(tmp_path_factory.mktemp("weights"), made) as reference:
         yield rendering._loaded(reference, "cpu")
@@ -71,7 +72,7 @@ def test_planes(channels: int) -> None:
     assert channels == 2 or not planes[1].any()
 
 
-def test_latents_do_not_depend_on_units(network: LatentNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latents_do_not_depend_on_units(network: LatentInference, monkeypatch: pytest.MonkeyPatch) -> None:
     header = latent_header(RATE, 2, FRAMES, segment_frames=SEGMENT)
     streams = {index: kinds | {} for index, kinds in streams_of(header).items()}
     for kinds in streams.values():
@@ -83,13 +84,13 @@ def test_latents_do_not_depend_on_units(network: LatentNetwork, monkeypatch: pyt
     found = []
     for unit in (UNIT, 1000):
         monkeypatch.setattr(rendering, "UNIT_COLUMNS", unit)
-        found.append(analysed(source, described, network, "cpu").astype(np.float64))
+        found.append(analysed(source, described, network).astype(np.float64))
     assert found[0].shape == (-(-FRAMES // SAMPLES_PER_COLUMN), DIMENSIONS) and np.abs(found[0]).max() > 0.01
     np.testing.assert_allclose(found[0], found[1], atol=2e-3 * np.abs(found[0]).max())
 
 
 @pytest.mark.parametrize("segments_frames, target", [(FRAMES, 500), (FRAMES, 5000), (SEGMENT, 3000)])
-def test_latents_are_as_fine_as_bytes_allow(network: LatentNetwork, segments_frames: int, target: int) -> None:
+def test_latents_are_as_fine_as_bytes_allow(network: LatentInference, segments_frames: int, target: int) -> None:
     superframe = c.superframe_length(RATE)
     header = latent_header(RATE, 2, FRAMES, segment_frames=-(-segments_frames // superframe) * superframe)
     columns = -(-FRAMES // SAMPLES_PER_COLUMN)
@@ -119,7 +120,9 @@ def test_latents_are_as_fine_as_bytes_allow(network: LatentNetwork, segments_fra
 
 
 @pytest.mark.parametrize("channels, rate, bitrate", [(2, 32_000, 4.0), (1, 48_000, 3.0), (2, 44_100, 5.0)])
-def test_a_file_of_latents(network: LatentNetwork, few_events: None, channels: int, rate: int, bitrate: float) -> None:
+def test_a_file_of_latents(
+    network: LatentInference, few_events: None, channels: int, rate: int, bitrate: float
+) -> None:
     audio = music(4.0, channels, rate)[:-77]
     data = evc.encode(audio, rate, bitrate=bitrate, hints="latent")
     assert 8 * len(data) / (len(audio) / rate) / 1000 <= 1.02 * bitrate
@@ -135,18 +138,18 @@ def test_a_file_of_latents(network: LatentNetwork, few_events: None, channels: i
 
 
 @pytest.mark.parametrize("frames", [0, 1, 100, 5000])
-def test_the_shortest_files(network: LatentNetwork, few_events: None, frames: int) -> None:
+def test_the_shortest_files(network: LatentInference, few_events: None, frames: int) -> None:
     data = evc.encode(np.full((frames, 2), 0.3, np.float32), RATE, hints="latent")
     assert evc.decode(data)[0].shape == (frames, 2)
 
 
-def test_silence_costs_next_to_nothing_and_stays_silent(network: LatentNetwork) -> None:
+def test_silence_costs_next_to_nothing_and_stays_silent(network: LatentInference) -> None:
     data = evc.encode(np.zeros((20 * RATE, 2), np.float32), RATE, hints="latent")
     assert len(data) < 300 and evc.info(io.BytesIO(data)).layers == ()
     assert not evc.decode(data)[0].any()
 
 
-def test_silence_within_a_file_has_no_latents(network: LatentNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_within_a_file_has_no_latents(network: LatentInference, monkeypatch: pytest.MonkeyPatch) -> None:
     none = planted(0)
     monkeypatch.setattr("evc.models.events.decompose.decompose", lambda *_: (none, np.ones(0)))
     audio = music(6.0)
@@ -160,7 +163,7 @@ def test_silence_within_a_file_has_no_latents(network: LatentNetwork, monkeypatc
     assert not latents[round(2.3 * column) : round(4.7 * column)].any() and latents.any()
 
 
-def test_samples_that_are_not_finite_or_far_too_loud(network: LatentNetwork, few_events: None) -> None:
+def test_samples_that_are_not_finite_or_far_too_loud(network: LatentInference, few_events: None) -> None:
     for value in (np.nan, np.inf, 1e9):
         audio = music(0.5)
         audio[100] = value
@@ -168,7 +171,7 @@ def test_samples_that_are_not_finite_or_far_too_loud(network: LatentNetwork, few
             evc.encode(audio, RATE, bitrate=4, hints="latent")
 
 
-def test_progress_goes_up_to_the_end(network: LatentNetwork, few_events: None) -> None:
+def test_progress_goes_up_to_the_end(network: LatentInference, few_events: None) -> None:
     calls: list[tuple[float, float]] = []
     evc.encode(music(2.0), RATE, bitrate=4, hints="latent", progress=lambda *call: calls.append(call))
     done = [call[0] for call in calls]
@@ -176,7 +179,9 @@ def test_progress_goes_up_to_the_end(network: LatentNetwork, few_events: None) -
     assert {total for _, total in calls} == {2.0}
 
 
-def test_what_is_beside_latents_is_what_sounds_better(network: LatentNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_beside_latents_is_what_sounds_better(
+    network: LatentInference, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where events are no better by much than noise alone, they are not worth the time to look for them; where noise
     alone leaves the tones in their places, they are not even tried."""
     tried: list[Way] = []

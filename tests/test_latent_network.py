@@ -11,16 +11,19 @@ from torch import Tensor
 from evc.format.errors import InputError
 from evc.format.networks import weights
 from evc.models.latents.entropy import untrained_entropy
-from evc.models.latents.features import HOP, spectrum, waveform
-from evc.models.latents.network import (
+from evc.models.latents.features import spectrum, waveform
+from evc.models.latents.layout import (
     CODED,
+    COEFFICIENTS,
+    COLUMN,
     DIMENSIONS,
+    HOP,
     LATENTS_NETWORK,
     SAMPLES_PER_COLUMN,
     LatentConfig,
-    LatentNetwork,
 )
-from evc.models.latents.transform import COEFFICIENTS, COLUMN, coefficients, samples
+from evc.models.latents.network import LatentNetwork
+from evc.models.latents.transform import coefficients, samples
 
 
 def _noise(columns: int, seed: int = 0, level: float = 0.1) -> Tensor:

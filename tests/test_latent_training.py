@@ -20,7 +20,8 @@ from evc.models.latents import train as training
 from evc.models.latents.autoencoder import levels_of, quantised
 from evc.models.latents.batches import Crops, Variety
 from evc.models.latents.descriptions import Description, PairSettings
-from evc.models.latents.network import DIMENSIONS, LatentConfig, LatentNetwork
+from evc.models.latents.layout import DIMENSIONS, LatentConfig
+from evc.models.latents.network import LatentNetwork
 from evc.models.latents.pairs import Pairs, describe_pairs, description_of, path_of, render_pairs
 from evc.models.latents.rate import RateModel
 from evc.models.training import ahead

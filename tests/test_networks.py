@@ -13,7 +13,9 @@ from evc.format.networks import find, installed_network, installed_too, referenc
 from evc.format.streams.latent_model import LatentModel
 from evc.models.events.codebooks import Codebooks
 from evc.models.events.generator import Generator
+from evc.models.events.hearing import OnsetNetwork
 from evc.models.events.proposer import Proposer
+from evc.models.events.sounding import SoundTables
 from evc.models.latents.network import LatentNetwork
 
 NAME = "evc-events-1"
@@ -21,7 +23,10 @@ TOO_LONG = b"\xff" * 7 + b"\x7f{}"
 GARBAGE = b"", b"weights", TOO_LONG, np.random.default_rng(0).bytes(1000), b"\2\0\0\0\0\0\0\0{}"
 
 
-@pytest.mark.parametrize("load", [Generator.load, Proposer.load, LatentNetwork.load, Codebooks.load])
+LOADERS = (Generator.load, SoundTables.load, Proposer.load, OnsetNetwork.load, LatentNetwork.load, Codebooks.load)
+
+
+@pytest.mark.parametrize("load", LOADERS)
 @pytest.mark.parametrize("garbage", GARBAGE)
 def test_what_holds_no_weights_is_refused(tmp_path: Path, load: Callable[[Path], object], garbage: bytes) -> None:
     path = tmp_path / f"{NAME}.safetensors"

@@ -175,7 +175,7 @@ def test_stereo_modes_invert(depth: int, seed: int) -> None:
     coded = apply_stereo(spectra, modes, GEO, depth)
     bins = GEO.layouts[depth].bins
     assert coded.shape == (2, 3, bins) and coded.dtype == np.float32
-    np.testing.assert_allclose(undo_stereo(coded, modes, GEO, depth), spectra[..., :bins], atol=1e-5)
+    np.testing.assert_allclose(undo_stereo(coded, modes, GEO, depth)[..., :bins], spectra[..., :bins], atol=1e-5)
 
 
 @pytest.mark.parametrize("mode, name", [(0, "left/right"), (1, "mid/side")])

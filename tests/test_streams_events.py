@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import reference_streams
@@ -17,8 +19,9 @@ from stream_tools import (
     words,
 )
 
+from evc import kernels
 from evc.format import constants as c
-from evc.format.coder import SymbolEncoder
+from evc.format.coder import SymbolDecoder, SymbolEncoder
 from evc.format.errors import EvcError, FormatError, InputError
 from evc.format.streams import StreamContext
 from evc.format.streams.event_tables import tables
@@ -194,3 +197,50 @@ def test_every_cut_is_told() -> None:
     for cut in range(0, len(stream.words) - 4, 4):
         with pytest.raises(EvcError):
             read(EventStream, type(stream)(stream.words[:cut], stream.symbols, stream.checksum), STEREO)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_compiled_kernels_write_and_read_the_same_words(seed: int) -> None:
+    """And what they say of the cost is what the symbols cost one by one."""
+    random = np.random.default_rng(seed)
+    context = StreamContext(44100, 2, 8 * 44100)
+    count, steps = int(random.integers(1, 150)), int(random.choice([0, 3, 17, 63]))
+    lowest = int(random.choice([0, -20, -500]))
+    codes = np.stack([random.integers(0, random.integers(1, size + 1), count) for size in USUAL_SIZES], 1)
+    times = np.sort(random.integers(0, (context.frames << context.phase_bits) >> 6, count)) << 6
+    pans = random.integers(-steps, steps + 1, count)
+    stream = EventStream(times, random.integers(lowest, 5, count), pans, codes, pan_steps=steps)
+    encoders = SymbolEncoder(), SymbolEncoder()
+    stream.write(encoders[0], context)
+    with kernels.reference():
+        stream.write(encoders[1], context)
+    coded, wanted = (encoder.finish() for encoder in encoders)
+    assert coded == wanted
+    accounts = []
+    for reference in (False, True):
+        with kernels.reference() if reference else nullcontext():
+            decoder = SymbolDecoder(coded.words, coded.symbols, coded.checksum, account=True)
+            read = EventStream.read(decoder, context)
+            decoder.finish()
+        for name in ("times", "amplitudes", "pans", "codes"):
+            assert np.array_equal(getattr(read, name), getattr(stream, name)), name
+        accounts.append(decoder.account)
+    assert accounts[0].keys() == accounts[1].keys()
+    for kind, (symbols, bits) in accounts[0].items():
+        assert symbols == accounts[1][kind][0] and bits == pytest.approx(accounts[1][kind][1])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_compiled_kernels_refuse_what_the_reference_refuses(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    context = StreamContext(8000, 2, 100_000)
+    words = random.integers(0, 256, 4 * int(random.integers(1, 60)), np.uint8).tobytes()
+    symbols, found = int(random.integers(1, 3000)), []
+    for reference in (False, True):
+        with kernels.reference() if reference else nullcontext():
+            try:
+                read = EventStream.read(SymbolDecoder(words, symbols, 0), context)
+                found.append((read.times.tolist(), read.codes.tolist(), read.pans.tolist()))
+            except EvcError as error:
+                found.append(type(error))
+    assert found[0] == found[1]

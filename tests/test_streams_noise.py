@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from reference_coder import ReferenceDecoder
 from stream_tools import STEREO, assert_changes_are_harmless, assert_harmless, assert_round_trip, coded, contexts, words
 
+from evc import kernels
+from evc.format.coder import SymbolDecoder, SymbolEncoder
 from evc.format.errors import InputError
 from evc.format.streams import StreamContext
 from evc.format.streams.noise import NoisePlane, NoiseStream, hops
-from evc.format.streams.noise_changes import PlaneKind, plane_kinds
+from evc.format.streams.noise_changes import COLOUR, PlaneKind, plane_kinds
 
 TABLES = Path(__file__).parent.parent / "spec" / "tables" / "noise.npz"
 
@@ -161,3 +163,33 @@ def test_any_words_are_harmless(data: bytes, symbols: int, context: StreamContex
 def test_changed_words_are_harmless() -> None:
     context = StreamContext(44100, 1, 5000)
     assert_changes_are_harmless(calm(context), context)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_compiled_kernels_write_and_read_the_same_words(seed: int) -> None:
+    """Of planes of few and of many bands, up to more than the kernels take."""
+    random = np.random.default_rng(seed)
+    context = StreamContext(44100, 2, int(random.integers(1, 40)) * 4096)
+    planes = []
+    for kind in plane_kinds(2):
+        stride = int(random.choice([0, 1, 3, 9] if kind is COLOUR else [0, 1, 2, 7]))
+        bands, left, lengths = kind.bands(44100, stride), hops(context), []
+        while left and bands:
+            lengths.append(min(left, int(random.choice([1, 7, random.integers(1, 300)]))))
+            left -= lengths[-1]
+        levels = random.integers(kind.least, kind.most + 1, (2, len(lengths), bands))
+        if len(lengths) > 1 and bands:
+            levels[0, 1:] = np.where(random.random((len(lengths) - 1, 1)) < 0.5, levels[1, :-1], levels[0, 1:])
+            levels[1] = np.where(random.random((len(lengths), 1)) < 0.5, levels[0], levels[1])
+        planes.append(NoisePlane(np.array(lengths, np.int64), levels[0], levels[1], stride))
+    stream, encoders = NoiseStream(planes, 24), (SymbolEncoder(), SymbolEncoder())
+    stream.write(encoders[0], context)
+    with kernels.reference():
+        stream.write(encoders[1], context)
+    coded, wanted = (encoder.finish() for encoder in encoders)
+    assert coded == wanted
+    decoder = SymbolDecoder(coded.words, coded.symbols, coded.checksum)
+    for plane, read in zip(planes, NoiseStream.read(decoder, context).planes, strict=True):
+        assert np.array_equal(plane.lengths, read.lengths)
+        assert np.array_equal(plane.starts, read.starts) and np.array_equal(plane.ends, read.ends)
+    decoder.finish()

@@ -11,15 +11,19 @@ import soundfile
 import torch
 from click.testing import CliRunner
 
+from evc import kernels
 from evc.cli import train as cli
 from evc.format.errors import InputError
+from evc.format.networks import weights
 from evc.models.events import train as training
-from evc.models.events.features import CELLS, HOP, SAMPLERATE, CellFeatures, cell_notes, note_hertz
+from evc.models.events.cells import CELLS, HOP, SAMPLERATE, cell_features
+from evc.models.events.features import CellFeatures, cell_notes, note_hertz
 from evc.models.events.generator import Generator
+from evc.models.events.hearing import OnsetNetwork, downmix
 from evc.models.events.network import EventNetwork, projections
-from evc.models.events.onsets import onset_times
+from evc.models.events.onsets import PROPOSER, onset_times
 from evc.models.events.planted import Mix, Note, Planter, without_onsets
-from evc.models.events.proposer import GUESSED, Proposer, ProposerConfig, downmix
+from evc.models.events.proposer import GUESSED, Proposer, ProposerConfig
 from evc.models.events.scores import Score
 from evc.models.events.targets import Targets
 from evc.models.events.vectors import PARTS
@@ -71,7 +75,30 @@ def test_features_do_not_depend_on_the_level():
     torch.testing.assert_close(features(wave), features(wave / 100), atol=0.01, rtol=0)
 
 
+def test_arrays_of_features_are_the_tensors():
+    audio = np.random.default_rng(0).standard_normal(FRAMES).astype(np.float32) * np.linspace(1, 1e-4, FRAMES)
+    audio = audio.astype(np.float32)
+    features = CellFeatures()(torch.from_numpy(audio)[None])[0].numpy()
+    np.testing.assert_allclose(cell_features(audio), features, atol=2e-3)
+
+
 # Proposer
+
+
+@pytest.mark.parametrize("shipped", [False, True])
+def test_onsets_are_heard_without_torch_as_with_it(proposer, shipped):
+    """All of them, and a span alone; by compiled kernels and without."""
+    if shipped:
+        proposer = Proposer.load(weights(PROPOSER))
+    network = OnsetNetwork({name: tensor.numpy() for name, tensor in proposer.state_dict().items()})
+    audio = np.random.default_rng(1).standard_normal(90 * HOP).astype(np.float32)
+    audio *= np.repeat(np.random.default_rng(2).uniform(0, 1, 90).astype(np.float32) ** 4, HOP)
+    wanted = proposer.propose(audio[None]).onset
+    assert np.ptp(wanted) > 1e-3
+    np.testing.assert_allclose(network.onset(audio, 0, len(wanted)), wanted, atol=1e-4)
+    np.testing.assert_allclose(network.onset(audio, 40, 52), wanted[40:52], atol=1e-4)
+    with kernels.reference():
+        np.testing.assert_allclose(network.onset(audio, 40, 52), wanted[40:52], atol=1e-4)
 
 
 def test_proposals_have_their_shapes(proposer):

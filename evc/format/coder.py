@@ -185,9 +185,17 @@ class SymbolDecoder:
 
     @property
     def port(self) -> Any:
-        """What compiled kernels read from; None where symbols are accounted for one by one, or there are none."""
-        compiled = isinstance(self._words, CompiledWords) and not self._charges.wanted
-        return self._words.port if compiled else None  # type: ignore[attr-defined]
+        """What compiled kernels read from; None where there are none."""
+        return self._words.port if isinstance(self._words, CompiledWords) else None
+
+    @property
+    def accounting(self) -> bool:
+        """Whether there is an account."""
+        return self._charges.wanted
+
+    def charge(self, kind: str, symbols: int, bits: float) -> None:
+        """Take what kernels decoded into the account."""
+        self._charges.add(kind, symbols, lambda: bits)
 
     def share(self, places: NDArray[np.float64], length: int) -> None:
         """Have it in the account, if there is one, what each superframe or column, of so many frames, cost."""

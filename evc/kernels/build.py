@@ -15,10 +15,13 @@ from typing import Any
 from cffi import FFI
 
 FOLDER = Path(__file__).parent
-DECLARED = ("kernels.h",)  # the headers whose functions Python calls
+# The headers whose functions Python calls.
+DECLARED = ("kernels.h", "sound.h", "patterns.h", "latents.h", "events.h")
 CONSTANTS = FOLDER.parent / "format" / "constants.py"
-# No fused multiply-adds and no reordering: what is computed in floats is to be the same under every compiler.
-FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]
+# No fused multiply-adds and no reordering: what is computed in floats is to be the same under every compiler. Nobody
+# asks for the exceptions of float operations, which would keep choices between two values out of vectors.
+FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+FLAGS += ["-Wall", "-Wextra"]
 # One extension serves all versions of Python, but those without the interpreter's lock.
 STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED")
 

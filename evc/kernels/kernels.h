@@ -28,9 +28,16 @@ typedef struct {
     uint32_t start, size;
 } evc_interval;
 
+/* What the symbols of a spectrum stream are for, in the report of bits. */
+enum { EVC_PARTITION, EVC_OFFSETS, EVC_ALONE, EVC_HOLD, EVC_STEREO, EVC_ENERGIES, EVC_FLAGS, EVC_COEFFICIENTS,
+       EVC_ESCAPES, EVC_LOW_BITS, EVC_SIGNS, EVC_KINDS };
+
 /* Where symbols come from, go to, or are counted. All zero, but for what evc_reading sets. */
 typedef struct {
     int32_t error;
+    int32_t accounting, kind; /* of what is read: how many symbols there are of each kind, and their ideal bits */
+    int64_t counts[EVC_KINDS];
+    double charges[EVC_KINDS];
     uint32_t checksum;
     uint64_t lower, range, point; /* spec 5.1 */
     const uint32_t *words;
@@ -68,10 +75,6 @@ typedef struct {
    last]. At most EVC_WIDEST numbers lie between two layers. */
 enum { EVC_WIDEST = 512 };
 void evc_network(const evc_layer *layers, int32_t count, const int16_t *features, int64_t rows, int32_t *outputs);
-
-/* Whether networks use wider vectors from now on: as `wanted`, where the processor has them. They do from the start.
-   Returns what they do. */
-int32_t evc_widen_networks(int32_t wanted);
 
 /* --- Adaptive integers (adaptive.h) ----------------------------------------------------------------------- */
 
@@ -133,13 +136,15 @@ evc_walk *evc_walk_begin(const evc_spectrum_model *model, const evc_geometry *ge
                          int32_t graded, const int64_t *covered, int32_t count);
 void evc_walk_end(evc_walk *walk);
 
-/* Superframes [first, end) of `blocks`. In a search, spectra are float [superframes, channels, bins] like the
+/* Superframes [first, end) of `blocks`. Reading accounts for symbols if `places` is not NULL, and adds to it
+   what each superframe cost. In a search, spectra are float [superframes, channels, bins] like the
    coefficients, and heard, or NULL, int32 like the energies. */
-void evc_walk_read(evc_walk *walk, evc_port *port, const evc_blocks *blocks, int32_t first, int32_t end);
+void evc_walk_read(evc_walk *walk, evc_port *port, const evc_blocks *blocks, int32_t first, int32_t end,
+                   double *places);
 void evc_walk_write(evc_walk *walk, evc_port *port, const evc_blocks *blocks, int32_t first, int32_t end);
 void evc_walk_search(evc_walk *walk, evc_port *port, const evc_blocks *blocks, int32_t first, int32_t end,
                      const evc_search *how, const float *spectra, const int32_t *heard);
 
 /* Escapes, low bits and signs of all walks of a stream together (spec 9.11). */
-void evc_walks_complete(evc_walk *const *walks, int32_t count, evc_port *port);
+void evc_walks_complete(evc_walk *const *walks, int32_t count, evc_port *port, int32_t accounting);
 void evc_walks_write_rest(evc_walk *const *walks, int32_t count, evc_port *port);

@@ -1,13 +1,13 @@
 /* Integer networks (spec 9.8): products in pairs of 16 bits, sums in 32. */
-#include "port.h"
+#include "variants.h"
 
 /* Compiled for AVX2 besides the baseline, where the compiler can do both. All give the same integers. */
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #define X86 1
 #endif
-#if defined(X86) && !defined(_MSC_VER)
-#define AVX2 __attribute__((target("avx2")))
+#if defined(X86) && defined(CHOICE)
+#define AVX2 WIDER
 #endif
 
 /* One layer of one or two rows of inputs: hidden layers, clipped to 0 ... 255, or the last. */
@@ -129,28 +129,17 @@ AVX2 static void last_avx2(const evc_layer *layer, const int16_t *const inputs[2
 
 /* --- Either ----------------------------------------------------------------------------------------------- */
 
-static Hidden hidden_layer;
-static Last last_layer;
-
-int32_t evc_widen_networks(int32_t wanted) {
-#ifdef AVX2
-    __builtin_cpu_init();
-    if (wanted && __builtin_cpu_supports("avx2")) {
-        hidden_layer = hidden_avx2;
-        last_layer = last_avx2;
-        return 1;
-    }
-#else
-    (void)wanted;
-#endif
-    hidden_layer = hidden_baseline;
-    last_layer = last_baseline;
-    return 0;
-}
-
 void evc_network(const evc_layer *layers, int32_t count, const int16_t *features, int64_t rows, int32_t *outputs) {
     int16_t values[2][2][EVC_WIDEST]; /* between layers: what one reads, and the next */
     const int32_t inputs = layers[0].inputs, last = layers[count - 1].outputs;
+    Hidden hidden_layer = hidden_baseline;
+    Last last_layer = last_baseline;
+#ifdef AVX2
+    if (evc_wider) {
+        hidden_layer = hidden_avx2;
+        last_layer = last_avx2;
+    }
+#endif
     for (int64_t row = 0; row < rows; row += 2) {
         const int both = row + 1 < rows ? 2 : 1;
         const int16_t *from[2] = {features + row * inputs, features + (row + both - 1) * inputs};

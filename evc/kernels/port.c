@@ -1,6 +1,9 @@
 /* What a port needs once, and the calls of a reading one: those of `SymbolDecoder` in evc/format/coder.py. */
 #include "port.h"
 
+#include "spectra.h"
+#include "variants.h"
+
 uint32_t evc_checksums[4][256];
 uint32_t evc_golomb_starts[EVC_GOLOMB_PREFIXES + 1];
 
@@ -37,7 +40,8 @@ void evc_start(void) {
     for (int length = 0; length < EVC_GOLOMB_PREFIXES; length++) weights[length] = (int64_t)WHOLE >> (length + 1);
     normalise(weights, EVC_GOLOMB_PREFIXES, evc_golomb_starts);
     make_checksums();
-    evc_widen_networks(1);
+    evc_start_spectra();
+    evc_prepare_sound();
 }
 
 void evc_more_room(evc_port *p) {

@@ -50,7 +50,15 @@ INLINE bool another(evc_port *p) {
         return false;
     }
     p->left--;
+    if (p->accounting) p->counts[p->kind]++;
     return true;
+}
+
+/* Ideal bits of all symbols so far. */
+INLINE double evc_spent(const evc_port *p) {
+    double bits = 0;
+    for (int kind = 0; kind < EVC_KINDS; kind++) bits += p->charges[kind];
+    return bits;
 }
 
 INLINE uint32_t quantile(evc_port *p) {
@@ -61,6 +69,7 @@ INLINE uint32_t quantile(evc_port *p) {
 
 INLINE void narrow(evc_port *p, uint32_t start, uint32_t size) {
     uint64_t scale = p->range >> EVC_CODER_PRECISION;
+    if (p->accounting) p->charges[p->kind] += EVC_CODER_PRECISION - log2(size);
     p->lower += scale * start;
     p->range = scale * size;
     if (p->range >> 32 == 0) {

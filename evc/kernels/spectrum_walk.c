@@ -59,17 +59,19 @@ void evc_walk_end(evc_walk *w) {
     free(w);
 }
 
-void evc_walk_read(evc_walk *w, evc_port *port, const evc_blocks *blocks, int32_t first, int32_t end) {
-    walk(READ, w, port, blocks, first, end, NULL, NULL, NULL);
+void evc_walk_read(evc_walk *w, evc_port *port, const evc_blocks *blocks, int32_t first, int32_t end, double *places) {
+    port->accounting = places != NULL;
+    walk(READ, w, port, blocks, first, end, NULL, NULL, NULL, places);
+    port->accounting = 0;
 }
 
 void evc_walk_write(evc_walk *w, evc_port *port, const evc_blocks *blocks, int32_t first, int32_t end) {
-    walk(WRITE, w, port, blocks, first, end, NULL, NULL, NULL);
+    walk(WRITE, w, port, blocks, first, end, NULL, NULL, NULL, NULL);
 }
 
 void evc_walk_search(evc_walk *w, evc_port *port, const evc_blocks *blocks, int32_t first, int32_t end,
                      const evc_search *how, const float *spectra, const int32_t *heard) {
-    walk(SEARCH, w, port, blocks, first, end, how, spectra, heard);
+    walk(SEARCH, w, port, blocks, first, end, how, spectra, heard, NULL);
 }
 
 /* Escapes, low bits and signs (spec 9.11): magnitudes [count] of what was coded, in order. */
@@ -91,6 +93,7 @@ INLINE void code_rest(evc_mode mode, evc_walk *const *walks, int32_t number, evc
         values[i] = mode == READ ? coded[i].symbol : llabs((int64_t)*coded[i].at);
         if (coded[i].symbol == escape) part[escaped++] = mode == READ ? 0 : (values[i] >> coded[i].shift) - escape;
     }
+    p->kind = EVC_ESCAPES;
     code_golomb(mode, p, part, widths, EVC_MAGNITUDE_ESCAPE_ORDER, escaped);
     if (p->error) goto end;
     for (int64_t i = 0, next = 0; i < count; i++) {
@@ -100,6 +103,7 @@ INLINE void code_rest(evc_mode mode, evc_walk *const *walks, int32_t number, evc
         widths[i] = coded[i].shift;
         part[i] = values[i] & (((int64_t)1 << widths[i]) - 1);
     }
+    p->kind = EVC_LOW_BITS;
     code_bits(mode, p, part, widths, count);
     for (int64_t i = 0; i < count; i++) {
         if (mode == READ) values[i] = values[i] << coded[i].shift | part[i];
@@ -112,6 +116,7 @@ INLINE void code_rest(evc_mode mode, evc_walk *const *walks, int32_t number, evc
             widths[next] = 1;
             part[next++] = *coded[i].at < 0;
         }
+    p->kind = EVC_SIGNS;
     code_bits(mode, p, part, widths, some);
     if (p->error || mode != READ) goto end;
     for (int64_t i = 0, next = 0; i < count; i++)
@@ -123,6 +128,10 @@ end:
     free(widths);
 }
 
-void evc_walks_complete(evc_walk *const *walks, int32_t count, evc_port *port) { code_rest(READ, walks, count, port); }
+void evc_walks_complete(evc_walk *const *walks, int32_t count, evc_port *port, int32_t accounting) {
+    port->accounting = accounting;
+    code_rest(READ, walks, count, port);
+    port->accounting = 0;
+}
 
 void evc_walks_write_rest(evc_walk *const *walks, int32_t count, evc_port *port) { code_rest(WRITE, walks, count, port); }

@@ -7,6 +7,7 @@
 INLINE int code_partition(evc_mode mode, evc_walk *w, evc_port *p, uint8_t *depths, int count) {
     int8_t leaf[EVC_BLOCKS], wanted[EVC_BLOCKS];
     int open[EVC_BLOCKS] = {0}, opened = 1;
+    p->kind = EVC_PARTITION;
     memset(leaf, -1, sizeof leaf);
     memset(wanted, -1, sizeof wanted);
     for (int i = 0, start = 0; mode != READ && i < count && start < EVC_BLOCKS; start += EVC_BLOCKS >> depths[i++])
@@ -42,6 +43,7 @@ INLINE bool code_alone(evc_mode mode, evc_walk *w, evc_port *p, const Block *blo
     const bool covered = evc_covers(w, block->depth);
     w->frame += w->geometry->superframe >> block->depth;
     if (!covered) return false;
+    p->kind = EVC_ALONE;
     w->alone = code_symbol(mode, p, &w->model->alone, w->alone, *block->alone);
     *block->alone = (uint8_t)w->alone;
     return !w->alone;
@@ -50,6 +52,7 @@ INLINE bool code_alone(evc_mode mode, evc_walk *w, evc_port *p, const Block *blo
 /* Whether the block has the modes and energies of the one before; if so, it gets them. */
 INLINE void code_hold(evc_mode mode, evc_walk *w, evc_port *p, const Block *block) {
     int held = 0;
+    p->kind = EVC_HOLD;
     if (!w->first && w->last_depth == block->depth)
         held = code_symbol(mode, p, &w->model->hold, 2 * block->depth + w->held, *block->held);
     *block->held = (uint8_t)held;
@@ -67,6 +70,7 @@ INLINE void code_hold(evc_mode mode, evc_walk *w, evc_port *p, const Block *bloc
 
 INLINE void code_stereo(evc_mode mode, evc_walk *w, evc_port *p, int32_t *modes) {
     const int bands = w->geometry->coarse_bands, row = EVC_STEREO_MODES + 1;
+    p->kind = EVC_STEREO;
     for (int odd = 0; odd < 2; odd++)
         for (int k = odd; k < bands; k += 2)
             modes[k] = code_symbol(mode, p, &w->model->stereo,
@@ -128,6 +132,7 @@ INLINE void code_energy_pass(evc_mode mode, evc_walk *w, evc_port *p, const Bloc
 }
 
 INLINE void code_energies(evc_mode mode, evc_walk *w, evc_port *p, const Block *block) {
+    p->kind = EVC_ENERGIES;
     for (int channel = 0; channel < w->channels; channel++) {
         Memory *memory = &w->memory[channel];
         pad_bands(memory->energies1, block->bands);
@@ -143,12 +148,14 @@ INLINE void code_energies(evc_mode mode, evc_walk *w, evc_port *p, const Block *
 /* Energies of what patterns leave over, which the steps follow, and by how much these rise besides. */
 INLINE void code_left_over(evc_mode mode, evc_walk *w, evc_port *p, const Block *block) {
     int32_t on[2][EVC_BANDS] = {{0}}, moved[2][EVC_BANDS] = {{0}};
+    p->kind = EVC_ENERGIES;
     if (!code_on(mode, w, p, block, on)) {
         memset(block->modes, 0, (size_t)w->geometry->coarse_bands * sizeof *block->modes);
         *block->rising = 0;
         return;
     }
     if (w->channels == 2) code_stereo(mode, w, p, block->modes);
+    p->kind = EVC_ENERGIES;
     code_left_energies(mode, w, p, block, on, moved);
     if (p->error) return;
     code_rises(mode, w, p, block, on, moved);
@@ -188,6 +195,7 @@ INLINE void code_bands(evc_mode mode, evc_walk *w, evc_port *p, const Block *blo
     const int16_t *before = w->memory[channel].amplitudes1 + EDGE, *beside = w->memory[0].now + EDGE;
     const int32_t *energies = block->energies + channel * block->band_stride;
     const int32_t *coefficients = block->coefficients + channel * block->bin_stride;
+    p->kind = EVC_FLAGS;
     for (int b = 0; b < block->bands; b++) {
         const int low = block->edges[b], high = block->edges[b + 1], width = floor_log2((uint64_t)(high - low));
         const int32_t step = block->log_steps[channel][b];
@@ -288,6 +296,7 @@ INLINE void code_coefficients(evc_mode mode, evc_walk *w, evc_port *p, const Blo
     pad_bins(memory->amplitudes1, block->bins);
     pad_bins(memory->amplitudes2, block->bins);
     pad_bins(memory->now, block->bins);
+    p->kind = EVC_COEFFICIENTS;
     const int16_t *before = memory->amplitudes1 + EDGE;
     int32_t sum = 0;
     for (int k = -WIDE; k < WIDE; k++) sum += before[k];
@@ -342,12 +351,14 @@ INLINE void code_block(evc_mode mode, evc_walk *w, evc_port *p, Block *block, co
 }
 
 INLINE void walk(evc_mode mode, evc_walk *w, evc_port *p, const evc_blocks *blocks, int32_t first, int32_t end,
-                 const evc_search *how, const float *spectra, const int32_t *heard) {
+                 const evc_search *how, const float *spectra, const int32_t *heard, double *places) {
     const evc_geometry *geometry = w->geometry;
     const int64_t bins = geometry->edges[0][geometry->bands[0]], bands = geometry->fine_bands;
     for (int32_t number = first; number < end && !p->error; number++) {
         uint8_t *depths = blocks->depths + (int64_t)number * EVC_BLOCKS;
+        const double spent = places ? evc_spent(p) : 0;
         if (w->graded) {
+            p->kind = EVC_OFFSETS;
             w->offset = code_symbol(mode, p, &w->model->offsets, w->offset, blocks->offsets[number]);
             blocks->offsets[number] = w->offset;
         }
@@ -376,5 +387,6 @@ INLINE void walk(evc_mode mode, evc_walk *w, evc_port *p, const evc_blocks *bloc
             code_block(mode, w, p, &block, how);
             bin += block.bins;
         }
+        if (places) places[number] += evc_spent(p) - spent;
     }
 }

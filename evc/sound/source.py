@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from evc.format.errors import EvcWarning, InputError, OutputError
 from evc.format.speakers import MASK_TAG, layout_of_tag
 from evc.models.source import check_format, finite
+from evc.samples import turned
 from evc.sound.decoders import Decoder, EndsInDamage
 from evc.sound.metadata import read_metadata
 from evc.sound.opening import Opener
@@ -79,7 +80,10 @@ class FileSource:
                 raise InputError(f"{self._name}: damaged near frame {start} ({error})") from error
         if len(block) < count:
             raise InputError(f"{self._name}: ends at frame {start + len(block)}, but had {self.frames}")
-        return finite(np.ascontiguousarray(block.T[list(self._order)]), start, self._name)
+        samples = turned(block)
+        if list(self._order) != list(range(self.channels)):
+            samples = samples[list(self._order)]
+        return finite(samples, start, self._name)
 
     def close(self) -> None:
         self._stream.close()

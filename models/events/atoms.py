@@ -6,16 +6,15 @@ An atom is the closed form of one partial of an event, rise(t) * exp(-t / T) * g
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc.models.arrays import Floats
+from evc.models.events.sounding import SoundTables
+from evc.models.events.sounds import Sounds
 from evc.models.events.vectors import PART_INDEX, PARTS
-
-if TYPE_CHECKING:
-    from evc.models.events.generator import Generator
 
 Times = NDArray[np.floating[Any]]
 
@@ -43,32 +42,29 @@ class Atoms:
     multipliers: NDArray[np.complex128]
 
     @classmethod
-    def of(cls, generator: Generator) -> Self:
+    def of(cls, tables: SoundTables) -> Self:
         """What the parts of a generator's vectors mean, one part after the other varied."""
-        import torch
+        books = tables.codebooks
 
-        books = generator.codebooks()
-
-        def sounds(part: str, others: dict[str, int] | None = None):  # type: ignore[no-untyped-def]
+        def sounds(part: str, others: dict[str, int] | None = None) -> Sounds:
             codes = np.zeros((PARTS[PART_INDEX[part]].codes, len(PARTS)), np.int64)
             codes[:, PART_INDEX["pitch"]] = 4096
             for name, code in (others or {}).items():
                 codes[:, PART_INDEX[name]] = code
             codes[:, PART_INDEX[part]] = np.arange(len(codes))
-            with torch.no_grad():
-                return generator(torch.as_tensor(books.codes_to_vectors(codes)))
+            return tables.sounds(books.codes_to_vectors(codes))
 
         resonators = sounds("resonator", {f"partial{m}": 1 for m in range(2, 9)})
         lengths = sounds("length")
         multipliers = np.stack([books[f"partial{m}"] @ np.array([1, 1j]) for m in range(2, 9)])
-        tones = resonators.amplitudes.numpy() / np.pad(multipliers[:, 1], (1, 0), constant_values=1)
+        tones = resonators.amplitudes / np.pad(multipliers[:, 1], (1, 0), constant_values=1)
         return cls(
-            rises=sounds("attack").attacks.numpy(),
-            decays=1 / sounds("decay").decays.numpy()[:, 0],
-            lengths=lengths.lengths.numpy(),
-            falls=lengths.falls.numpy(),
-            ratios=resonators.frequencies.numpy() / resonators.frequencies.numpy()[:, :1],
-            decay_factors=resonators.decays.numpy() / resonators.decays.numpy()[:, :1],
+            rises=sounds("attack").attacks,
+            decays=1 / sounds("decay").decays[:, 0],
+            lengths=lengths.lengths,
+            falls=lengths.falls,
+            ratios=resonators.frequencies / resonators.frequencies[:, :1],
+            decay_factors=resonators.decays / resonators.decays[:, :1],
             gains=np.abs(tones),
             phases=np.angle(tones),
             multipliers=multipliers,

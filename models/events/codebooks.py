@@ -13,7 +13,7 @@ from evc.format.header import NetworkReference
 from evc.format.networks import find, tensors
 from evc.models.events.vectors import PART_INDEX, PARTS, PITCH_MIDDLE, STEPS_PER_OCTAVE, VECTOR_DIMS
 
-_CODEBOOK = "codebook."  # and the name of a part: the tensor [codes, dimensions] of its codebook
+CODEBOOK = "codebook."  # and the name of a part: the tensor [codes, dimensions] of its codebook
 _ROWS = 1 << 12  # vectors looked up at once
 
 
@@ -70,7 +70,7 @@ class Codebooks:
 
 @lru_cache(maxsize=4)
 def _load(path: Path, modified: int) -> Codebooks:
-    return Codebooks(tensors(path, _CODEBOOK))
+    return Codebooks(tensors(path, CODEBOOK))
 
 
 def _analytic(name: str, codes: int) -> NDArray[np.float32]:

@@ -14,21 +14,22 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from evc.format.header import Header
 from evc.format.networks import weights
 from evc.format.streams.events import EventStream
 from evc.models.arrays import Floats
-from evc.models.device import one_thread, torch_device
+from evc.models.device import encoding_device, one_thread
 from evc.models.events.atoms import Atoms
-from evc.models.events.fitting import BASE_BITS, PAN_STEPS, EventFitter, FittedEvent
+from evc.models.events.fitted import BASE_BITS, PAN_STEPS, FittedEvent
+from evc.models.events.fitting import EventFitter
 from evc.models.events.moments import FIRST, QUICK, Moments
 from evc.models.events.onsets import onset_times
 from evc.models.events.picking import Picker
 from evc.models.events.reading import AnalysisReader, AudioPart
 from evc.models.events.refine import refined
 from evc.models.events.shapes import ShapeFitter
+from evc.models.events.sounding import SoundTables
 from evc.models.events.vectors import EVENTS_NETWORK, PART_INDEX, PARTS
 from evc.models.events.weighting import Weighting
 from evc.models.processes import Processes, cores
@@ -75,7 +76,7 @@ class WindowDecomposer:
     def __init__(self, atoms: Atoms, rate: float, grid: float, refinements: int = 0, device: str = "cpu") -> None:
         self._atoms, self._rate, self._grid, self._device = atoms, rate, grid, device
         self._refinements = refinements
-        self._shapes = ShapeFitter(atoms, rate, device)
+        self._shapes = ShapeFitter(atoms, rate)
 
     def stream(self, blocks: Iterable[Floats], least: float) -> Iterator[tuple[int, list[FittedEvent]]]:
         """Events of a signal that comes in blocks [channels, frames]: for each window its first frame and the events,
@@ -84,38 +85,41 @@ class WindowDecomposer:
         hop = _hop(self._rate)
         for first, last, residual, original in windows(blocks, hop):
             end = residual.shape[1] / self._rate if last else hop / self._rate
-            heard = original if first == 0 else np.concatenate([before, original], axis=1)
+            heard = np.concatenate([before, original], axis=1) if first else original
+            begin = (heard.shape[1] - original.shape[1]) / self._rate
             before = original[:, max(0, hop - int(BEFORE * self._rate)) : hop]
             if least > 0:
-                times = self._onsets(heard) - (heard.shape[1] - original.shape[1]) / self._rate
+                times = onset_times(heard, self._rate, begin, begin + end, self._device) - begin
                 yield first, self.take(residual, Weighting(original, self._rate), Moments(times), end, least)
-
-    def _onsets(self, heard: Floats) -> Floats:
-        return onset_times(heard, self._rate, device=self._device)
 
     def take(
         self, residual: Floats, weighting: Weighting, moments: Moments, end: float, least: float
     ) -> list[FittedEvent]:
         """Events that begin before `end` s, in the order in which they were found; they are subtracted."""
-        picker = Picker(self._rate, weighting, self._device)
-        fitter = EventFitter(self._atoms, self._rate, self._grid, weighting, moments)
+        left = np.ascontiguousarray(residual)
+        picker = Picker(self._rate, weighting, left, end, PEAK_SHARE * BASE_BITS * least)
+        fitter = EventFitter(self._atoms, self._rate, self._grid, weighting, moments, left.shape[1])
         taken: list[FittedEvent] = []
+        new: list[FittedEvent] = []
         for _ in range(ROUNDS):
-            tensor = torch.as_tensor(residual, dtype=torch.float32, device=self._device)
-            peaks = picker.peaks(tensor, weighting, end, PEAK_SHARE * BASE_BITS * least, ROUND)
-            before = len(taken)
-            for shape in self._shapes.fit(tensor, peaks, 0.0, end):
-                event = fitter.fit(residual, shape, least)
+            samples = left.astype(np.float32)
+            changed = np.array([(event.first, event.first + event.waveform.shape[1]) for event in new], np.int64)
+            peaks = picker.peaks(left, changed.reshape(-1, 2), ROUND)
+            new = []
+            for shape in self._shapes.fit(samples, peaks, 0.0, end):
+                event = fitter.fit(left, shape, least)
                 if event is not None and event.start < end:
-                    residual[:, event.first : event.first + event.waveform.shape[1]] -= event.waveform
-                    taken.append(event)
+                    left[:, event.first : event.first + event.waveform.shape[1]] -= event.waveform
+                    new.append(event)
                     if event.codes[PART_INDEX["attack"]] < QUICK and moments.take(event.start):
                         event.gain *= FIRST
-            if len(taken) - before <= STALLED * len(peaks):
+            taken += new
+            if len(new) <= STALLED * len(peaks):
                 break
         for _ in range(self._refinements):
-            if not refined(residual, taken, fitter, self._grid, end, REFINED_SHARE * least):
+            if not refined(left, taken, fitter, self._grid, end, REFINED_SHARE * least):
                 break
+        residual[:] = left
         return taken
 
 
@@ -136,7 +140,7 @@ def decompose(
     reader = AnalysisReader(source)
     least = LEAST * (density / 20) ** LEAST_SLOPE * reader.loudness()
     refinements = max(0, effort - FULL_SEARCH)
-    search = _Search(header.samplerate, header.phase_bits, least, refinements, torch_device(device))
+    search = _Search(header.samplerate, header.phase_bits, least, refinements, encoding_device(device))
     pieces = list(_pieces(reader.frames, _hop(reader.rate)))
     jobs = ((search, piece, reader.part(piece.begin, piece.end)) for piece in pieces)
     found: list[Found] = []
@@ -184,9 +188,7 @@ class _Search(NamedTuple):
 
 def _search_piece(search: _Search, piece: _Piece, part: AudioPart) -> Found:
     """The events of a piece; `part` is what it needs of the source."""
-    from evc.models.events.generator import Generator
-
-    atoms = Atoms.of(Generator.load(weights(EVENTS_NETWORK)))
+    atoms = Atoms.of(SoundTables.load(weights(EVENTS_NETWORK)))
     reader = AnalysisReader(part)
     grid = time_grid(search.samplerate) / search.samplerate
     decomposer = WindowDecomposer(atoms, reader.rate, grid, search.refinements, search.device)

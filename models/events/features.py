@@ -1,9 +1,4 @@
-"""What a network sees of a waveform: magnitude and phase of two STFTs, on cells of a semitone.
-
-The phase is seen through its derivatives (Auger and Flandrin 1995): along time, the instantaneous frequency; along
-frequency, the group delay, which points at the onset from every bin that an onset fills. Both are exact with two
-further windows, and need no unwrapping.
-"""
+"""What a network sees of a waveform, as tensors: see `cells`, whose windows and rows these are."""
 
 from __future__ import annotations
 
@@ -13,29 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SAMPLERATE = 22_050
-HOP = 512
-LOWEST_NOTE = 23.0  # MIDI note number at the centre of the lowest cell: 30.9 Hz
-CELLS = 96  # to MIDI note 118, 7459 Hz
-FINE = 3  # rows per cell of what the long window sees
-LONG, SHORT = 2048, 1024
-CHANNELS = 3 * FINE + 2
-
-_FLOOR = 1e-10
-_NOTHING = 1e-14  # energy
-_QUIET = -5.0  # decades of energy, about 75 dB below full scale: the loudest cell is taken to be no quieter
-_RANGE = 8.0  # decades of energy below the loudest cell nearby that are told apart
-_NEARBY = 64  # hops on each side
+from evc.models.events import cells
+from evc.models.events.cells import CELLS, FINE, FLOOR, HOP, LONG, NEARBY, NOTHING, QUIET, RANGE, SAMPLERATE, SHORT
 
 
 def note_hertz(note: Tensor | float) -> Tensor:
     """Frequency in Hz of MIDI note numbers."""
-    return 440.0 * 2.0 ** ((torch.as_tensor(note) - 69.0) / 12.0)
+    return torch.as_tensor(cells.note_hertz(torch.as_tensor(note)))
 
 
 def cell_notes() -> Tensor:
     """MIDI note numbers float32 [cells] at the centres of the cells."""
-    return LOWEST_NOTE + torch.arange(CELLS, dtype=torch.float32)
+    return torch.from_numpy(cells.cell_notes())
 
 
 class CellFeatures(nn.Module):
@@ -53,11 +37,10 @@ class CellFeatures(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        fine = LOWEST_NOTE + (torch.arange(CELLS * FINE) - (FINE - 1) / 2) / FINE
-        self.register_buffer("fine_notes", fine, persistent=False)
-        for name, size, notes in (("long", LONG, fine), ("short", SHORT, cell_notes())):
-            self.register_buffer(f"{name}_rows", row_matrix(size, notes), persistent=False)
-            self.register_buffer(f"{name}_windows", windows(size), persistent=False)
+        self.register_buffer("fine_notes", torch.from_numpy(cells.fine_notes().copy()), persistent=False)
+        for name, size in (("long", LONG), ("short", SHORT)):
+            self.register_buffer(f"{name}_rows", torch.from_numpy(cells.row_matrix(size).copy()), persistent=False)
+            self.register_buffer(f"{name}_windows", torch.from_numpy(cells.windows(size).copy()), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
         with torch.autocast(audio.device.type, enabled=False):
@@ -88,31 +71,13 @@ class CellFeatures(nn.Module):
         turning = bins * energy - (slope.imag * plain.real - slope.real * plain.imag)
         delayed = ramped.real * plain.real + ramped.imag * plain.imag
         power, turning, delayed = (x @ rows for x in (energy, turning, delayed))
-        scale = 1 / (power + _FLOOR)
+        scale = 1 / (power + FLOOR)
         return power, turning * scale, delayed * scale * (2 / size)
-
-
-def windows(size: int) -> Tensor:
-    """The Hann window h, t h(t) with t = 0 at its middle, and its derivative: [3, size], energy of h being 1."""
-    t = torch.arange(size, dtype=torch.float64) - size // 2
-    angle = 2 * math.pi * t / size
-    hann = 0.5 + 0.5 * torch.cos(angle)
-    slope = -math.pi / size * torch.sin(angle)
-    return (torch.stack([hann, t * hann, slope]) / hann.square().sum().sqrt()).float()
-
-
-def row_matrix(size: int, notes: Tensor) -> Tensor:
-    """Weights [bins, rows] of triangles around the notes, as wide as their spacing, or as a bin where that is more."""
-    hertz = note_hertz(notes.double())
-    half = note_hertz(notes.double() + (notes[1] - notes[0]).double()) - hertz
-    bins = torch.arange(size // 2 + 1, dtype=torch.float64)[:, None] * (SAMPLERATE / size)
-    width = half.clamp_min(SAMPLERATE / size)
-    return (1 - (bins - hertz).abs() / width).clamp_min(0).float()
 
 
 def _levels(power: Tensor) -> Tensor:
     """Energies [batch, hops, rows] -> levels from -1 to 1."""
-    decades = torch.log10(power + _NOTHING)
-    loudest = decades.amax(dim=-1)[:, None].clamp_min(_QUIET)
-    nearby = functional.max_pool1d(loudest, 2 * _NEARBY + 1, 1, _NEARBY).transpose(1, 2).detach()
-    return (1 + 2 * (decades - nearby) / _RANGE).clamp_min(-1)
+    decades = torch.log10(power + NOTHING)
+    loudest = decades.amax(dim=-1)[:, None].clamp_min(QUIET)
+    nearby = functional.max_pool1d(loudest, 2 * NEARBY + 1, 1, NEARBY).transpose(1, 2).detach()
+    return (1 + 2 * (decades - nearby) / RANGE).clamp_min(-1)

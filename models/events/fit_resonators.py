@@ -19,12 +19,12 @@ from evc.models.arrays import Floats
 from evc.models.device import one_thread
 from evc.models.events.atoms import Atoms
 from evc.models.events.decompose import LEAST, LEAST_SLOPE, WindowDecomposer
-from evc.models.events.fitting import FittedEvent
-from evc.models.events.generator import Generator
+from evc.models.events.fitted import FittedEvent
 from evc.models.events.harmonics import AMPLITUDE_STEP, PARTIAL_BITS, Tone, exponential, harmonic_magnitudes
 from evc.models.events.initial import ATTENUATIONS
 from evc.models.events.moments import Moments
 from evc.models.events.onsets import onset_times
+from evc.models.events.sounding import SoundTables
 from evc.models.events.vectors import EVENTS_NETWORK, MIDI_0_HZ, PART_INDEX, STEPS_PER_OCTAVE
 from evc.models.events.weighting import Weighting
 from evc.models.training.dataset import AudioFolder, scan
@@ -39,7 +39,7 @@ SOFTEST, LOUDEST = -36.0, 3.0  # dB of a partial, the first being 0
 def observations(folder: AudioFolder, excerpts: int, seed: int) -> tuple[Floats, Floats]:
     """Of every event of random excerpts the harmonics' magnitudes over that of the first partial [events, 7], and the
     weight of each, over what one partial costs [events, 7]: gains g take away weight * g * (2 magnitude - g)."""
-    atoms = Atoms.of(Generator.load(weights(EVENTS_NETWORK)))
+    atoms = Atoms.of(SoundTables.load(weights(EVENTS_NETWORK)))
     decomposer = WindowDecomposer(atoms, RATE, 32 / RATE)
     rng = np.random.default_rng(seed)
     rows: list[tuple[Floats, Floats]] = []

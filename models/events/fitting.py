@@ -5,16 +5,29 @@ What is fitted is subtracted as the decoder will render it: the quantisation err
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.format import constants as c
+from evc import kernels
 from evc.format.streams.event_coding import grained
 from evc.models.arrays import Floats
 from evc.models.events.atoms import Atoms, Times
+from evc.models.events.compiled import CompiledFitter
+from evc.models.events.fitted import (
+    ATTACK_SPAN,
+    BASE_BITS,
+    HOP,
+    LONGEST_BODY,
+    LONGEST_RISE,
+    PAN_STEPS,
+    QUIETEST,
+    SLOW_RISE,
+    SLOW_STEP,
+    Envelope,
+    FittedEvent,
+)
 from evc.models.events.harmonics import AMPLITUDE_STEP, LEAST_FRAMES, PHASES, HarmonicFitter, Tone, exponential
 from evc.models.events.moments import QUICK, Moments
 from evc.models.events.shapes import Shape
@@ -23,51 +36,20 @@ from evc.models.events.weighting import Weighting
 
 Points = NDArray[np.complexfloating[Any, Any]]
 
-HOP = 16  # frames over which the demodulated residual is summed in the fine search
-ATTACK_SPAN = 0.6  # s of an atom in which attacks and starts are compared
-LONGEST_RISE = 0.8  # of an event's length
-SLOW_RISE = 0.02  # s; starts of slower attacks are first tried in steps of a share of the rise
-SLOW_STEP = 0.15
-PAN_STEPS = c.DEFAULT_PAN_STEPS  # to each side
-BASE_BITS = 34.0  # of an event of one partial: what it has to pay for
-QUIETEST = 10 ** (-100 / 20)
-
-
-class Envelope(NamedTuple):
-    """Start of an event in s, and the codes of its attack, decay and length."""
-
-    start: float
-    attack: int
-    decay: int
-    length: int
-
-
-@dataclass
-class FittedEvent:
-    """An event as it is coded, and what it is worth.
-
-    start   s; a multiple of the grid of times
-    codes   int64 [16]; amplitude and pan are levels
-    gain    weighted energy taken away per bit
-    first, waveform  where it sounds at the analysis rate: frame, float64 [channels, frames]
-    """
-
-    start: float
-    amplitude: int
-    pan: int
-    codes: NDArray[np.int64]
-    gain: float
-    first: int
-    waveform: Floats
-
 
 class EventFitter:
-    """Fits events to residuals [channels, frames] at `rate` Hz; starts are multiples of `grid` s."""
+    """Fits events to residuals [channels, frames], of at most so many `frames`, at `rate` Hz; starts are multiples of
+    `grid` s."""
 
-    def __init__(self, atoms: Atoms, rate: float, grid: float, weighting: Weighting, moments: Moments) -> None:
+    def __init__(
+        self, atoms: Atoms, rate: float, grid: float, weighting: Weighting, moments: Moments, frames: int
+    ) -> None:
         self._atoms, self._rate, self._grid, self._weighting = atoms, rate, grid, weighting
         self.moments = moments
         self._harmonics = HarmonicFitter(atoms, rate, weighting)
+        self._compiled: CompiledFitter | None = None
+        if kernels.lib is not None:
+            self._compiled = CompiledFitter(atoms, rate, grid, weighting, moments, frames)
 
     def fit(self, residual: Floats, shape: Shape, threshold: float) -> FittedEvent | None:
         """The best event of this shape; None where it takes away less than `threshold` per bit."""
@@ -86,6 +68,8 @@ class EventFitter:
     def fit_at(self, residual: Floats, pitch: int, envelope: Envelope, threshold: float) -> FittedEvent | None:
         """The best event of this pitch (code) and envelope, likewise."""
         frequency = MIDI_0_HZ * 2 ** (pitch / STEPS_PER_OCTAVE)
+        if self._compiled is not None:
+            return self._compiled.fit_at(residual, pitch, frequency, envelope, threshold)
         place = self._place(residual, envelope)
         if place is None:
             return None
@@ -122,10 +106,13 @@ class EventFitter:
 
     def _refined(self, residual: Floats, shape: Shape, frequency: float) -> Envelope | None:
         """Start, attack, decay and length by comparing neighbours at a millisecond's resolution."""
+        if self._compiled is not None:
+            envelope = Envelope(shape.start, 0, shape.decay, shape.length)
+            return self._compiled.refined(residual, frequency, shape.uncertainty, envelope)
         atoms, rate = self._atoms, self._rate
         lead = shape.uncertainty + 0.004 + 0.5 * float(atoms.rises.max())
         origin = int((shape.start - lead) * rate)
-        points = int((lead + min(atoms.duration(shape.decay, shape.length), 4.0)) * rate / HOP) + 1
+        points = int((lead + min(atoms.duration(shape.decay, shape.length), LONGEST_BODY)) * rate / HOP) + 1
         points_of_attack = min(points, int((lead + ATTACK_SPAN) * rate / HOP))
         demodulated = _demodulated(residual, frequency / rate, origin, points).astype(np.complex64)
         time = (origin + np.arange(points) * HOP + (HOP - 1) / 2) / rate

@@ -9,6 +9,7 @@ With t in seconds from the event's start, a vector stands for
 
 A is the attack, a rise sin^2(pi t / 2 alpha) over alpha; G the gate, 1 until the length and a raised-cosine fall after
 it; n(t) the filtered noise of `noise_source`. All of it is known in closed form at any time, at any sample rate.
+`sounding.SoundTables` computes the same without torch.
 
 Each part of the vector (`vectors.PARTS`) has a head of its own. Those of pitch, decay and length are formulas; the
 others select from a learned table, by a softmax over linear functions of their dimensions. At an entry of the initial
@@ -30,13 +31,11 @@ from evc.models.events import initial
 from evc.models.events.codebooks import Codebooks
 from evc.models.events.initial import PARTIALS
 from evc.models.events.noise_source import TOP
-from evc.models.events.sounds import FALL, LONGEST, Sounds
+from evc.models.events.sounds import FALL, FASTEST, LONGEST, SHORTEST, Sounds
 from evc.models.events.vectors import MIDI_0_HZ, PARTS, PITCH_MIDDLE, PITCH_PER_SEMITONE, VECTOR_DIMS
 from evc.models.events.waveforms import waveforms
 
 _LEAK = 10.0  # logits between an entry's row and the nearest other one
-_SHORTEST = 2e-3  # time constants, in seconds
-_FASTEST = 16.0  # factor of a partial's decay
 
 
 class Selector(nn.Module):
@@ -113,7 +112,7 @@ class Generator(nn.Module):
         """vectors [n, 32] to the parameters of their sounds. Differentiable."""
         parts = {part.name: vectors[:, part.dims].double() for part in PARTS}
         rate = torch.exp(-initial.DECAY_SCALE * parts["decay"]) / initial.DECAY_CENTRE
-        rate = rate.clamp(max=1 / _SHORTEST)
+        rate = rate.clamp(max=1 / SHORTEST)
         lengths = initial.LENGTH_CENTRE * torch.exp(initial.LENGTH_SCALE * parts["length"][:, 0])
         lengths = lengths.clamp(0.01, LONGEST)
         attacks = torch.exp(self.attack_select(parts["attack"]) @ self.attack_times.double())
@@ -139,20 +138,20 @@ class Generator(nn.Module):
         re, im = torch.stack([parts[f"partial{m}"] for m in range(2, PARTIALS + 1)], 1).unbind(-1)
         multipliers = torch.complex(nn.functional.pad(re, (1, 0), value=1.0), nn.functional.pad(im, (1, 0)))
         amplitudes = torch.polar(torch.exp(gains), angles) * multipliers
-        return MIDI_0_HZ * torch.exp2(octaves) * torch.exp(ratios), torch.exp(decays).clamp(max=_FASTEST), amplitudes
+        return MIDI_0_HZ * torch.exp2(octaves) * torch.exp(ratios), torch.exp(decays).clamp(max=FASTEST), amplitudes
 
     def _deformation(self, place: Tensor) -> tuple[Tensor, Tensor]:
         """Gains of the second state [n, 8] and the rate of change [n]. None at the origin, where all gains are 1."""
         rows, strength = self.deform_select(place), _strength(place)
         states = 1 + strength[:, None] * (rows @ self.deform_states.double() - 1)
-        return states, torch.exp(-rows @ self.deform_times.double()).clamp(max=1 / _SHORTEST)
+        return states, torch.exp(-rows @ self.deform_times.double()).clamp(max=1 / SHORTEST)
 
     def _noise(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Levels [n], rates [n] and weights of the filters [n, filters]. Silent at the origin."""
         levels, times = (
             torch.exp(place @ line[:-1].double() + line[-1].double()) for line in (self.noise_level, self.noise_time)
         )
-        return _strength(place) * levels.clamp(max=100), 1 / times.clamp(_SHORTEST, 10.0), self.noise_select(place)
+        return _strength(place) * levels.clamp(max=100), 1 / times.clamp(SHORTEST, 10.0), self.noise_select(place)
 
     def _room(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gain of the dry sound [n], delays and gains of the echoes [n, rooms, echoes]. Dry at the origin."""

@@ -42,7 +42,7 @@ class HarmonicFitter:
 
     def __init__(self, atoms: Atoms, rate: float, weighting: Weighting) -> None:
         self._atoms, self._rate, self._weighting = atoms, rate, weighting
-        self._harmonic = np.abs(atoms.ratios / np.arange(1, 9) - 1).max(axis=1) < 0.02
+        self._harmonic = harmonic(atoms)
 
     def add(
         self, tone: Tone, waveform: Floats, codes: NDArray[np.int64], level: int, threshold: float
@@ -90,6 +90,11 @@ class HarmonicFitter:
             worth[i] = np.maximum(taken * weight - PARTIAL_BITS * threshold, 0)
         best = int((worth.sum(axis=0) * self._harmonic).argmax())
         return best, [m for m, value in zip(numbers, worth[:, best], strict=True) if value > 0]
+
+
+def harmonic(atoms: Atoms) -> NDArray[np.bool_]:
+    """Which resonators have harmonic partials [resonators]."""
+    return np.asarray(np.abs(atoms.ratios / np.arange(1, 9) - 1).max(axis=1) < 0.02)
 
 
 def harmonic_magnitudes(tone: Tone, amplitude: float, rate: float) -> tuple[list[int], list[float], float]:

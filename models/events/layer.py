@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
 
 from evc.format import constants as c
 from evc.format.errors import UnsupportedError
@@ -18,11 +17,10 @@ from evc.format.lazy import cached_property
 from evc.format.networks import find, installed_network
 from evc.format.streams.events import USUAL_SIZES, EventStream
 from evc.models.events.columns import EventColumns, Heard
+from evc.models.events.rendering import EventRenderer
+from evc.models.events.sounding import SoundTables
 from evc.models.events.vectors import EVENTS_NETWORK
 from evc.models.source import Read
-
-if TYPE_CHECKING:
-    from evc.models.events.rendering import EventRenderer
 
 LONGEST_EVENT = 6.05  # seconds until an event has died away (spec 10.9)
 
@@ -74,7 +72,4 @@ class EventLayer:
 
 def event_renderer(network: NetworkReference, header: Header) -> EventRenderer:
     """The renderer of a file's events. Raises UnsupportedError if the network is not installed."""
-    from evc.models.events.generator import Generator
-    from evc.models.events.rendering import EventRenderer
-
-    return EventRenderer(Generator.load(find(network)), header.samplerate, header.channels)
+    return EventRenderer(SoundTables.load(find(network)), header.samplerate, header.channels)

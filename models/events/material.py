@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evc.models.events.features import SAMPLERATE
+from evc.models.events.cells import SAMPLERATE
 from evc.models.events.planted import Mix, Planter, without_onsets
 from evc.models.training.augmentation import Augmentation
 from evc.models.training.dataset import Audio, AudioFolder

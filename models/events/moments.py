@@ -18,33 +18,33 @@ SHARED = 1.08  # what a start that others have is worth, against one of its own:
 
 
 class Moments:
-    """Onsets proposed at `times` (s, ascending), and the starts that events have given them."""
+    """Onsets proposed at `times` (s, ascending), and the `starts` that events have given them, NaN for none yet."""
 
     def __init__(self, times: Floats) -> None:
-        self._times = times
-        self._starts = np.full(len(times), np.nan)
+        self.times = np.ascontiguousarray(times, np.float64)
+        self.starts = np.full(len(times), np.nan)
 
     def worth(self, starts: Floats) -> Floats:
         """A factor for each of the possible `starts` of a quick attack: 0 away from all onsets."""
-        if not len(self._times):
+        if not len(self.times):
             return np.zeros(len(starts))
         nearest = self._nearest(starts)
-        near = np.abs(starts - self._times[nearest]) < TOLERANCE
-        return np.where(near, np.where(np.abs(starts - self._starts[nearest]) < 1e-9, SHARED, 1.0), 0.0)
+        near = np.abs(starts - self.times[nearest]) < TOLERANCE
+        return np.where(near, np.where(np.abs(starts - self.starts[nearest]) < 1e-9, SHARED, 1.0), 0.0)
 
     def take(self, start: float) -> bool:
         """An event with a quick attack begins at `start`. Whether it is the first of its onset, and gives it its
         moment."""
-        if not len(self._times):
+        if not len(self.times):
             return False
         nearest = int(self._nearest(np.array([start]))[0])
-        first = bool(np.isnan(self._starts[nearest]))
+        first = bool(np.isnan(self.starts[nearest]))
         if first:
-            self._starts[nearest] = start
+            self.starts[nearest] = start
         return first
 
     def _nearest(self, starts: Floats) -> NDArray[np.int64]:
-        right = np.clip(np.searchsorted(self._times, starts), 1, max(1, len(self._times) - 1))
+        right = np.clip(np.searchsorted(self.times, starts), 1, max(1, len(self.times) - 1))
         left = right - 1
-        right = np.minimum(right, len(self._times) - 1)
-        return np.where(np.abs(starts - self._times[left]) <= np.abs(starts - self._times[right]), left, right)
+        right = np.minimum(right, len(self.times) - 1)
+        return np.where(np.abs(starts - self.times[left]) <= np.abs(starts - self.times[right]), left, right)

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from evc.models.events.features import HOP, SAMPLERATE, cell_notes
-from evc.models.events.generator import Generator, Sounds
+from evc.models.events.cells import HOP, SAMPLERATE
+from evc.models.events.features import cell_notes
+from evc.models.events.generator import Generator
 from evc.models.events.initial import PARTIALS
 from evc.models.events.proposer import GUESSED, Description, Proposer, Seen
+from evc.models.events.sounds import BLOCK, Sounds
 from evc.models.events.vectors import PART_INDEX, PARTS, PITCH_MIDDLE, PITCH_PER_SEMITONE, VECTOR_DIMS
-from evc.models.events.waveforms import BLOCK, envelope
+from evc.models.events.waveforms import envelope
 from evc.models.training.losses import energy, energy_ratios
 
 _PHASE = PARTS[PART_INDEX["phase"]].dims

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
+from evc.models.arrays import Floats
 from evc.models.events.weighting import Weighting, bark
 
 SCALES = (1024, 4096, 16384)  # window lengths, in frames of the analysis rate: 46, 186 and 743 ms
@@ -15,6 +16,7 @@ HIGHEST = 10_000.0
 CLOSE_IN_TIME = 0.6  # of the sum of two windows: peaks nearer than this, and ...
 CLOSE_IN_FREQUENCY = 2.5  # ... than so many bins, are not fitted in the same round
 WEAKEST = 0.1  # of the strongest peak of a round
+CANDIDATES = 8  # of each scale are looked at for each peak that is wanted
 
 
 @dataclass(frozen=True)
@@ -29,70 +31,84 @@ class Peak:
 
 
 class Picker:
-    """Finds peaks in residuals [channels, frames] at `rate` Hz."""
+    """Finds peaks in a residual [channels, frames] at `rate` Hz that changes from call to call: those before `end`
+    seconds above a weighted energy of `least`."""
 
-    def __init__(self, rate: float, weighting: Weighting, device: str = "cpu") -> None:
-        self._rate, self._device = rate, device
-        self._windows = [torch.hann_window(scale, device=device) for scale in SCALES]
-        self._weights = [self._on_grid(scale, weighting) for scale in SCALES]
+    def __init__(self, rate: float, weighting: Weighting, residual: Floats, end: float, least: float) -> None:
+        self._rate = rate
+        self._scales = [_Spectrogram(scale, rate, weighting, residual.shape, end, least) for scale in SCALES]
 
-    def _on_grid(self, scale: int, weighting: Weighting) -> torch.Tensor:
-        """Weights [bins, columns of the weighting] for the spectrogram of a scale, 0 outside the range of pitches."""
-        frequencies = np.fft.rfftfreq(scale, 1 / self._rate)
+    def peaks(self, residual: Floats, changed: NDArray[np.int64], most: int) -> list[Peak]:
+        """At most `most` peaks, no two close to each other, strongest first. `changed` [n, 2]: the spans of frames in
+        which the residual is another than in the call before."""
+        rows = [spectrogram.peaks(residual, changed, CANDIDATES * most) for spectrogram in self._scales]
+        found = np.concatenate(rows, axis=1)
+        return _apart(found[:, np.argsort(-found[3], kind="stable")], self._rate, most)
+
+
+class _Spectrogram:
+    """The peaks of one scale, column by column: columns that a change does not reach are not computed again."""
+
+    def __init__(
+        self, scale: int, rate: float, weighting: Weighting, shape: tuple[int, ...], end: float, least: float
+    ) -> None:
+        self._scale, self._hop, self._rate, self._least = scale, scale // 4, rate, least
+        self._window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(scale) / scale))
+        columns = min(shape[1] // self._hop + 1, int((end * rate + scale / 2) / self._hop) + 1)
+        frequencies = np.fft.rfftfreq(scale, 1 / rate)
         weights = weighting.map[bark(frequencies)]
-        weights[(frequencies < LOWEST) | (frequencies > HIGHEST) | (frequencies > 0.48 * self._rate)] = 0
-        return torch.as_tensor(weights, dtype=torch.float32, device=self._device)
+        weights[(frequencies < LOWEST) | (frequencies > HIGHEST) | (frequencies > 0.48 * rate)] = 0
+        weights *= 2 / np.square(self._window).sum() / rate
+        at = weighting.columns(np.arange(columns) * self._hop / rate)
+        self._weights = np.ascontiguousarray(weights[:, at].T, np.float32)  # [columns, bins]
+        self._found = np.zeros((3, 0))  # column, bin and its fraction, and gain of every peak
+        self._stale = np.ones(columns, bool)
+        self._padded = np.zeros((shape[0], shape[1] + 2 * scale))
 
-    def peaks(self, residual: torch.Tensor, weighting: Weighting, end: float, least: float, most: int) -> list[Peak]:
-        """At most `most` peaks above a weighted energy of `least`, before `end` seconds, no two close to each other,
-        strongest first."""
-        found: list[Peak] = []
-        for scale, window, weights in zip(SCALES, self._windows, self._weights, strict=True):
-            found += self._of_scale(residual, scale, window, weights, weighting, end, least, most)
-        found.sort(key=lambda peak: -peak.gain)
-        return _apart(found, self._rate, most)
+    def peaks(self, residual: Floats, changed: NDArray[np.int64], most: int) -> Floats:
+        """Time, frequency, scale and gain of the strongest [4, peaks]."""
+        half = self._scale // 2
+        self._padded[:, half : half + residual.shape[1]] = residual
+        for first, last in (changed - half) // self._hop + [1, 1]:
+            self._stale[max(0, first) : max(0, last + self._scale // self._hop)] = True
+        columns = np.flatnonzero(self._stale)
+        if len(columns):
+            kept = self._found[:, ~self._stale[self._found[0].astype(np.int64)]]
+            self._found = np.concatenate([kept, self._of_columns(columns)], axis=1)
+            self._stale[:] = False
+        column, bins, gain = self._found
+        if len(gain) > most:
+            strongest = np.sort(np.argpartition(-gain, most)[:most])
+            column, bins, gain = self._found[:, strongest]
+        times, frequencies = column * (self._hop / self._rate), bins * (self._rate / self._scale)
+        return np.stack([times, frequencies, np.full(len(gain), float(self._scale)), gain])
 
-    def _of_scale(
-        self,
-        residual: torch.Tensor,
-        scale: int,
-        window: torch.Tensor,
-        weights: torch.Tensor,
-        weighting: Weighting,
-        end: float,
-        least: float,
-        most: int,
-    ) -> list[Peak]:
-        hop = scale // 4
-        spectrum = torch.stft(residual, scale, hop, window=window, pad_mode="constant", return_complex=True)
-        power = (spectrum.real**2 + spectrum.imag**2).sum(0)  # [bins, columns]
-        count = min(power.shape[1], int((end * self._rate + scale / 2) / hop) + 1)
-        power = power[:, :count]
-        columns = torch.as_tensor(weighting.columns(np.arange(count) * hop / self._rate), device=self._device)
-        gains = power * weights[:, columns] * (2 / float((window**2).sum()) / self._rate)
-        inner = gains[1:-1]
-        maximal = (inner >= gains[:-2]) & (inner > gains[2:]) & (inner > least)
-        values, places = torch.where(maximal, inner, 0.0).flatten().topk(min(8 * most, inner.numel()))
-        values, places = values[values > 0].cpu(), places[values > 0].cpu()
-        bins, times = places // count + 1, places % count
-        sides = torch.stack([power.cpu()[bins + step, times] for step in (-1, 0, 1)]).clamp(min=1e-20).log()
-        offsets = (sides[0] - sides[2]) / (2 * (sides[0] - 2 * sides[1] + sides[2]).clamp(max=-1e-6))
-        frequencies = (bins + offsets.clamp(-0.5, 0.5)) * (self._rate / scale)
-        rows = zip(times.tolist(), frequencies.tolist(), values.tolist(), strict=True)
-        return [Peak(column * hop / self._rate, frequency, scale, gain) for column, frequency, gain in rows]
+    def _of_columns(self, columns: NDArray[np.int64]) -> Floats:
+        """The peaks of some columns, as in `_found`."""
+        power = np.zeros((len(columns), self._scale // 2 + 1), np.float32)
+        for channel in self._padded:
+            frames = np.lib.stride_tricks.sliding_window_view(channel, self._scale)[:: self._hop][columns]
+            frames *= self._window
+            spectrum = np.fft.rfft(frames, axis=1).astype(np.complex64)
+            power += np.square(spectrum.real) + np.square(spectrum.imag)
+        gains = power * self._weights[columns]
+        inner = gains[:, 1:-1]
+        rows, bins = np.nonzero((inner >= gains[:, :-2]) & (inner > gains[:, 2:]) & (inner > self._least))
+        left, middle, right = (np.log(np.maximum(power[rows, bins + step], 1e-20)) for step in range(3))
+        offsets = (left - right) / (2 * np.minimum(left - 2 * middle + right, -1e-6))
+        return np.stack([columns[rows], bins + 1 + np.clip(offsets, -0.5, 0.5), inner[rows, bins]])
 
 
-def _apart(peaks: list[Peak], rate: float, most: int) -> list[Peak]:
-    """Peaks that can be fitted at the same time, in their order."""
+def _apart(found: Floats, rate: float, most: int) -> list[Peak]:
+    """Peaks that can be fitted at the same time, in their order, from time, frequency, scale and gain [4, peaks]."""
+    times, frequencies, scales, gains = found
+    left = gains >= WEAKEST * gains.max(initial=0)
     chosen: list[Peak] = []
-    times, frequencies, scales = np.zeros((3, most))
-    for peak in peaks:
-        if len(chosen) == most or (chosen and peak.gain < WEAKEST * chosen[0].gain):
-            break
-        n = len(chosen)
-        near = np.abs(times[:n] - peak.time) < CLOSE_IN_TIME * (scales[:n] + peak.scale) / rate
-        width = CLOSE_IN_FREQUENCY * rate / np.minimum(scales[:n], peak.scale)
-        if not (near & (np.abs(frequencies[:n] - peak.frequency) < width)).any():
-            times[n], frequencies[n], scales[n] = peak.time, peak.frequency, peak.scale
-            chosen.append(peak)
+    while left.any() and len(chosen) < most:
+        first = int(left.argmax())
+        peak = Peak(times[first], frequencies[first], int(scales[first]), gains[first])
+        near = np.abs(times - peak.time) < CLOSE_IN_TIME * (scales + peak.scale) / rate
+        width = CLOSE_IN_FREQUENCY * rate / np.minimum(scales, peak.scale)
+        left &= ~(near & (np.abs(frequencies - peak.frequency) < width))
+        chosen.append(peak)
     return chosen

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.models.arrays import Floats
-from evc.models.events.features import SAMPLERATE
+from evc.models.events.cells import SAMPLERATE
 from evc.models.events.initial import ATTACK_TIMES, DECAY_TIMES, LENGTHS
 from evc.models.training.augmentation import decibels
 

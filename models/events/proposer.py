@@ -1,7 +1,8 @@
 """The proposer: where in a residual events begin, and what they may be like.
 
-A small convolutional network on the cells of `features`. Neighbouring notes look alike, moved, so it convolves along
-log frequency; partials lie at fixed distances there, so it gathers channels from these.
+A small convolutional network on the cells of `cells`. Neighbouring notes look alike, moved, so it convolves along
+log frequency; partials lie at fixed distances there, so it gathers channels from these. `hearing.OnsetNetwork` is what
+the encoder needs of it, without torch.
 """
 
 from __future__ import annotations
@@ -18,18 +19,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evc.format.errors import InputError
-from evc.models.events.features import CELLS, CHANNELS, HOP, SAMPLERATE, CellFeatures, cell_notes, note_hertz
+from evc.models.events.cells import CELLS, CHANNELS, HOP, SAMPLERATE
+from evc.models.events.features import CellFeatures, cell_notes, note_hertz
+from evc.models.events.hearing import DILATIONS, GATHERING, HARMONICS, downmix, peaks_of_curve
 from evc.models.events.vectors import PARTS
 
 # Parts that the network guesses; the phase and the multipliers of the partials follow by projection.
 GUESSED = {part.name: part.codes for part in PARTS if not part.name.startswith(("pitch", "phase", "partial"))}
-HARMONICS = (-24, -19, -12, 12, 19, 24, 28, 31, 34, 36)  # semitones to partials 2 to 8, and to what one is partial of
-DILATIONS = (1, 1, 2, 4, 1)  # along time, of the blocks
-GATHERING = (0, 2)  # blocks that look at the harmonics
 # Hops before and after an onset at which its cell is looked at to tell decay and length.
 GLANCES = (-2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 _CONFIG = "config"  # entry of a file's metadata
-_TINY = 1e-6
 _RARE = -5.0  # logit of a switch before training: onsets are rare
 
 
@@ -193,12 +192,7 @@ class Proposals:
     def likely_onsets(self, threshold: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Times in seconds [n], ascending, of the local maxima of `onset` above a threshold, between hops by a parabola
         through the logits, and the maxima [n]."""
-        curve = np.pad(np.log(self.onset + _TINY) - np.log(1 - self.onset + _TINY), 1, mode="edge").astype(np.float64)
-        before, at, after = curve[:-2], curve[1:-1], curve[2:]
-        hops = np.flatnonzero((self.onset > threshold) & (at > before) & (at >= after))
-        bend = (2 * at - before - after)[hops]
-        times = (hops + 0.5 * (after - before)[hops] / np.maximum(bend, _TINY)) * HOP / SAMPLERATE
-        return times, self.onset[hops].astype(np.float64)
+        return peaks_of_curve(self.onset, threshold)
 
     def describe(self, hops: NDArray[np.int64], cells: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Of events that begin in these cells [n]: `time` in seconds, `frequency` in Hz, and for each guessed part the
@@ -213,12 +207,3 @@ class Proposals:
             "frequency": self.frequencies[cells] * 2 ** (bend / 12.0),
             **{name: torch.softmax(logits, dim=1).cpu().numpy() for name, logits in said.parts.items()},
         }
-
-
-def downmix(audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[channels, frames] -> [frames]: mid, or side where that is louder, of the first two channels."""
-    if len(audio) < 2:
-        return np.ascontiguousarray(audio[0], np.float32)
-    mid, side = (audio[0] + audio[1]) / 2, (audio[0] - audio[1]) / 2
-    louder = mid if np.square(mid).sum() >= np.square(side).sum() else side
-    return np.ascontiguousarray(louder, np.float32)

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from evc.models.arrays import Floats
-from evc.models.events.fitting import Envelope, EventFitter, FittedEvent
+from evc.models.events.fitted import Envelope, FittedEvent
+from evc.models.events.fitting import EventFitter
 from evc.models.events.moments import QUICK
 from evc.models.events.vectors import PART_INDEX, PARTS
 

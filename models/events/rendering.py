@@ -7,29 +7,26 @@ however it is cut. Silent partials and what is below -120 dB cost nothing.
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from evc.format.errors import InputError
 from evc.models.arrays import Signal
-from evc.models.events.generator import Generator
 from evc.models.events.solo import Solo, solo
+from evc.models.events.sounding import SoundTables, audible_below
 from evc.models.events.sounds import DURATION
 from evc.models.events.vectors import VECTOR_DIMS
-from evc.models.events.waveforms import audible_below
 
 
 class EventRenderer:
-    """Renders spans of lists of events with one generator."""
+    """Renders spans of lists of events with one generator's tables."""
 
-    def __init__(self, generator: Generator, samplerate: int, channels: int = 2) -> None:
+    def __init__(self, tables: SoundTables, samplerate: int, channels: int = 2) -> None:
         """samplerate in whole Hz; of more than two channels, events sound in the first two."""
         self.samplerate, self.channels = samplerate, channels
-        self._generator = generator
+        self._tables = tables
         bins = samplerate // 2 + 1
-        with torch.no_grad():
-            below = audible_below(torch.arange(bins, dtype=torch.float64), samplerate)
-            self._filters: Signal = (generator.noise_filters(bins) * below).float().numpy()
+        below = audible_below(np.arange(bins, dtype=np.float64), samplerate)
+        self._filters: Signal = (tables.noise_filters(bins) * below).astype(np.float32)
         self._known: dict[tuple[bytes, int], Solo] = {}
 
     def render(
@@ -62,10 +59,9 @@ class EventRenderer:
         known = {name: before[name] for name in names if name in before}
         new = {name: row for row, name in enumerate(names) if name not in known}
         if new:
-            with torch.no_grad():
-                sounds = self._generator(torch.from_numpy(vectors[list(new.values())]))
-                sounds.amplitudes *= audible_below(sounds.frequencies, self.samplerate)
-            table = {field: value.numpy() for field, value in vars(sounds).items()}
+            sounds = self._tables.sounds(vectors[list(new.values())])
+            sounds.amplitudes *= audible_below(sounds.frequencies, self.samplerate)
+            table = vars(sounds)
             for row, name in enumerate(new):
                 sound = {field: values[row] for field, values in table.items()}
                 known[name] = solo(sound, name[1], self.samplerate, self._filters)

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from evc.models.arrays import Signal
 from evc.models.events.noise_source import white_series
-from evc.models.events.sounds import DURATION
-from evc.models.events.waveforms import AUDIBLE, AUDIBLE_ECHO, BLOCK, FADE_FROM
+from evc.models.events.sounds import AUDIBLE, AUDIBLE_ECHO, BLOCK, DURATION, FADE_FROM
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from evc.models.events.features import CELLS, HOP, LOWEST_NOTE, SAMPLERATE
+from evc.models.events.cells import CELLS, HOP, LOWEST_NOTE, SAMPLERATE
 from evc.models.events.planted import UNKNOWN, Mix, Note
 from evc.models.events.proposer import GUESSED
 

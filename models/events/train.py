@@ -23,7 +23,7 @@ from torch.nn import functional
 from evc.format.cores import available_cores
 from evc.format.errors import InputError
 from evc.models.device import one_thread, torch_device
-from evc.models.events.features import HOP, SAMPLERATE
+from evc.models.events.cells import HOP, SAMPLERATE
 from evc.models.events.generator import Generator
 from evc.models.events.material import Material
 from evc.models.events.network import Decomposition, EventNetwork

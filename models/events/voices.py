@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evc.models.arrays import Floats
-from evc.models.events.features import SAMPLERATE
+from evc.models.events.cells import SAMPLERATE
 from evc.models.events.generator import Generator
 from evc.models.events.planted import Voice
 from evc.models.events.proposer import GUESSED

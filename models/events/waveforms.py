@@ -15,17 +15,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from evc.models.events.noise_source import white_series
-from evc.models.events.sounds import DURATION, LONGEST, Sounds
-
-BLOCK = 128
-AUDIBLE = 1e-6
-"""-120 dB: what is below, against the first partial, is left out."""
-
-AUDIBLE_ECHO = 1e-4
-"""-80 dB, against the dry sound: what a room's neighbours among the codes leave behind is not rendered."""
-
-FADE_FROM = LONGEST - 0.2
-"""Seconds after its start at which an event's echoes begin to fade, until DURATION."""
+from evc.models.events.sounds import AUDIBLE, BLOCK, DURATION, FADE_FROM, Sounds
 
 Filters = Callable[[int], Tensor]
 

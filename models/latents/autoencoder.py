@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evc.models.latents.encoder import MOST, SILENT
-from evc.models.latents.network import SAMPLES_PER_COLUMN, Known, LatentNetwork
+from evc.models.latents.layout import SAMPLES_PER_COLUMN
+from evc.models.latents.network import Known, LatentNetwork
 from evc.models.latents.quantise import ROUNDING
 from evc.models.latents.rate import RateModel
 

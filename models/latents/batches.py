@@ -94,3 +94,15 @@ def _moved(array: NDArray[Any], device: torch.device) -> Tensor:
     """On a GPU, without holding up what it computes meanwhile."""
     tensor = torch.from_numpy(array)
     return tensor.to(device) if device.type != "cuda" else tensor.pin_memory().to(device, non_blocking=True)
+
+
+def mid_side(audio: Tensor) -> Tensor:
+    """Left and right [..., 2, frames] to mid and side, half their sum and half their difference."""
+    left, right = audio.unbind(dim=-2)
+    return torch.stack([left + right, left - right], dim=-2) / 2
+
+
+def left_right(planes: Tensor) -> Tensor:
+    """Mid and side [..., 2, frames] to left and right."""
+    mid, side = planes.unbind(dim=-2)
+    return torch.stack([mid + side, mid - side], dim=-2)

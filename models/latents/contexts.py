@@ -23,7 +23,7 @@ from evc.format.streams.latent_model import (
     ZERO,
 )
 from evc.models.latents.entropy import UNIT_SCALE, WIDE
-from evc.models.latents.network import COEFFICIENTS, LEARNED, SIDE_COEFFICIENTS
+from evc.models.latents.layout import COEFFICIENTS, LEARNED, SIDE_COEFFICIENTS
 from evc.models.training.integer_layers import FEATURE_SCALE, Arrays, integer_layers, rounded_layer
 
 GROUPS = (COEFFICIENTS, SIDE_COEFFICIENTS, LEARNED)  # in each, dimensions are in order of frequency

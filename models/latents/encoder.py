@@ -6,22 +6,23 @@ latents are measured against; they are quantised as finely as the rest of the by
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from evc.format.cores import WORKERS
 from evc.format.header import Header
 from evc.format.networks import installed_network
 from evc.models.description import DECOMPOSING, Describer, description_header
-from evc.models.device import one_thread, torch_device
+from evc.models.device import encoding_device, one_thread
 from evc.models.encoded import Encoded, empty_bytes, target_bytes
-from evc.models.latents.network import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN, LatentNetwork
+from evc.models.latents.inference import LatentInference
+from evc.models.latents.layout import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN
 from evc.models.latents.planes import to_planes
 from evc.models.latents.quantise import LatentQuantiser
 from evc.models.latents.rendering import UnitSpan, columns_of, latent_network
@@ -70,9 +71,9 @@ class LatentEncoder:
         described = self._described(way, target, part(progress, 0, DESCRIBED))
         if not described.header.layers:
             return described  # silence
-        header, device = self._with_latents(described.header), torch_device(self._settings.device)
-        network = latent_network(header, device)
-        found = analysed(self._source, described, network, device, part(progress, DESCRIBED, ANALYSED))
+        header = self._with_latents(described.header)
+        network = latent_network(header, encoding_device(self._settings.device))
+        found = analysed(self._source, described, network, part(progress, DESCRIBED, ANALYSED))
         return LatentQuantiser(Encoded(header, described.segments), found, target, part(progress, ANALYSED, 1.0)).run()
 
     def _with_latents(self, header: Header) -> Header:
@@ -96,22 +97,26 @@ def chosen_way(source: AudioSource, settings: EncodeSettings, progress: Progress
     encoder = LatentEncoder(sample, Header(sample.samplerate, sample.channels, sample.frames), settings)
     target = empty_bytes(encoder.header) + settings.known_bitrate * 125 * sample.frames / sample.samplerate
     whole = counted(progress, source.frames)
-    noise = _tried(encoder, sample, ways[0], target, stage(whole, 0, 2))
+    noise = _tried(encoder, sample, ways[0], target, stage(whole, 0, 2), TONAL_ENOUGH)
     if noise.tonal >= TONAL_ENOUGH:
         return ways[0]
     events = _tried(encoder, sample, ways[1], target, stage(whole, 1, 2))
     return ways[events.badness < noise.badness - EVENTS_WORTH]
 
 
-def _tried(encoder: LatentEncoder, source: AudioSource, way: Way, target: float, progress: Progress | None) -> Score:
-    """How a source comes out."""
+def _tried(
+    encoder: LatentEncoder, source: AudioSource, way: Way, target: float, progress: Progress | None,
+    enough: float = math.inf,
+) -> Score:
+    """How a source comes out; `enough` as in `heard_as`."""
     coded = encoder.encode(way, target, progress)
     with of_file(coded.as_file()) as heard:
-        return heard_as(heard.render(0, source.frames), source.read(0, source.frames), source.samplerate)
+        audio = heard.render(0, source.frames)
+        return heard_as(audio, source.read(0, source.frames), source.samplerate, enough)
 
 
 def analysed(
-    source: AudioSource, described: Encoded, network: LatentNetwork, device: str, progress: Progress | None = None
+    source: AudioSource, described: Encoded, network: LatentInference, progress: Progress | None = None
 ) -> FineLatents:
     """What the network hears in a source beside its description."""
     header = described.header
@@ -120,11 +125,9 @@ def analysed(
 
     def latents(work: tuple[UnitSpan, Audio, Audio, Audio]) -> tuple[UnitSpan, NDArray[np.float32]]:
         span, *audio = work
-        torch.set_num_threads(1)  # each thread has its own setting
-        x, y, noise = (torch.from_numpy(to_planes(one))[None].to(device) for one in audio)
-        with torch.inference_mode():
-            heard = network.encode(x, y, noise, ends=span.ends(columns))[0]
-        return span, span.inner((heard.cpu().numpy() * _audible(audio[1])[:, None]).T).T
+        x, y, noise = map(to_planes, audio)
+        heard = network.encode(x, y, noise, span.ends(columns))
+        return span, heard * span.inner(_audible(audio[1]))[:, None]
 
     work = _spans(source, described, network.config.margin)
     with one_thread(), ThreadPoolExecutor(WORKERS) as threads:

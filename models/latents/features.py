@@ -13,20 +13,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-WINDOW = 2048  # frames of audio
-HOP = 512
-BINS = WINDOW // 2 + 1
-BANDS = 64
-FINE_BINS = 256  # the lowest, of which the networks see the phase too
-CHANNELS = 2  # mid and side
-FEATURES = CHANNELS * (BINS + 2 * FINE_BINS + 2 * BANDS)
-_EDGE = (WINDOW - HOP) // 2
-_OVERLAP = 1.5  # sum of the squared Hann windows of HOP = WINDOW / 4
-_SIDE_SHARE = 1e-3  # of the power of mid, least envelope of side
-_SILENCE = 1e-14  # power of a bin
-_FAINTEST = 1e-9  # power over that of the loudest band of the frame: what is less is rounding, which machines differ in
-_GOLDEN = 0.6180339887498949
-_LEAST_RATIO = 1e-3  # power of a bin over the envelope's, below which all is the same
+from evc.models.latents.layout import (
+    BANDS,
+    BINS,
+    EDGE,
+    FAINTEST,
+    FINE_BINS,
+    GOLDEN,
+    HOP,
+    LEAST_RATIO,
+    OVERLAP,
+    SIDE_SHARE,
+    SILENCE,
+    WINDOW,
+)
 
 
 class Whitened(NamedTuple):
@@ -41,7 +41,7 @@ class Whitened(NamedTuple):
 def spectrum(audio: Tensor) -> Tensor:
     """Complex [batch, channels, samples / HOP, bins] of audio [batch, channels, samples], a multiple of HOP; frame k is
     centred on the middle of samples [HOP k, HOP (k + 1)). What lies outside counts as silence."""
-    flat = functional.pad(audio.reshape(-1, audio.shape[-1]), (_EDGE, _EDGE))
+    flat = functional.pad(audio.reshape(-1, audio.shape[-1]), (EDGE, EDGE))
     frames = flat.unfold(-1, WINDOW, HOP) * _window(audio.device)
     return torch.fft.rfft(frames).reshape(*audio.shape[:-1], -1, BINS)
 
@@ -49,10 +49,10 @@ def spectrum(audio: Tensor) -> Tensor:
 def waveform(spectra: Tensor) -> Tensor:
     """The inverse of `spectrum`, but for the WINDOW - HOP samples at each end, where windows are missing."""
     batch, channels, frames, _ = spectra.shape
-    pieces = torch.fft.irfft(spectra, WINDOW) * (_window(spectra.device) / _OVERLAP)
-    length = HOP * frames + 2 * _EDGE
+    pieces = torch.fft.irfft(spectra, WINDOW) * (_window(spectra.device) / OVERLAP)
+    length = HOP * frames + 2 * EDGE
     folded = functional.fold(pieces.reshape(batch * channels, frames, WINDOW).mT, (1, length), (1, WINDOW), stride=HOP)
-    return folded.reshape(batch, channels, length)[..., _EDGE : length - _EDGE]
+    return folded.reshape(batch, channels, length)[..., EDGE : length - EDGE]
 
 
 def envelope(spectra: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,29 +60,29 @@ def envelope(spectra: Tensor) -> tuple[Tensor, Tensor]:
     interpolated; and W, the same with a little of the loudest band."""
     power = spectra.real.square() + spectra.imag.square()
     mid, side = (power @ _means(spectra.device)).split(1, dim=1)
-    levels = torch.cat([mid, side + _SIDE_SHARE * mid], dim=1)
+    levels = torch.cat([mid, side + SIDE_SHARE * mid], dim=1)
     near = functional.pad(levels, (0, 0, 1, 1))
     levels = 0.25 * near[..., :-2, :] + 0.5 * levels + 0.25 * near[..., 2:, :]
-    least = _FAINTEST * levels.amax(dim=(1, 3), keepdim=True)
-    local = levels @ bands(spectra.device) + _SILENCE
+    least = FAINTEST * levels.amax(dim=(1, 3), keepdim=True)
+    local = levels @ bands(spectra.device) + SILENCE
     return torch.sqrt(local), torch.sqrt(local + least)
 
 
 def whitened(spectra: Tensor, scale: Tensor) -> Whitened:
     """Mid and side [batch, 2, frames, bins] over their envelope `scale`, as the networks see them: with a faint fixed
     spectrum added, that empty bands look the same whatever the rounding of a transform leaves in them."""
-    faint = _FAINTEST**0.5 * scale.amax(dim=(1, 3), keepdim=True)
+    faint = FAINTEST**0.5 * scale.amax(dim=(1, 3), keepdim=True)
     ratio = (spectra + faint * _carpet(scale.device)) / scale
     power = ratio.real.square() + ratio.imag.square()
     means = _means(scale.device)
-    levels = 0.5 * torch.log(power + _LEAST_RATIO)
-    fine = ratio[..., :FINE_BINS] * (power[..., :FINE_BINS] + _LEAST_RATIO) ** -0.25
+    levels = 0.5 * torch.log(power + LEAST_RATIO)
+    fine = ratio[..., :FINE_BINS] * (power[..., :FINE_BINS] + LEAST_RATIO) ** -0.25
     coarse = torch.log(scale @ means)
     loudest = coarse.amax(dim=(1, 3), keepdim=True)
     tilt = (coarse - loudest) / 4
     parts = [levels, fine.real, fine.imag, tilt, (coarse / 8).clamp_min(-1)]
     seen = torch.cat(parts, dim=-1)
-    in_bands = 0.5 * torch.log(power @ means + _LEAST_RATIO)
+    in_bands = 0.5 * torch.log(power @ means + LEAST_RATIO)
     return Whitened(ratio, seen.transpose(1, 2).flatten(2), in_bands.transpose(1, 2).flatten(2))
 
 
@@ -96,7 +96,7 @@ def _window(device: torch.device) -> Tensor:
 @torch.inference_mode(False)
 def _carpet(device: torch.device) -> Tensor:
     """Complex numbers of magnitude 1 [bins], whose phases advance by the golden ratio of a turn."""
-    turns = torch.arange(BINS, dtype=torch.float64) * _GOLDEN % 1
+    turns = torch.arange(BINS, dtype=torch.float64) * GOLDEN % 1
     return torch.polar(torch.ones_like(turns), 2 * torch.pi * turns).to(torch.complex64).to(device)
 
 

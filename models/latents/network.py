@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,58 +27,33 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evc.format.errors import InputError
-from evc.models.latents.features import (
+from evc.models.latents.features import Whitened, bands, envelope, spectrum, waveform, whitened
+from evc.models.latents.layout import (
     BANDS,
     BINS,
     CHANNELS,
+    CODED,
+    COEFFICIENTS,
+    CONFIG,
     FEATURES,
-    HOP,
-    WINDOW,
-    Whitened,
-    bands,
-    envelope,
-    spectrum,
-    waveform,
-    whitened,
+    FRAMES_PER_COLUMN,
+    LATENT_SCALE,
+    LEARNED,
+    LEAST_GAIN,
+    LEAST_HEARD,
+    MOST_DETAIL,
+    MOST_GAIN,
+    NOISE_POWER,
+    SIDE_COEFFICIENTS,
+    Ends,
+    LatentConfig,
 )
-from evc.models.latents.transform import COEFFICIENTS, COLUMN, SIDE_COEFFICIENTS, Ends, coefficients, samples
+from evc.models.latents.transform import coefficients, samples
+from evc.models.latents.weights import read_weights
 
-LEARNED = 64  # latents of a column
-CODED = COEFFICIENTS + SIDE_COEFFICIENTS
-LATENTS_NETWORK = "evc-latents-1"  # that new files name
-
-DIMENSIONS = CODED + LEARNED  # mid, side, learned
-SAMPLES_PER_COLUMN = COLUMN
-FRAMES_PER_COLUMN = SAMPLES_PER_COLUMN // HOP
-LATENT_SCALE = 8.0  # so that a step of 1 is about the finest useful
-ENTROPY = "entropy."
-_CONFIG = "config"
-_LEAST_GAIN, _MOST_GAIN = -6.0, 3.0  # natural logarithms
-_NOISE_POWER = 0.375 * WINDOW  # of white noise of power 1, in a bin: the sum of the squared Hann window
 _SLOPE, _TILT = 0.6, 0.5  # of the gains before any training
 _FIRST_BAND = 20  # 640 Hz at 44.1 kHz; below, coefficients say more
-_MOST_DETAIL = 6.0  # natural logarithm
 _CEILING = 0.25  # of a step: how loud noise may be in coefficients that were coded as 0
-
-
-@dataclass(frozen=True)
-class LatentConfig:
-    """Sizes of the networks. Those of the default make 6.5 million weights, 13.1 MB in half precision."""
-
-    channels: int = 224
-    expansion: int = 3
-    kernel: int = 5
-    encoder_blocks: int = 3
-    coarse_blocks: int = 2  # of the decoder, at the rate of the columns
-    fine_blocks: int = 4  # at the rate of the spectra
-
-    @property
-    def margin(self) -> int:
-        """Columns on each side of a stretch beyond which nothing changes what is decoded there."""
-        reach = self.kernel // 2
-        frames = reach * (1 + self.fine_blocks) + 2 * (WINDOW // (2 * HOP)) + 2  # blocks, windows, envelope
-        return reach * (self.encoder_blocks + self.coarse_blocks) + -(-frames // FRAMES_PER_COLUMN)
 
 
 class Layers(NamedTuple):
@@ -150,11 +125,11 @@ class Detail(nn.Module):
         """The envelope [batch, 2, frames, bins] and the encoder's view [batch, columns, channels] of y to units
         [batch, columns, CODED]."""
         power = scale[..., : COEFFICIENTS // 2].square().unflatten(2, (-1, FRAMES_PER_COLUMN)).mean(dim=3)
-        level = torch.sqrt(power / _NOISE_POWER).repeat_interleave(2, dim=-1)
+        level = torch.sqrt(power / NOISE_POWER).repeat_interleave(2, dim=-1)
         level = torch.cat([level[:, 0], level[:, 1, :, :SIDE_COEFFICIENTS]], dim=-1)
         over = torch.log(level) - torch.log(level[..., :COEFFICIENTS]).mean(dim=-1, keepdim=True)
         finer = self.slope * over + self.tilt + self.guess(seen)
-        return level * torch.exp(-finer.clamp(-_MOST_DETAIL, _MOST_DETAIL))
+        return level * torch.exp(-finer.clamp(-MOST_DETAIL, MOST_DETAIL))
 
 
 class Decoder(nn.Module):
@@ -192,9 +167,9 @@ class Decoder(nn.Module):
             return values.float().reshape(*values.shape[:2], CHANNELS, -1).transpose(1, 2)
 
         contrast, smooth = split(self.contrast(x)) @ bands(x.device), split(louder) @ bands(x.device)
-        levels = 0.5 * torch.log(y.seen.ratio.real.square() + y.seen.ratio.imag.square() + 1e-6)
+        levels = 0.5 * torch.log(y.seen.ratio.real.square() + y.seen.ratio.imag.square() + LEAST_HEARD)
         gains = split(self.gains(x)) + smooth + contrast * levels
-        bent = y.spectra * torch.exp(gains.clamp(_LEAST_GAIN, _MOST_GAIN))
+        bent = y.spectra * torch.exp(gains.clamp(LEAST_GAIN, MOST_GAIN))
         real, imaginary = split(self.added(x)).chunk(2, dim=-1)
         return bent + y.local * torch.complex(real.contiguous(), imaginary.contiguous())
 
@@ -207,9 +182,9 @@ class LatentNetwork(nn.Module):
     surround a file.
     """
 
-    def __init__(self, config: LatentConfig = LatentConfig()) -> None:
+    def __init__(self, config: LatentConfig | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = config or LatentConfig()
         self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.leave = nn.Linear(config.channels, LEARNED)
         nn.init.zeros_(self.leave.weight)
@@ -276,15 +251,9 @@ class LatentNetwork(nn.Module):
     @classmethod
     def load(cls, path: Path) -> LatentNetwork:
         """A network that `save` wrote, in evaluation mode. Raises InputError if a file holds something else."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "pt") as file:
-                network = cls(LatentConfig(**json.loads((file.metadata() or {})[_CONFIG])))
-                names = [name for name in file.keys() if not name.startswith(ENTROPY)]
-                network.load_state_dict({name: file.get_tensor(name).float() for name in names})
-        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            raise InputError(f"{path.name} does not hold the weights of a latent network") from error
+        config, tensors = read_weights(path)
+        network = cls(config)
+        network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
         return network.eval()
 
     def save(self, path: Path, entropy: Mapping[str, NDArray[np.integer]]) -> None:
@@ -294,7 +263,7 @@ class LatentNetwork(nn.Module):
 
         tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in self.state_dict().items()}
         tensors |= {name: torch.from_numpy(np.ascontiguousarray(table)) for name, table in entropy.items()}
-        save_file(tensors, path, {_CONFIG: json.dumps(asdict(self.config))})
+        save_file(tensors, path, {CONFIG: json.dumps(asdict(self.config))})
 
 
 def _columns(planes: Tensor) -> Tensor:

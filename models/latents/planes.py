@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 Audio = NDArray[np.float32]
 
@@ -20,15 +18,3 @@ def to_planes(audio: Audio) -> Audio:
 def from_planes(planes: Audio, channels: int) -> Audio:
     """The inverse: one or two channels [channels, frames]."""
     return planes[:1] if channels == 1 else np.stack([planes[0] + planes[1], planes[0] - planes[1]])
-
-
-def mid_side(audio: Tensor) -> Tensor:
-    """Left and right [..., 2, frames] to mid and side, half their sum and half their difference."""
-    left, right = audio.unbind(dim=-2)
-    return torch.stack([left + right, left - right], dim=-2) / 2
-
-
-def left_right(planes: Tensor) -> Tensor:
-    """Mid and side [..., 2, frames] to left and right."""
-    mid, side = planes.unbind(dim=-2)
-    return torch.stack([mid + side, mid - side], dim=-2)

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.segment import Segment
 from evc.format.streams import StreamContext, coded_stream
@@ -20,7 +21,7 @@ from evc.format.streams.latent import LatentStream
 from evc.format.streams.latent_model import LatentModel
 from evc.models.device import one_thread
 from evc.models.encoded import Encoded
-from evc.models.latents.network import SAMPLES_PER_COLUMN
+from evc.models.latents.layout import SAMPLES_PER_COLUMN
 from evc.models.latents.rendering import step_size
 from evc.models.progress import Progress
 from evc.models.search import Secant
@@ -132,6 +133,8 @@ def chosen(model: LatentModel, wanted: NDArray[np.float32], index: int, worth: f
     """Integers [columns, DIMENSIONS] of least squared error plus `worth` for each bit, among the three nearest to those
     `wanted`, and zero. What they do to the probabilities of others is left out of account."""
     limited = np.clip(wanted, -c.MAX_LATENT + 1, c.MAX_LATENT - 1)
+    if kernels.lib is not None and model.compiled is not None:
+        return model.compiled.choose(index, limited, ROUNDING, worth)
     found = np.copysign(np.floor(np.abs(limited) + np.float32(ROUNDING)), limited).astype(np.int64)
     for stage, predicted in enumerate(model.predictions(found, index)):
         at = model.passes[stage]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evc.models.latents.network import CODED, COEFFICIENTS, LEARNED, SIDE_COEFFICIENTS
+from evc.models.latents.layout import CODED, COEFFICIENTS, LEARNED, SIDE_COEFFICIENTS
 
 _NARROWEST = 0.03
 _LEAST = 1e-6  # probability

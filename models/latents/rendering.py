@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from evc.format import constants as c
@@ -21,7 +20,8 @@ from evc.format.header import Header, NetworkReference
 from evc.format.networks import find
 from evc.format.streams.latent_model import LatentModel
 from evc.models.device import one_thread
-from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentNetwork
+from evc.models.latents.inference import ArrayNetwork, LatentInference
+from evc.models.latents.layout import DIMENSIONS, SAMPLES_PER_COLUMN
 from evc.models.latents.planes import from_planes, to_planes
 from evc.models.overlay import Decode, Parallel
 from evc.models.source import Read, padded
@@ -100,15 +100,11 @@ class LatentRenderer:
         """The contribution [channels, frames] to a unit."""
         channels = self._header.channels
         y, noise = (to_planes(part) for part in (others[:channels], others[channels:]))
-        changed = y
+        changed = span.inner(y, SAMPLES_PER_COLUMN)
         if y.any():
-            torch.set_num_threads(1)  # each thread has its own setting
-            integers, steps, *known = (torch.from_numpy(array)[None] for array in (*latents, y, noise))
-            with torch.inference_mode():
-                ends = span.ends(columns_of(self._header))
-                changed = self._network.decode(integers, steps, known[0], known[1], ends=ends)[0].numpy() - y
-        inside = from_planes(span.inner(changed, SAMPLES_PER_COLUMN), channels)
-        return inside[:, : self._header.known_frames - span.start * SAMPLES_PER_COLUMN]
+            ends = span.ends(columns_of(self._header))
+            changed = self._network.decode(*latents, y, noise, ends) - changed
+        return from_planes(changed, channels)[:, : self._header.known_frames - span.start * SAMPLES_PER_COLUMN]
 
     def _latents(self, spans: list[UnitSpan]) -> list[SteppedLatents]:
         """The latents of each span."""
@@ -149,15 +145,19 @@ def columns_of(header: Header) -> int:
     return -(-header.known_frames // SAMPLES_PER_COLUMN)
 
 
-def latent_network(header: Header, device: str = "cpu") -> LatentNetwork:
+def latent_network(header: Header, device: str = "cpu") -> LatentInference:
     """The network of a file's latents, the last that its header names (spec 3.2). Raises UnsupportedError if it is not
     installed, InputError if its weights do not make sound of latents."""
     return _loaded(header.networks[-1], device)
 
 
 @lru_cache(maxsize=2)
-def _loaded(reference: NetworkReference, device: str) -> LatentNetwork:
+def _loaded(reference: NetworkReference, device: str) -> LatentInference:
     path = find(reference)
     if LatentModel.load(path).dimensions != DIMENSIONS:
         raise InputError(f"{path.name} does not hold the weights of a latent network")
-    return LatentNetwork.load(path).to(device)
+    if device == "cpu":
+        return ArrayNetwork.load(path)
+    from evc.models.latents.on_device import DeviceNetwork
+
+    return DeviceNetwork.load(path, device)

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from evc.format import constants as c
 from evc.models.device import torch_device
 from evc.models.latents.autoencoder import Autoencoder, LatentBatch, levels_of, quantised
-from evc.models.latents.batches import Crops, Variety
+from evc.models.latents.batches import Crops, Variety, left_right, mid_side
 from evc.models.latents.descriptions import PairSettings
 from evc.models.latents.entropy import untrained_entropy
-from evc.models.latents.network import DIMENSIONS, SAMPLES_PER_COLUMN, LatentConfig, LatentNetwork
+from evc.models.latents.layout import DIMENSIONS, SAMPLES_PER_COLUMN, LatentConfig
+from evc.models.latents.network import LatentNetwork
 from evc.models.latents.pairs import Pairs, describe_pairs, render_pairs
-from evc.models.latents.planes import left_right, mid_side
 from evc.models.progress import Progress
 from evc.models.training.dataset import Report, scan
 from evc.models.training.discriminator import MultiDiscriminator, discriminator_loss, generator_loss

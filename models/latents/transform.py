@@ -13,13 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-COLUMN = 2048  # samples
-COEFFICIENTS = 256  # of mid: those below 2.8 kHz at 44.1 kHz
-SIDE_COEFFICIENTS = 128
+from evc.models.latents.layout import COEFFICIENTS, COLUMN, Ends
+
 _EDGE = COLUMN // 2
-
-
-Ends = tuple[int, int]  # columns: the first of a file, and the one behind its last
 
 
 def coefficients(audio: Tensor, ends: Ends | None = None) -> Tensor:

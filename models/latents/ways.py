@@ -6,15 +6,15 @@ latents; there is little between. What suits a file is tried on a few seconds of
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from evc.models.device import one_thread
+from evc.models.hearing import mel_distance, tonal_similarity
 from evc.models.source import ArraySource, AudioSource
-from evc.models.training.measures import mel_distance, tonal_similarity
 
 NOISE_SHARE, NOISE_MOST = 0.4, 0.8  # of the bitrate, and kbit/s, where noise stands alone
 EVENT_SHARE, EVENTS_MOST = 0.7, 3.0  # of the bitrate, and kbit/s, for events and noise
@@ -61,10 +61,11 @@ def sampled(source: AudioSource) -> AudioSource:
     return ArraySource(audio.T, source.samplerate)
 
 
-def heard_as(heard: NDArray[np.float32], wanted: NDArray[np.float32], samplerate: int) -> Score:
-    """How near one waveform [channels, frames] is to another."""
-    estimate, target = (torch.from_numpy(np.ascontiguousarray(audio)) for audio in (heard, wanted))
-    with one_thread(), torch.inference_mode():
-        return Score(
-            float(mel_distance(estimate, target, samplerate)), float(tonal_similarity(estimate, target, samplerate))
-        )
+def heard_as(
+    heard: NDArray[np.float32], wanted: NDArray[np.float32], samplerate: int, enough: float = math.inf
+) -> Score:
+    """How near one waveform [channels, frames] is to another. From a tonal similarity on that is `enough`, nobody asks
+    for the mel distance, which is 0 then."""
+    with one_thread():
+        tonal = tonal_similarity(heard, wanted, samplerate)
+        return Score(mel_distance(heard, wanted, samplerate) if tonal < enough else 0.0, tonal)

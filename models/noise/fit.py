@@ -52,7 +52,16 @@ class _Sums:
 
     def over(self, begin: Integers, end: Integers) -> list[Floats]:
         """w, wt, wtt, wy, wty, wyy, each [spans, bands]; time counts from the middle of the span."""
-        w, wt, wtt, wy, wty, wyy = (sums[end] - sums[begin] for sums in self._sums)
+        return self._moments([sums[end] - sums[begin] for sums in self._sums], begin, end)
+
+    def everywhere(self, length: int) -> list[Floats]:
+        """The same over all spans of so many hops."""
+        spans = np.arange(len(self._sums[0]) - length)
+        return self._moments([sums[length:] - sums[:-length] for sums in self._sums], spans, spans + length)
+
+    @staticmethod
+    def _moments(sums: list[Floats], begin: Integers, end: Integers) -> list[Floats]:
+        w, wt, wtt, wy, wty, wyy = sums
         middle = ((begin + end) / 2)[:, None]
         return [w, wt - middle * w, wtt - middle * (2 * wt - middle * w), wy, wty - middle * wy, wyy]
 
@@ -73,8 +82,7 @@ def cut(sums: _Sums, hops: int, price: float) -> Integers:
     lengths = LENGTHS[LENGTHS <= max(hops, 1)]
     cost = np.full((hops + 1, len(lengths)), np.inf)  # by end, and length
     for number, length in enumerate(lengths):
-        begin = np.arange(hops + 1 - length)
-        w, wt, wtt, wy, wty, wyy = sums.over(begin, begin + length)
+        w, wt, wtt, wy, wty, wyy = sums.everywhere(int(length))
         some = np.maximum(w, 1e-9)
         held = wyy - wy**2 / some
         spread = wtt - wt**2 / some

@@ -1,4 +1,7 @@
-"""Short-time spectra under sine windows, and their overlapped sum: the one undoes the other."""
+"""Short-time spectra under sine windows, and their overlapped sum: the one undoes the other.
+
+Forward transforms are of float64, which NumPy does sooner than those of float32.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def window(hop: int) -> Signal:
 
 def spectra(signal: NDArray[np.floating], hop: int) -> Spectra:
     """Windowed spectra complex64 [..., blocks, hop + 1] of a signal [..., (blocks + 1) * hop]."""
-    frames = np.lib.stride_tricks.sliding_window_view(np.asarray(signal, np.float32), 2 * hop, axis=-1)
+    frames = np.lib.stride_tricks.sliding_window_view(np.asarray(signal, np.float64), 2 * hop, axis=-1)
     return np.fft.rfft(frames[..., ::hop, :] * window(hop), axis=-1).astype(np.complex64)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.models.arrays import Signal
 
 Spectrum = NDArray[np.complex64]
@@ -94,6 +95,11 @@ class History:
 
     def append(self, samples: NDArray[Any]) -> None:
         """Samples [..., n] behind the last ones."""
+        room = self._values.shape[-1] - self.keep
+        for first in range(0, samples.shape[-1], room):
+            self._append(samples[..., first : first + room])
+
+    def _append(self, samples: NDArray[Any]) -> None:
         count, size = samples.shape[-1], self._values.shape[-1]
         used = self.end - self._origin
         if used + count > size:
@@ -207,11 +213,7 @@ class RangeCorrelator:
         own = self._own[level]
         if own <= 0:
             return []
-        sums = self._sums[level]
-        score = sums.real**2
-        score += sums.imag**2
-        score /= self._energies[level] + np.float32(ENERGY_FLOOR * own)
-        cells = score.reshape(-1, CELL).max(axis=1)
+        score, cells = _scores(self._sums[level], self._energies[level], ENERGY_FLOOR * own)
         age = np.arange(len(cells), 0, -1) / len(cells)
         cells *= (1 - RECENCY * age) / own
         # Noise of n degrees of freedom has squared coefficients of 1 / n, exponentially distributed.
@@ -227,3 +229,16 @@ class RangeCorrelator:
             if len(taken) == self.count:
                 break
         return taken
+
+
+def _scores(sums: Spectrum, energies: Signal, floor: float) -> tuple[Signal, Signal]:
+    """|sums|**2 / (energies + floor) [lags], and the highest in every cell [lags / CELL]."""
+    if kernels.lib is None:
+        score = sums.real**2
+        score += sums.imag**2
+        score /= energies + np.float32(floor)
+        return score, score.reshape(-1, CELL).max(axis=1)
+    score, cells = np.empty(len(sums), np.float32), np.empty(len(sums) // CELL, np.float32)
+    arrays = (kernels.pointer(array) for array in (sums, energies, score, cells))
+    kernels.lib.evc_scores(*arrays, len(cells), CELL, floor)
+    return score, cells

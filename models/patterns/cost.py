@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from evc import kernels
 from evc.models.arrays import Signal
 
 RATE_FACTOR = np.float32(6.0)  # bits of a coefficient: log2(1 + this * its power in squared steps) / 2
@@ -44,3 +48,43 @@ def cost(left: Signal, heard: Signal, brought: Signal, widths: Signal) -> Signal
     energies = np.where(faint | (left > UNCODED * widths), ENERGY_BITS, np.float32(0))
     total: Signal = rate(left, widths) + NOISE_BITS * np.minimum(filled, coded) + energies
     return total
+
+
+@dataclass(frozen=True, eq=False)
+class Copied:
+    """What a copy may do for the blocks of a segment, all float32 and energies in squared steps [planes, blocks, fine
+    bands]: what is to be coded is its `own`, all that is `heard`, the `power` of the copy, and its inner product with
+    the first, `cross`; and the bits without it, `plain` [planes, blocks, bands]."""
+
+    own: Signal
+    heard: Signal
+    cross: Signal
+    power: Signal
+    plain: Signal
+
+    def part(self, blocks: slice) -> Copied:
+        """Some of the blocks."""
+        return Copied(*(np.ascontiguousarray(all_[:, blocks]) for all_ in vars(self).values()))
+
+    def saved(self, gains: Signal, per: int, firsts: NDArray[np.int64], widths: Signal) -> Signal:
+        """Bits saved [gains, planes, blocks / per, bands] by the copy at each of some gains. firsts [bands + 1]: fine
+        bands with which bands begin; widths [fine bands]: of coefficients."""
+        planes, blocks, bands = self.plain.shape
+        if kernels.lib is None:
+            all_gains = gains[:, None, None, None]
+            brought = all_gains * all_gains * self.power
+            left = self.own - 2 * all_gains * self.cross + brought
+            saved = self.plain - np.add.reduceat(cost(left, self.heard, brought, widths), firsts[:-1], axis=-1)
+            sums: Signal = saved.reshape(len(gains), planes, -1, per, bands).sum(axis=3)
+            return sums
+        out = np.empty((len(gains), planes, blocks // per, bands), np.float32)
+        arrays = firsts, widths, self.own, self.heard, self.cross, self.power, self.plain
+        shape = planes, blocks, len(widths), bands
+        copied = kernels.ffi.new("evc_copied *", (*shape, *(kernels.pointer(array) for array in arrays)))
+        costs = kernels.ffi.new("evc_costs *", _CONSTANTS)
+        kernels.lib.evc_saved(costs, copied, kernels.pointer(gains), len(gains), per, kernels.pointer(out))
+        return out
+
+
+# In the order of the kernels' evc_costs.
+_CONSTANTS = (RATE_FACTOR, CODED_NOISE, NOISE_BITS, STEP_EXPONENT, FILLED, FAINT, ENERGY_BITS, UNCODED, QUIET)

@@ -1,5 +1,6 @@
 """Closed-loop coding: copies are chosen and subtracted, what is left is coded, and what the decoder then has is what
-later copies repeat."""
+later copies repeat. Before that, plans: the same choice where nothing is coded, and later copies repeat what might be
+decoded, about."""
 
 from __future__ import annotations
 
@@ -12,12 +13,12 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.header import Header
 from evc.format.segment import Segment
-from evc.format.sources import covered_frames, needed_segments, sound_sources
+from evc.format.sources import SoundSource, covered_frames, needed_segments, sound_sources
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.models.arrays import Signal
-from evc.models.patterns.choose import BAND_STRIDE, Chooser, ChosenCopies, Copy
+from evc.models.patterns.choose import BAND_STRIDE, Chooser, ChosenCopies, Copy, Remainder, to_planes
 from evc.models.patterns.group import GroupCoder
 from evc.models.patterns.past import Past, with_noise
 from evc.models.patterns.sounding import Sounding, soundings
@@ -30,14 +31,22 @@ MOSTLY = 0.5  # of a superframe's bits
 
 @dataclass(frozen=True, eq=False)
 class CodedSegment:
-    """A segment with the copies chosen for it; what its superframes would cost without and with them [superframes],
-    estimated; and the mean power of its noise, in the squared steps of the analyser's gain."""
+    """A segment, the copies chosen for it, and the mean power of its noise, in the squared steps of the analyser's
+    gain."""
 
     segment: Segment
-    copies: list[Copy]
-    plain_bits: NDArray[np.float64]
-    bits: NDArray[np.float64]
+    choice: ChosenCopies
     noise: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Span:
+    """The superframes of a segment: the number of the first one, and how many; their samples float32 [channels,
+    samples], with two superframes of context on either side."""
+
+    first: int
+    count: int
+    signal: Signal
 
 
 class SegmentCoder:
@@ -65,24 +74,36 @@ class SegmentCoder:
         self.last_sizes = [0] * len(analyser.groups)  # of the last block of each group
         self.pinned: tuple[int, ...] | None = None
 
+    def plan(self, index: int, gain: int) -> ChosenCopies:
+        """Choose the copies of segment `index`, the one after the last, for a gain in 1/64 octave, coding nothing."""
+        span = self._span(index)
+        candidates = self._candidates(span)
+        choice, remainder = self._choose(span, candidates, gain)
+        stream, context = self._occurrences(choice.copies), StreamContext.of_segment(self.header, index)
+        needed = self._needed(sound_sources(stream, [], context, span.first * self.size), span)
+        expected = span.signal[:, self.size : -self.size] + self.chooser.error(remainder, span.first)
+        self.past.planned(index, needed, _mostly_copied(choice.copies, span.first), expected)
+        self.known |= {copy.lag for copy in choice.copies}
+        return choice
+
     def code(self, index: int, gain: int) -> CodedSegment:
         """Code segment `index`, the one after the last, at a gain in 1/64 octave."""
-        first = index * self.analyser.per_segment
-        count = min(self.analyser.per_segment, self.analyser.superframes - first)
-        signal = self.analyser.read((first - 2) * self.size, (count + 4) * self.size)
-        choice = self._choose(signal, first, count, gain)
-        partitions = self._partitions(signal, choice.predicted, first, count, gain)
+        span = self._span(index)
+        first, count, signal = span.first, span.count, span.signal
+        choice, remainder = self._choose(span, self._candidates(span), gain)
+        predicted = self.chooser.predicted(remainder) if choice.copies else None
+        partitions = self._partitions(span, predicted, gain)
         stream, context = self._occurrences(choice.copies), StreamContext.of_segment(self.header, index)
         sources = sound_sources(stream, [], context, first * self.size)
         rates = self.header.samplerate, self.header.phase_bits
-        needed = needed_segments(sources, *rates, first * self.size, self.header.segment_frames)
+        needed = self._needed(sources, span)
         context = context.with_covered(covered_frames(sources, [], first * self.size))
         groups = []
         for number, channels in enumerate(self.analyser.groups):
             sounding = soundings(stream, sources, *rates, (first * self.size, count * self.size), channels)
             group = self._group(number, signal[channels], first, partitions, sounding, context.covered, gain)
             groups.append(group)
-        self.past.coded(index, needed, _mostly_copied(choice.copies, first))
+        self.past.coded(index, needed, _mostly_copied(choice.copies, first), count)
         self.known |= {copy.lag for copy in choice.copies}
         streams = [coded_stream(c.STREAM_SPECTRUM, SpectrumStream(groups), context)]
         if choice.copies:
@@ -91,22 +112,35 @@ class SegmentCoder:
         if count > 1:
             noise = self.chooser.noise(*self.past.beside(signal, first, count), self.analyser.gain)
         segment = Segment(index, tuple(sorted(needed)), tuple(streams))
-        return CodedSegment(segment, choice.copies, choice.plain_bits, choice.bits, noise)
+        return CodedSegment(segment, choice, noise)
 
-    def _choose(self, signal: Signal, first: int, count: int, gain: int) -> ChosenCopies:
-        candidates = self.past.candidates(self.lags[first : first + count], first)
-        expected = signal
+    def _span(self, index: int) -> _Span:
+        first = index * self.analyser.per_segment
+        count = min(self.analyser.per_segment, self.analyser.superframes - first)
+        return _Span(first, count, self.analyser.read((first - 2) * self.size, (count + 4) * self.size))
+
+    def _candidates(self, span: _Span) -> list[int]:
+        return self.past.candidates(self.lags[span.first : span.first + span.count], span.first)
+
+    def _choose(self, span: _Span, candidates: list[int], gain: int) -> tuple[ChosenCopies, Remainder]:
+        expected = span.signal
         if candidates:
-            around = np.pad(self.offsets, (1, 2), "edge")[first : first + count + 2]
-            expected = with_noise(signal, self.analyser.geometry, gain, around, first)
+            around = np.pad(self.offsets, (1, 2), "edge")[span.first : span.first + span.count + 2]
+            expected = with_noise(span.signal, self.analyser.geometry, gain, around, span.first)
+        planes = to_planes(expected)
         return self.chooser.choose(
-            signal[:, self.size : -self.size],
-            lambda lag: self.past.earlier(expected, first, count, lag),
+            to_planes(span.signal[:, self.size : -self.size]),
+            lambda lag: self.past.earlier(planes, span.first, span.count, lag),
             candidates,
             self.known,
             gain,
-            self.offsets[first : first + count],
+            self.offsets[span.first : span.first + span.count],
         )
+
+    def _needed(self, sources: list[SoundSource], span: _Span) -> set[int]:
+        """The segments that a segment leans on."""
+        rates = self.header.samplerate, self.header.phase_bits
+        return needed_segments(sources, *rates, span.first * self.size, self.header.segment_frames)
 
     def _group(
         self,
@@ -136,12 +170,10 @@ class SegmentCoder:
         self.last_sizes[number] = self.size >> (partitions[count - 1][-1] if group.superframes else 0)
         return group
 
-    def _partitions(
-        self, signal: Signal, predicted: Signal | None, first: int, count: int, gain: int
-    ) -> list[tuple[int, ...]]:
-        """Partitions of the segment's superframes and of the one behind. That one is settled without regard to
-        copies, which are not yet known there."""
-        size, geometry = self.size, self.analyser.geometry
+    def _partitions(self, span: _Span, predicted: Signal | None, gain: int) -> list[tuple[int, ...]]:
+        """Partitions of the segment's superframes and of the one behind, which is settled without regard to copies,
+        not yet known there. predicted: what copies bring, with a superframe of context."""
+        size, geometry, signal, count = self.size, self.analyser.geometry, span.signal, span.count
         plain = analysis.choose_partitions(signal, signal, size * (count + 1), 2, geometry, gain)
         behind = plain[1]
         if predicted is None:

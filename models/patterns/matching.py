@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.streams.spectrum_layout import full_geometry
 from evc.models.arrays import Signal
+from evc.models.patterns.products import Bands
 from evc.models.spectrum.analysis import model_steps, uniform_spectra
 
 MAX_GAIN = 1.25  # of a prediction
@@ -44,8 +44,7 @@ class Matcher:
         self.margin = size // 4  # samples before and after a superframe that its blocks overlap
         self._size, self._gain = size, gain
         edges = full_geometry(size).coarse.edges << (c.BLOCK_DEPTHS - 2)
-        self._first, self._widths = edges[:-1], np.diff(edges)
-        self._bins = int(edges[-1])
+        self._bands = Bands(edges, size // 2)
 
     def best(self, superframe: int, signal: Signal, lags: list[int], past: Callable[[int], Signal]) -> list[Candidate]:
         """The lags that save bits, greedily: every one what those before it leave, band by band.
@@ -58,8 +57,10 @@ class Matcher:
         residual: Signal = self._spectra(signal[None])[0]
         spectra = self._spectra(np.stack([past(lag) for lag in lags]))
         energy = self._products(residual, residual)
-        steps = model_steps(np.sqrt(energy / (2 * self._widths).astype(np.float32)), self._gain, STEP_EXPONENT)
-        inverse = self._on_bins(1 / steps)
+        widths = self._bands.widths.astype(np.float32)
+        steps = model_steps(np.sqrt(energy / (2 * widths)), self._gain, STEP_EXPONENT)
+        inverse: Signal = np.asarray(1 / steps, np.float32)
+        precision, nothing = np.square(inverse), np.zeros((1, *steps.shape), np.float32)
         own = np.maximum(self._products(spectra, spectra), SILENCE)
         side = np.array([KNOWN_BITS if lag in before else NEW_BITS for lag in lags])
         alone: NDArray[np.float32] | None = None
@@ -69,40 +70,31 @@ class Matcher:
             gains = np.clip(inner / own, 0, np.float32(MAX_GAIN))
             explained = gains * (2 * inner - gains * own)
             if alone is None:
-                alone = (explained / steps**2).sum(axis=(1, 2)) / np.maximum((energy / steps**2).sum(), SILENCE)
-            kept = np.log2(np.maximum(energy - explained, 0) / steps**2 + 1) * self._widths
+                alone = (explained * precision).sum(axis=(1, 2)) / np.maximum((energy * precision).sum(), SILENCE)
+            kept = np.log2(np.maximum(energy - explained, 0) * precision + 1) * widths
             likely = np.argsort(kept.sum(axis=(1, 2)), kind="stable")[:SHORTLIST]
-            left: Signal = residual - self._on_bins(gains[likely]) * spectra[likely]
-            saved = self._bits(residual, inverse) - self._bits(left, inverse) - np.float32(BAND_BITS)
+            now = self._bands.left_bits(residual, spectra, likely[:1], nothing, inverse)
+            left = self._bands.left_bits(residual, spectra, likely, np.asarray(gains[likely], np.float32), inverse)
+            saved = now - left - np.float32(BAND_BITS)
             total = np.maximum(saved, 0).sum(axis=(1, 2)) - side[likely]
             top = int(np.argmax(total))
             if total[top] <= 0:
                 break
             lag = int(likely[top])
             chosen.append(Candidate(superframe, 1, lags[lag], float(alone[lag]), float(total[top])))
-            residual = np.where(self._on_bins(saved[top] > 0), left[top], residual)
+            for plane, weights in enumerate(np.where(saved[top] > 0, gains[lag], 0)):
+                self._bands.subtract(residual[plane], spectra[lag, plane], weights)
             energy = self._products(residual, residual)
         self.used = [candidate.lag for candidate in chosen]
         return chosen
 
     def _spectra(self, signals: Signal) -> Signal:
-        """Spectra [signals, planes, 2, bins] of signals float32 [signals, planes, samples]."""
+        """Spectra [signals, planes, 2, size / 2] of signals float32 [signals, planes, samples]."""
         flat = signals.reshape(-1, signals.shape[-1])
-        spectra = uniform_spectra(flat, self.margin, self._size, self._size // 2)[..., : self._bins]
-        return spectra.reshape(*signals.shape[:-1], 2, self._bins)
+        spectra = uniform_spectra(flat, self.margin, self._size, self._size // 2)
+        return spectra.reshape(*signals.shape[:-1], 2, -1)
 
     def _products(self, one: Signal, other: Signal) -> Signal:
-        """Inner products [..., planes, bands] of spectra [..., planes, 2, bins]."""
-        return self._band_sums(one * other)
-
-    def _bits(self, spectra: Signal, inverse: Signal) -> Signal:
-        """Bits [..., planes, bands], about, of spectra [..., planes, 2, bins], for the inverses of their steps."""
-        return self._band_sums(np.log2(np.abs(spectra) * inverse + 1))
-
-    def _band_sums(self, values: Signal) -> Signal:
-        sums: Signal = np.add.reduceat(values[..., 0, :] + values[..., 1, :], self._first, axis=-1)
+        """Inner products [..., planes, bands] of spectra [..., planes, 2, size / 2]."""
+        sums: Signal = self._bands.products(one, other).sum(axis=-2)
         return sums
-
-    def _on_bins(self, values: NDArray[Any]) -> Any:
-        """Values [..., planes, bands] on bins, [..., planes, 1, bins]."""
-        return np.repeat(values, self._widths, axis=-1)[..., None, :]

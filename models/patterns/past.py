@@ -1,4 +1,4 @@
-"""What an encoder may copy from: the decoded past, and what stands for it where it is not decoded yet."""
+"""What an encoder may copy from: the decoded past, or what stands for it where nothing is decoded (yet)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.spectrum import channel_groups
 from evc.format.streams.spectrum_steps import step_logs
 from evc.models.arrays import Signal
+from evc.models.patterns.choose import to_planes
+from evc.models.patterns.correlation import History
 from evc.models.patterns.timeline import Timeline, delayed
 from evc.models.spectrum import analysis
 
@@ -32,16 +34,34 @@ class Past:
         self.size = c.superframe_length(header.samplerate)
         self.groups = channel_groups(header.channels)
         self.timelines = [Timeline(self.size, part.stop - part.start, superframes) for part in self.groups]
+        keep = min(span * header.segment_frames, superframes * self.size) + 4 * self.size
+        self._heard = History(keep, np.float32, (header.channels,))  # planes, as far as they are complete
         self.closures: list[frozenset[int]] = []  # of each segment: all that it leans on, and itself
         self._copied: dict[int, int] = {}  # the lag of superframes that are copied for the most part
 
-    def coded(self, index: int, needed: set[int], copied: Mapping[int, int]) -> None:
-        """Segment `index`, which depends on those `needed`, is on the timelines; forget what is too old. copied: lags
-        of its superframes that are copied for the most part."""
-        self._copied.update(copied)
-        self.closures.append(frozenset({index}).union(*(self.closures[other] for other in needed)))
+    def coded(self, index: int, needed: set[int], copied: Mapping[int, int], count: int) -> None:
+        """Segment `index` of `count` superframes, which depends on those `needed`, is on the timelines; forget what is
+        too old. copied: lags of its superframes that are copied for the most part."""
+        self._settled(index, needed, copied)
+        begin, end = self._heard.end, self._complete(index * self.header.segment_frames // self.size + count)
+        decoded = np.concatenate([timeline.fetch(begin, end - begin) for timeline in self.timelines])
+        self._heard.append(to_planes(decoded))
         for timeline in self.timelines:
             timeline.drop_before((index - self.span) * self.header.segment_frames // self.size)
+
+    def planned(self, index: int, needed: set[int], copied: Mapping[int, int], expected: Signal) -> None:
+        """The same for a segment of which nothing is coded: `expected` stands for what would be decoded, with a
+        superframe on either side."""
+        self._settled(index, needed, copied)
+        self._heard.append(to_planes(expected[:, self.size : -self.size]))
+
+    def _complete(self, superframe: int) -> int:
+        """The frame up to which all is heard as soon as what comes before a superframe is coded."""
+        return superframe * self.size - self.size // 2
+
+    def _settled(self, index: int, needed: set[int], copied: Mapping[int, int]) -> None:
+        self._copied.update(copied)
+        self.closures.append(frozenset({index}).union(*(self.closures[other] for other in needed)))
 
     def candidates(self, lags: Sequence[Sequence[int]], first: int) -> list[int]:
         """Lags worth a try in a segment, from those found for each of its superframes from number `first` on: those
@@ -82,30 +102,27 @@ class Past:
         return lag
 
     def earlier(self, signal: Signal, first: int, count: int, lag: int) -> Signal:
-        """The segment with a superframe of context on both sides, one lag earlier: as the decoder has it, or, where
-        that is not yet coded, as `signal` has it."""
-        origin = (first - 2) * self.size
-        complete = first * self.size - self.size // 2
+        """The planes of a segment with a superframe of context on both sides, one lag earlier: as the decoder has it,
+        or, where that is not yet coded, as `signal` [planes, samples] has it, with two superframes of context."""
+        origin, complete = (first - 2) * self.size, self._heard.end
 
         def read(start: int, length: int) -> Signal:
+            if start + length <= complete:
+                return self._heard.view(start, start + length)
             done = min(max(complete - start, 0), length)
-            out = np.empty((len(signal), length), np.float32)
-            for timeline, channels in zip(self.timelines, self.groups, strict=True):
-                out[channels, :done] = timeline.fetch(start, done)
-            out[:, done:] = signal[:, start + done - origin : start + length - origin]
-            return out
+            rest = signal[:, start + done - origin : start + length - origin]
+            return np.concatenate([self._heard.view(start, start + done), rest], axis=1)
 
         return delayed(read, (first - 1) * self.size, (count + 2) * self.size, lag, self.header.phase_bits)
 
     def beside(self, signal: Signal, first: int, count: int) -> tuple[Signal, Signal]:
-        """A segment that is coded, but for its last superframe, which is not complete yet: the original and what was
-        decoded, with one superframe of context on both sides that counts for nothing."""
+        """Planes of the last segment coded, but for its last superframe, which is not complete yet: the original and
+        what was decoded, with one superframe of context on both sides that counts for nothing."""
         start, frames = first * self.size, (count - 1) * self.size
-        original = signal[:, self.size : self.size + frames + 2 * self.size]
+        original = to_planes(signal[:, self.size : self.size + frames + 2 * self.size])
         decoded = original.copy()
-        ready = slice(self.size // 2, self.size + frames + self.size // 2)
-        for timeline, channels in zip(self.timelines, self.groups, strict=True):
-            decoded[channels, ready] = timeline.fetch(start - self.size // 2, frames + self.size)
+        half = self.size // 2
+        decoded[:, half : frames + 3 * half] = self._heard.view(start - half, start + frames + half)
         return original, decoded
 
 

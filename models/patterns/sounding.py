@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.errors import DamagedError, FormatError
 from evc.format.sources import Entry, SoundSource
@@ -217,7 +218,7 @@ def _add(
     for depth, (numbers, spectra) in transform(source, size // 2, part.depths, size, part.before, part.after).items():
         chosen = covered[numbers + offset]
         rows = np.searchsorted(run.numbers(depth), numbers[chosen] + offset)
-        total.spectra[depth][:, rows] += _weighted(spectra[:, chosen], sounding, depth)
+        _add_weighted(total.spectra[depth], rows, spectra, np.flatnonzero(chosen), sounding, depth)
         total.predicted[depth][rows] |= on
 
 
@@ -243,6 +244,34 @@ def _source(
         return out
 
     return delayed(read, start, count, source.delay, sounding.phase_bits)
+
+
+def _add_weighted(
+    total: Signal, rows: NDArray[np.int64], spectra: Signal, chosen: NDArray[np.int64], sounding: Sounding, depth: int
+) -> None:
+    """Add blocks `chosen` of spectra [channels, blocks, size], weighted, to `rows` of `total`, which has the same
+    shape but for the number of blocks."""
+    if kernels.lib is None:
+        total[:, rows] += _weighted(spectra[:, chosen], sounding, depth)
+        return
+    channels, blocks, size = spectra.shape
+    edges = np.ascontiguousarray(sounding.edges, np.int64) << (SPLITS - depth)
+    planes = len(sounding.gains)
+    if edges[-1] != size or planes not in (1, channels) or sounding.mid_side and (planes, channels) != (2, 2):
+        raise ValueError(f"gains {sounding.gains.shape} up to bin {edges[-1]} do not go with spectra {spectra.shape}")
+    rows, chosen = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(chosen, np.int64)
+    if len(rows) != len(chosen) or not (_within(rows, total.shape[1]) and _within(chosen, blocks)):
+        raise IndexError("there are not as many blocks")
+    spectra, gains = np.ascontiguousarray(spectra, np.float32), np.ascontiguousarray(sounding.gains, np.float32)
+    kernels.lib.evc_weigh(
+        kernels.pointer(spectra), blocks, kernels.pointer(chosen), kernels.pointer(total), total.shape[1],
+        kernels.pointer(rows), len(rows), channels, size, kernels.pointer(gains), planes, sounding.mid_side,
+        kernels.pointer(edges), len(edges) - 1,
+    )  # fmt: skip
+
+
+def _within(places: NDArray[np.int64], count: int) -> bool:
+    return bool(places.min(initial=0) >= 0 and places.max(initial=-1) < count)
 
 
 def _weighted(spectra: Signal, sounding: Sounding, depth: int) -> Signal:

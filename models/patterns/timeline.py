@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from evc import kernels
 from evc.format import constants as c
 from evc.models.arrays import Signal
 from evc.models.spectrum.mdct import fold
@@ -68,15 +69,17 @@ class Timeline:
 
         Raises KeyError, with its number, where a superframe is not there.
         """
-        out = np.zeros((self.channels, count), np.float32)
         numbers = self.needed(start, start + count)
         if not numbers:
-            return out
+            return np.zeros((self.channels, count), np.float32)
         signal = np.concatenate([self._values[number] for number in numbers], axis=1)
         overlaps = [min(self._ends[number - 1][1], self._ends[number][0]) for number in numbers[1:]]
         fold(signal, np.arange(1, len(numbers)) * self.superframe, np.array(overlaps), inverse=True)
         origin = numbers.start * self.superframe
         first, end = max(start, origin), min(start + count, origin + signal.shape[1])
+        if (first, end) == (start, start + count):
+            return signal[:, first - origin : end - origin]
+        out = np.zeros((self.channels, count), np.float32)
         if first < end:
             out[:, first - start : end - start] = signal[:, first - origin : end - origin]
         return out
@@ -95,8 +98,16 @@ def delayed(read: Callable[[int, int], Signal], start: int, count: int, lag: int
     if not fraction:
         return read(start - whole, count)
     source = read(start - whole - HALF_TAPS, count + 2 * HALF_TAPS - 1)
+    taps = interpolation_taps(fraction, phase_bits)
     out = np.zeros((len(source), count), np.float32)
-    for tap, weight in enumerate(interpolation_taps(fraction, phase_bits)):
+    if kernels.lib is not None:
+        source = np.ascontiguousarray(source, np.float32)
+        if source.shape[1] != count + len(taps) - 1:
+            raise IndexError(f"{source.shape[1]} samples were read for {count}")
+        arrays = kernels.pointer(taps), len(taps), kernels.pointer(out)
+        kernels.lib.evc_interpolate(kernels.pointer(source), len(source), count, *arrays)
+        return out
+    for tap, weight in enumerate(taps):
         out += weight * source[:, 2 * HALF_TAPS - 1 - tap :][:, :count]
     return out
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.streams.spectrum_layout import BandLayout, Geometry
 from evc.format.streams.spectrum_tables import psychoacoustics
 from evc.models.arrays import Signal
-from evc.models.spectrum.mdct import dct4, fold
+from evc.models.spectrum.mdct import compiled, dct4, fold, lapped
 
 BLOCK_PENALTY = 50.0  # bits: what one more block costs besides its coefficients ...
 PENALTY_GAIN, PENALTY_EXPONENT = 1.5 * c.OCTAVE, 0.5  # ... growing with the step size above this gain
@@ -24,6 +25,10 @@ def uniform_spectra(signal: Signal, first: int, count: int, size: int) -> Signal
     """Spectra [channels, blocks, size] of `count` samples of `signal` [channels, samples] from `first` on, in blocks
     of equal `size`."""
     half = size // 2
+    if compiled(size):
+        starts = first + size * np.arange(count // size)
+        overlaps = np.full(len(starts), size)
+        return lapped(signal, starts, overlaps, overlaps, size)
     work = signal[:, first - half : first + count + half].copy()
     edges = np.arange(count // size + 1) * size + half
     fold(work, edges, np.full(len(edges), size))
@@ -42,8 +47,22 @@ def uniform_signal(spectra: Signal) -> Signal:
 
 def band_rms(spectra: Signal, bands: BandLayout) -> Signal:
     """Root mean squares [..., bands] of spectra [..., bins]."""
-    sums = np.add.reduceat(np.square(spectra[..., : bands.bins]), bands.edges[:-1], axis=-1)
-    return np.sqrt(sums / bands.widths.astype(np.float32))
+    return np.sqrt(band_energies(spectra, bands.edges) / bands.widths.astype(np.float32))
+
+
+def band_energies(spectra: Signal, edges: NDArray[np.int64]) -> Signal:
+    """Sums of squares [..., bands] of spectra [..., bins]."""
+    if kernels.lib is None:
+        return np.add.reduceat(np.square(spectra[..., : edges[-1]]), edges[:-1], axis=-1)
+    if spectra.shape[-1] < edges[-1]:
+        raise IndexError("bands reach beyond the spectra")
+    spectra, edges = np.ascontiguousarray(spectra, np.float32), np.ascontiguousarray(edges, np.int64)
+    out = np.empty((*spectra.shape[:-1], len(edges) - 1), np.float32)
+    size, bands = spectra.shape[-1], out.shape[-1]
+    kernels.lib.evc_energies(
+        kernels.pointer(spectra), out.size // bands, size, kernels.pointer(edges), bands, kernels.pointer(out)
+    )
+    return out
 
 
 def model_steps(rms: Signal, gain: int, exponent: float) -> Signal:
@@ -67,6 +86,9 @@ def choose_partitions(
     follow; gain: log step in 1/64 octave.
     """
     count = superframes * geometry.superframe
+    same = signal is heard
+    signal = np.ascontiguousarray(signal)
+    heard = signal if same else np.ascontiguousarray(heard)
     shortest = uniform_spectra(heard, first, count, geometry.superframe >> SPLITS)
     precision = model_steps(band_rms(shortest, geometry.coarse), gain, PARTITION_EXPONENT) ** -2
     penalty = BLOCK_PENALTY * 2 ** (PENALTY_EXPONENT * max(0.0, gain - PENALTY_GAIN) / c.OCTAVE)
@@ -74,13 +96,26 @@ def choose_partitions(
     for depth in range(c.BLOCK_DEPTHS):
         size = geometry.superframe >> depth
         mean = precision.reshape(len(signal), count // size, -1, geometry.coarse.bands).mean(axis=2)
-        inverse = np.repeat(np.sqrt(mean), geometry.coarse.widths << (SPLITS - depth), axis=-1)
-        spectra = shortest if depth == SPLITS and signal is heard else uniform_spectra(signal, first, count, size)
-        ratio = np.abs(spectra[..., : inverse.shape[-1]]) * inverse
-        ratio += 1
-        bits = np.log2(ratio, out=ratio).sum(axis=(0, 2)) + penalty
+        spectra = shortest if depth == SPLITS and same else uniform_spectra(signal, first, count, size)
+        bits = _bits(spectra, np.sqrt(mean), geometry.coarse.edges << (SPLITS - depth)).sum(axis=0) + penalty
         costs.append(bits.reshape(superframes, 1 << depth))
     return _cheapest(costs)
+
+
+def _bits(spectra: Signal, scales: Signal, edges: NDArray[np.int64]) -> Signal:
+    """Sums of log2(1 + |X| * scale) [channels, blocks] of spectra [channels, blocks, size], with a scale [channels,
+    blocks, bands] for each band between `edges`."""
+    if kernels.lib is None:
+        ratio = np.abs(spectra[..., : edges[-1]]) * np.repeat(scales, np.diff(edges), axis=-1)
+        ratio += 1
+        return np.log2(ratio, out=ratio).sum(axis=-1)
+    size, bands = spectra.shape[-1], scales.shape[-1]
+    out, work = np.empty(spectra.shape[:-1], np.float32), np.empty(size + 16, np.float32)
+    kernels.lib.evc_bits(
+        kernels.pointer(spectra), out.size, size, kernels.pointer(np.ascontiguousarray(scales)),
+        kernels.pointer(edges), bands, kernels.pointer(work), kernels.pointer(out),
+    )  # fmt: skip
+    return out
 
 
 def _cheapest(costs: list[Signal]) -> list[tuple[int, ...]]:
@@ -111,9 +146,18 @@ def transform(
     sizes = superframe >> depths
     starts = np.concatenate([[0], np.cumsum(sizes)])
     around = np.concatenate([[before], sizes, [after]])
+    overlaps = np.minimum(around[:-1], around[1:])
+    if compiled(int(sizes.min())):
+        out = {}
+        signal = np.ascontiguousarray(signal)
+        for depth in np.unique(depths):
+            numbers = np.flatnonzero(depths == depth)
+            spans = first + starts[numbers], overlaps[numbers], overlaps[numbers + 1]
+            out[int(depth)] = (numbers, lapped(signal, *spans, superframe >> int(depth)))
+        return out
     pad = superframe // 2
     work = signal[:, first - pad : first + starts[-1] + pad].copy()
-    fold(work, starts + pad, np.minimum(around[:-1], around[1:]))
+    fold(work, starts + pad, overlaps)
     out = {}
     for depth in np.unique(depths):
         numbers = np.flatnonzero(depths == depth)
@@ -123,33 +167,53 @@ def transform(
 
 
 def hold_blocks(
-    rms: dict[int, Signal], depths: NDArray[np.int64], modes: NDArray[np.int64], gain: int
-) -> tuple[NDArray[np.bool_], dict[int, Signal]]:
+    rms: list[Signal], depths: NDArray[np.int64], modes: NDArray[np.int64], gain: int
+) -> tuple[NDArray[np.bool_], list[Signal]]:
     """Which blocks take over the modes and energies of the block before, and the amplitudes they share.
 
     A run of blocks of one size is grouped as long as the next block's band levels stay within a limit of the
-    group's, on average; a group shares its mean energies. rms: band amplitudes [channels, bands] by block number;
-    modes: [blocks, coarse bands].
+    group's, on average; a group shares its mean energies. rms: band amplitudes [channels, bands] of each block; modes:
+    [blocks, coarse bands].
     """
-    held = np.zeros(len(depths), bool)
+    apart = np.ones(len(depths), bool)
+    apart[1:] = (depths[1:] != depths[:-1]) | (modes[1:] != modes[:-1]).any(axis=1)
     limits = np.array(HOLD_LIMIT) * 2 ** (HOLD_EXPONENT * (gain - HOLD_GAIN) / c.OCTAVE) * c.ENERGY_STEP / c.OCTAVE
-    shared: dict[int, Signal] = {}
+    if kernels.lib is not None:
+        return _hold_compiled(rms, apart, limits[depths].astype(np.float32))
+    held = np.zeros(len(depths), bool)
+    shared: list[Signal] = []
     first = 0
     for number in range(1, len(depths) + 1):
-        if number < len(depths) and depths[number] == depths[first] and (modes[number] == modes[first]).all():
-            group = np.maximum(_mean(rms, first, number), LOG_FLOOR)
-            apart = np.abs(np.log2(np.maximum(rms[number], LOG_FLOOR) / group))
-            if apart.mean() < limits[depths[first]]:
+        if number < len(depths) and not apart[number]:
+            group = np.maximum(_mean(rms[first:number]), LOG_FLOOR)
+            distance = np.abs(np.log2(np.maximum(rms[number], LOG_FLOOR) / group))
+            if distance.mean() < limits[depths[first]]:
                 held[number] = True
                 continue
-        shared.update(dict.fromkeys(range(first, number), _mean(rms, first, number)))
+        shared += [_mean(rms[first:number])] * (number - first)
         first = number
     return held, shared
 
 
-def _mean(rms: dict[int, Signal], first: int, end: int) -> Signal:
-    """Amplitudes of the mean energy of blocks first ... end - 1."""
-    mean: Signal = np.sqrt(np.mean([rms[number] ** 2 for number in range(first, end)], axis=0))
+def _hold_compiled(
+    rms: list[Signal], apart: NDArray[np.bool_], limits: Signal
+) -> tuple[NDArray[np.bool_], list[Signal]]:
+    """`hold_blocks` by whether blocks cannot be held, and the limits of each."""
+    amplitudes = np.concatenate([of_block.ravel() for of_block in rms])
+    lengths = np.array([of_block.size for of_block in rms])
+    places = np.concatenate([[0], np.cumsum(lengths)])
+    held, work = np.zeros(len(rms), bool), np.empty(int(lengths.max()), np.float32)
+    kernels.lib.evc_hold(
+        kernels.pointer(amplitudes), kernels.pointer(places), kernels.pointer(apart), kernels.pointer(limits),
+        len(rms), LOG_FLOOR, kernels.pointer(work), kernels.pointer(held),
+    )  # fmt: skip
+    ends = places.tolist()
+    return held, [amplitudes[at:end].reshape(of_block.shape) for of_block, at, end in zip(rms, ends, ends[1:])]
+
+
+def _mean(rms: list[Signal]) -> Signal:
+    """Amplitudes of the mean energy of blocks."""
+    mean: Signal = np.sqrt(np.mean(np.square(rms), axis=0))
     return mean
 
 

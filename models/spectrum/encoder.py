@@ -84,29 +84,31 @@ def analyse_spectra(
     modes = np.zeros((len(depths), geometry.coarse_bands), np.int64)
     if stereo:
         modes = choose_stereo(spectra, heard, len(depths), geometry, gain)
-    blocks: dict[int, Block] = {}
     rms: dict[int, NDArray[np.float32]] = {}
     coded: dict[int, NDArray[np.float32]] = {}
+    unset: dict[int, NDArray[np.int32]] = {}
     energies_heard: dict[int, NDArray[np.int64]] = {}
     for depth, (numbers, found) in spectra.items():
         bands = geometry.layouts[depth]
         joint = apply_stereo(found, modes[numbers], geometry, depth) if stereo else found[..., : bands.bins]
-        amplitudes = analysis.band_rms(joint, bands)
-        for i, number in enumerate(numbers):
-            coded[number] = np.ascontiguousarray(joint[:, i])
-            rms[int(number)] = amplitudes[:, i]
+        of_blocks = np.ascontiguousarray(joint.swapaxes(0, 1))
+        coded.update(zip(numbers.tolist(), of_blocks, strict=True))
+        unset.update(zip(numbers.tolist(), np.zeros(of_blocks.shape, np.int32), strict=True))
+        rms.update(zip(numbers.tolist(), analysis.band_rms(joint, bands).swapaxes(0, 1), strict=True))
         if leave_out is not None:
             all_heard = heard[depth][1]
             all_heard = apply_stereo(all_heard, modes[numbers], geometry, depth) if stereo else all_heard
             energies = analysis.energy_indices(analysis.band_rms(all_heard[..., : bands.bins], bands))
-            for i, number in enumerate(numbers):
-                energies_heard[int(number)] = energies[:, i]
-                leave_out(int(number), depth, coded[number], energies[:, i], rms[int(number)])
-    held, shared = analysis.hold_blocks(rms, depths, modes, gain)
-    for number, depth in enumerate(depths):
-        unset = np.zeros(coded[number].shape, np.int32)
-        energies = analysis.energy_indices(shared[number])
-        blocks[number] = Block(int(depth), modes[number], energies, unset, bool(held[number]))
+            for i, number in enumerate(numbers.tolist()):
+                energies_heard[number] = energies[:, i]
+                leave_out(number, depth, coded[number], energies[:, i], rms[number])
+    held, shared = analysis.hold_blocks([rms[number] for number in range(len(depths))], depths, modes, gain)
+    indices = analysis.energy_indices(np.concatenate([amplitudes.ravel() for amplitudes in shared]))
+    blocks, at = [], 0
+    for number, (depth, hold) in enumerate(zip(depths.tolist(), held.tolist(), strict=True)):
+        energies = indices[at : at + shared[number].size].reshape(shared[number].shape)
+        blocks.append(Block(depth, modes[number], energies, unset[number], hold))
+        at += energies.size
     order = iter(range(len(depths)))
     frames = [[next(order) for _ in partition] for partition in partitions]
     return AnalysedGroup(
@@ -164,7 +166,8 @@ class SegmentAnalyser:
         if start + count > end and self._behind.shape[1]:
             first, last = max(start, end), min(start + count, end + self._behind.shape[1])
             out[:, first - start : max(first, last) - start] = self._behind[:, first - end : max(first, last) - end]
-        return out * FULL_SCALE
+        out *= FULL_SCALE
+        return out
 
     @cached_property
     def _behind(self) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.streams import spectrum_layout as layout
 
@@ -35,6 +36,8 @@ def dequantise(
     starts int [blocks]: first sample of each block in the file; channel: number of the first channel;
     predicted [blocks, bands]: where a pattern sounds, and what the stream leaves at 0 stays so.
     """
+    if kernels.lib is not None:
+        return _compiled(coefficients, energies, steps, bands, starts, channel, predicted)
     edges, widths = bands.edges[:-1], bands.widths.astype(np.float32)
     step = np.exp2(steps / c.OCTAVE).astype(np.float32)
     rms = np.where(energies > 0, np.exp2(layout.energy_log(energies) / c.OCTAVE), 0).astype(np.float32)
@@ -56,3 +59,32 @@ def dequantise(
     counters = number + (channel + np.arange(len(coefficients), dtype=np.uint32))[:, None, None]
     filling = noise(counters) * level[..., bands.band_of_bin]
     return value + np.where(zero, filling, 0)
+
+
+def _compiled(
+    coefficients: NDArray[np.integer],
+    energies: NDArray[np.integer],
+    steps: NDArray[np.integer],
+    bands: layout.BandLayout,
+    starts: NDArray[np.integer],
+    channel: int,
+    predicted: NDArray[np.bool_] | None,
+) -> NDArray[np.float32]:
+    """`dequantise`, compiled."""
+    channels, blocks = coefficients.shape[:2]
+    out = np.empty((channels, blocks, bands.bins), np.float32)
+    of_bands = channels, blocks, bands.bands
+    if coefficients.shape != out.shape or energies.shape != of_bands or steps.shape != of_bands:
+        raise ValueError(f"energies {energies.shape} and steps {steps.shape} do not go with {coefficients.shape}")
+    if len(starts) != blocks or predicted is not None and predicted.shape != of_bands[1:]:
+        raise ValueError(f"there are {blocks} blocks, but not as many starts and rows of what is predicted")
+    integers = [np.ascontiguousarray(values, np.int64) for values in (energies, steps, starts, bands.edges)]
+    coefficients = np.ascontiguousarray(coefficients, np.int32)
+    mask = None if predicted is None else np.ascontiguousarray(predicted)
+    of_energies, of_steps, of_starts, edges = map(kernels.pointer, integers)
+    kernels.lib.evc_dequantise(
+        kernels.pointer(coefficients), of_energies, of_steps,
+        kernels.ffi.NULL if mask is None else kernels.pointer(mask), of_starts, channels, blocks, edges,
+        bands.bands, channel, kernels.pointer(out),
+    )  # fmt: skip
+    return out

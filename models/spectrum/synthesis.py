@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from evc.format import constants as c
 from evc.format.lazy import cached_property
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.spectrum_blocks import Block
-from evc.models.spectrum.mdct import dct4, fold
+from evc.models.spectrum.mdct import dct4_into, fold
 from evc.models.spectrum.reconstruction import dequantise
 from evc.models.spectrum.stereo import undo_stereo
 
@@ -82,21 +83,28 @@ def residual_spectra(
     count = channels.stop - channels.start
     out: Spectra = {}
     kinds: dict[tuple[int, int], tuple[list[int], list[Block]]] = {}
-    for depth in np.unique(run.depths):
-        numbers = run.numbers(int(depth))
-        out[int(depth)] = np.zeros((count, len(numbers), run.superframe >> depth), np.float32)
-        for place, number in enumerate(numbers):
-            block = blocks[number]
-            if block is not None:
-                places, members = kinds.setdefault((int(depth), len(block.modes)), ([], []))
-                places.append(place)
-                members.append(block)
-    for (depth, coarse_bands), (places, members) in kinds.items():
+    counts = np.bincount(run.depths).tolist()
+    seen = [0] * len(counts)
+    for block, depth in zip(blocks, run.depths.tolist(), strict=True):
+        if block is not None:
+            places, members = kinds.setdefault((depth, len(block.modes)), ([], []))
+            places.append(seen[depth])
+            members.append(block)
+        seen[depth] += 1
+    for (depth, coarse_bands), (places, members) in sorted(kinds.items()):
         geometry = layout.geometry(run.superframe, coarse_bands)
         starts = run.starts[run.numbers(depth)[places]]
         mask = None if predicted is None else predicted[depth][places]
         coded = _spectra(members, geometry, starts, channels.start, mask)
-        out[depth][:, places, : coded.shape[-1]] = coded
+        if len(places) == counts[depth]:
+            out[depth] = coded
+            continue
+        if depth not in out:
+            out[depth] = np.zeros((count, counts[depth], run.superframe >> depth), np.float32)
+        out[depth][:, places] = coded
+    for depth in np.flatnonzero(counts).tolist():
+        if depth not in out:
+            out[depth] = np.zeros((count, counts[depth], run.superframe >> depth), np.float32)
     return out
 
 
@@ -107,17 +115,25 @@ def _spectra(
     channel: int,
     predicted: NDArray[np.bool_] | None,
 ) -> NDArray[np.float32]:
-    """Left/right spectra float32 [channels, blocks, bins] of blocks of one depth and bandwidth."""
+    """Left/right spectra float32 [channels, blocks, size] of blocks of one depth and bandwidth."""
     depth = blocks[0].depth
     bands = geometry.layouts[depth]
-    coefficients = np.stack([block.coefficients for block in blocks], axis=1)
-    energies = np.stack([block.energies for block in blocks], axis=1)
-    steps = np.stack([block.steps for block in blocks], axis=1)
+    coefficients = _beside([block.coefficients for block in blocks])
+    energies = _beside([block.energies for block in blocks])
+    steps = _beside([block.steps for block in blocks])
     mask = None if predicted is None else predicted[:, coarse_of_band(bands, depth)]
     coded = dequantise(coefficients, energies, steps, bands, starts, channel, mask)
     if len(coded) == 2:
-        coded = undo_stereo(coded, np.stack([block.modes for block in blocks]), geometry, depth)
-    return coded
+        modes = np.concatenate([block.modes for block in blocks]).reshape(len(blocks), -1)
+        return undo_stereo(coded, modes, geometry, depth)
+    out = np.zeros((1, len(blocks), geometry.superframe >> depth), np.float32)
+    out[..., : bands.bins] = coded
+    return out
+
+
+def _beside(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    """Arrays [channels, n] of blocks as one [channels, blocks, n]: np.stack with less ado."""
+    return np.concatenate(arrays, axis=1).reshape(len(arrays[0]), len(arrays), -1)
 
 
 def coarse_of_band(bands: layout.BandLayout, depth: int) -> NDArray[np.int64]:
@@ -134,8 +150,7 @@ def inverse_transform(run: BlockRun, spectra: Spectra, channels: int) -> NDArray
     signal = np.zeros((channels, len(run.partitions) * run.superframe), np.float32)
     starts = run.starts - run.first * run.superframe
     for depth, found in spectra.items():
-        index = starts[run.numbers(depth)][:, None] + np.arange(run.superframe >> depth)
-        signal[:, index] = dct4(found)
+        dct4_into(signal, found, starts[run.numbers(depth)])
     inner = np.flatnonzero(starts % run.superframe)
     fold(signal, starts[inner], np.minimum(run.sizes[inner - 1], run.sizes[inner]), inverse=True)
     return signal

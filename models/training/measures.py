@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-MEL_SCALES = ((32, 5), (64, 10), (128, 20), (256, 40), (512, 80), (1024, 160), (2048, 320))  # window, bands
+from evc.models.hearing import LEAST_BAND, LEAST_LEVEL, MEL_SCALES, TINY, WEIGHT, bark_bands, mel_bands
+
 CPU = torch.device("cpu")
-LEAST_LEVEL = 1e-5
-_TINY = 1e-12  # power
-_LEAST_BAND = 1e-4  # energy below which a band does not count
-_BAND_WEIGHT = 0.3  # power of its energy
-_NARROWEST = 4  # bins of a band that has a structure
 
 
 def mel_distance(estimate: Tensor, target: Tensor, samplerate: int, overlap: int = 4) -> Tensor:
@@ -42,9 +37,9 @@ def tonal_similarity(estimate: Tensor, target: Tensor, samplerate: int, size: in
         ours, theirs = (_magnitude(spectrum(x, size, overlap)) for x in (estimate, target))
         bands = bark_matrix(samplerate, size, ours.device)
         energy, wanted, common = (product @ bands.T for product in (ours * ours, theirs * theirs, ours * theirs))
-        weight = torch.where(wanted > _LEAST_BAND, wanted, 0.0) ** _BAND_WEIGHT
-        cosine = common / torch.sqrt(energy * wanted + _TINY)
-        return (weight * cosine).sum() / weight.sum().clamp_min(_TINY)
+        weight = torch.where(wanted > LEAST_BAND, wanted, 0.0) ** WEIGHT
+        cosine = common / torch.sqrt(energy * wanted + TINY)
+        return (weight * cosine).sum() / weight.sum().clamp_min(TINY)
 
 
 def complex_distance(estimate: Tensor, target: Tensor, size: int = 2048, overlap: int = 4) -> Tensor:
@@ -69,7 +64,7 @@ def _window(size: int, device: torch.device) -> Tensor:
 
 def _magnitude(spectrum: Tensor) -> Tensor:
     """With a gradient at 0, where `abs` has none."""
-    return torch.sqrt(spectrum.real.square() + spectrum.imag.square() + _TINY)
+    return torch.sqrt(spectrum.real.square() + spectrum.imag.square() + TINY)
 
 
 def _level(magnitude: Tensor) -> Tensor:
@@ -79,27 +74,12 @@ def _level(magnitude: Tensor) -> Tensor:
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
 def slaney_matrix(samplerate: int, size: int, bands: int, device: torch.device = CPU) -> Tensor:
-    """Triangular bands float32 [bands, bins], evenly spaced on the mel scale of Slaney's Auditory Toolbox (1998):
-    linear to 1 kHz, then logarithmic; each of unit area over frequency in Hz."""
-    step, knee = 200 / 3, 1000.0
-    growth = np.log(6.4) / 27
-    highest = samplerate / 2
-    top = highest / step if highest < knee else knee / step + np.log(highest / knee) / growth
-    mels = np.linspace(0, top, bands + 2)
-    edges = np.where(mels < knee / step, mels * step, knee * np.exp(growth * (mels - knee / step)))
-    hertz = np.linspace(0, samplerate / 2, size // 2 + 1)
-    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rising, falling = (hertz - left) / (centre - left), (right - hertz) / (right - centre)
-    matrix = np.clip(np.minimum(rising, falling), 0, None) * 2 / (right - left)
-    return torch.from_numpy(matrix.astype(np.float32)).to(device)
+    """Those of `hearing.mel_bands`, on a device."""
+    return torch.from_numpy(mel_bands(samplerate, size, bands)).to(device)
 
 
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)
 def bark_matrix(samplerate: int, size: int, device: torch.device = CPU) -> Tensor:
-    """Which bins are in which Bark band (Traunmueller 1990): float32 [bands, bins] of zeros and ones, without bands of
-    few bins."""
-    hertz = np.arange(size // 2 + 1) * samplerate / size
-    band = np.floor(26.81 * hertz / (1960 + hertz) - 0.53)
-    inside = band[None] == np.arange(24)[:, None]
-    return torch.from_numpy(inside[inside.sum(axis=1) >= _NARROWEST].astype(np.float32)).to(device)
+    """Those of `hearing.bark_bands`, on a device."""
+    return torch.from_numpy(bark_bands(samplerate, size)).to(device)

@@ -27,7 +27,8 @@ from evc.format.networks import find, installed_network, installed_too
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.latent import LatentStream
 from evc.models.latents.descriptions import described, rendered
-from evc.models.latents.network import LATENTS_NETWORK, SAMPLES_PER_COLUMN, LatentNetwork
+from evc.models.latents.layout import LATENTS_NETWORK, SAMPLES_PER_COLUMN
+from evc.models.latents.network import LatentNetwork
 from evc.models.latents.planes import from_planes, to_planes
 from evc.models.latents.quantise import ROUNDING
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.coder import SymbolDecoder, SymbolEncoder
 from evc.format.errors import FormatError, InputError
@@ -73,17 +74,21 @@ class EventStream:
     def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
         """Code the events; InputError where they break a limit (spec 7.1)."""
         self._check(context)
-        self.code(WritePort(encoder), context)
+        self.code(WritePort(encoder), context, compiled=None if encoder.accounting else encoder)
 
     @classmethod
     def read(cls, decoder: SymbolDecoder, context: StreamContext) -> Self:
         """Raises DamagedError or FormatError where the words hold no events."""
         stream = cls()
-        stream.code(ReadPort(decoder), context)
+        stream.code(ReadPort(decoder), context, compiled=None if decoder.port is None else decoder)
         return stream
 
-    def code(self, port: Port, context: StreamContext, frozen: Tables | None = None) -> None:
-        """Pass the events through a port, in either direction; `frozen` tables, if others than the format's."""
+    def code(
+        self, port: Port, context: StreamContext, frozen: Tables | None = None,
+        compiled: SymbolEncoder | SymbolDecoder | None = None,
+    ) -> None:  # fmt: skip
+        """Pass the events through a port, in either direction; `frozen` tables, if others than the format's.
+        `compiled`: behind the port, where kernels may code for it."""
         count = code_count(port, len(self.times), context)
         if not count:
             return
@@ -96,6 +101,9 @@ class EventStream:
             port.reserve(count)
             self.times, self.amplitudes, self.pans = np.zeros((3, count), np.int64)
             self.codes = np.zeros((count, len(self.sizes)), np.int64)
+        if compiled is not None and kernels.lib is not None and self.sizes == USUAL_SIZES:
+            self._code_compiled(compiled, times, top, levels)
+            return
         coder = EventCoder(port, frozen or tables(), levels, 2 * self.pan_steps + 1, self.sizes[1:])
         for i in range(count):
             time = times.code(int(self.times[i]))
@@ -104,6 +112,21 @@ class EventStream:
             if not port.writing:
                 self.times[i], self.amplitudes[i], self.pans[i] = time, top - amplitude, pan - self.pan_steps
                 self.codes[i, 0], self.codes[i, 1:] = pitch, codes
+
+    def _code_compiled(
+        self, coder: SymbolEncoder | SymbolDecoder, times: TimeCoder, top: int, levels: int
+    ) -> None:
+        """All events, between amplitude `top` and the `levels` down from it."""
+        from evc.format.streams.event_compiled import CompiledEvents
+
+        arrays = self.times, top - self.amplitudes, self.pans + self.pan_steps, self.codes
+        events = CompiledEvents(arrays, times.grid, times.cells, levels, 2 * self.pan_steps + 1)
+        if isinstance(coder, SymbolEncoder):
+            events.write(coder)
+            return
+        events.read(coder)
+        self.times, amplitudes, pans, self.codes = events.arrays
+        self.amplitudes, self.pans = top - amplitudes, pans - self.pan_steps
 
     def _check(self, context: StreamContext) -> None:
         check_times(self.times, context, "events")

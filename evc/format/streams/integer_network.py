@@ -6,9 +6,12 @@ They are evaluated as float32 matrices, which is exact in any order of summation
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format.coder import Integers
 from evc.format.constants import ACTIVATION_LIMIT, FEATURE_LIMIT
 
@@ -17,6 +20,8 @@ Layer = tuple[Integers, Integers, int]  # weights [outputs, inputs], biases [out
 
 EXACT = 1 << 24  # below it float32 holds every integer
 MOST_WEIGHT = (1 << 15) - 1
+
+LANES = 8  # outputs of a layer that kernels compute at once
 
 # Rows multiplied at once. Above some size BLAS libraries start threads of their own, which get in the way of those
 # that segments are coded in, and make such small products many times slower.
@@ -74,3 +79,27 @@ class IntegerNetwork:
             values = product(values, weights)
             values += own
         return np.floor(values, out=values)
+
+
+class CompiledLayers:
+    """Layers of an integer network as the kernels take them, `struct`. Their outputs are padded to a multiple of LANES,
+    their inputs to one of two. ValueError where a layer has more of them than kernels have room for."""
+
+    def __init__(self, layers: list[Layer]) -> None:
+        self.struct = kernels.ffi.new("evc_layer[]", len(layers))
+        self._kept = [self._fill(struct, *layer) for struct, layer in zip(self.struct, layers, strict=True)]
+
+    @staticmethod
+    def _fill(struct: Any, weights: Integers, biases: Integers, shift: int) -> tuple[Any, Any]:
+        outputs, inputs = weights.shape
+        pairs, wide = -(-inputs // 2), -(-outputs // LANES) * LANES
+        if wide > kernels.lib.EVC_WIDEST:
+            raise ValueError("a layer of an integer network is too wide")
+        of_pairs = np.zeros((wide, 2 * pairs), np.int16)
+        of_pairs[:outputs, :inputs] = weights
+        of_rows = np.zeros((*biases.shape[:-1], wide), np.int32)
+        of_rows[..., :outputs] = biases
+        kept = np.ascontiguousarray(of_pairs.reshape(wide, pairs, 2).transpose(1, 0, 2)), of_rows
+        struct.inputs, struct.outputs, struct.shift = 2 * pairs, wide, shift
+        struct.weights, struct.biases = map(kernels.pointer, kept)
+        return kept

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.coder import SymbolDecoder, SymbolEncoder
 from evc.format.errors import FormatError, InputError
@@ -39,12 +41,22 @@ class LatentStream:
         model, port = LatentModel.of(context.networks), WritePort(encoder)
         self._check(context, model)
         port.field(self.step, c.LATENT_STEP_BITS)
+        if kernels.lib is not None and model.compiled is not None and not encoder.accounting:
+            from evc.format.streams.spectrum_compiled import Recording
+
+            recording = Recording()
+            model.compiled.write(recording.port, self.step, self.latents)
+            recording.into(encoder)
+        else:
+            self._write_columns(port, model)
+        port.uniform((_unsigned(self.latents, model) < 0).astype(np.int32), 2, "signs")
+
+    def _write_columns(self, port: WritePort, model: LatentModel) -> None:
         predictions = model.predictions(self.latents, self.step)
         for column, values in enumerate(self.latents):
             for stage, at in enumerate(model.passes):
                 predicted = Predicted(*(part[column] for part in predictions[stage]))
                 _code(port, values[at], model, stage, predicted)
-        port.uniform((_unsigned(self.latents, model) < 0).astype(np.int32), 2, "signs")
 
     @classmethod
     def read(cls, decoder: SymbolDecoder, context: StreamContext) -> Self:
@@ -53,17 +65,11 @@ class LatentStream:
         model, port = LatentModel.of(context.networks), ReadPort(decoder)
         step = port.field(0, c.LATENT_STEP_BITS)
         port.reserve(columns(context.frames) * model.dimensions)
-        latents = np.zeros((columns(context.frames), model.dimensions), np.int64)
-        known = Known(1, model.dimensions, model.predicted, step)
-        bits = np.zeros(len(latents))
-        for column, values in enumerate(latents):
-            before = decoder.spent
-            for stage, at in enumerate(model.passes):
-                predicted = Predicted(*(part[0] for part in model.predict(stage, known)))
-                values[at] = _code(port, values[at], model, stage, predicted)
-                known.add(at, values[at])
-            known.advance()
-            bits[column] = decoder.spent - before
+        bits = np.zeros(columns(context.frames))
+        if decoder.port is not None and model.compiled is not None and not decoder.accounting:
+            latents = model.compiled.read(decoder.port, step, len(bits))
+        else:
+            latents = _read_columns(decoder, port, model, step, bits)
         signs = 1 - 2 * port.uniform(_unsigned(latents, model), 2, "signs").astype(np.int64)
         magnitudes = latents[:, : model.dimensions - model.predicted]
         bits += np.count_nonzero(magnitudes, axis=1)
@@ -76,6 +82,23 @@ class LatentStream:
             raise InputError("the latents have another shape than their segment and their network")
         if not 0 <= self.step < 1 << c.LATENT_STEP_BITS or np.abs(self.latents).max(initial=0) > c.MAX_LATENT:
             raise InputError("a latent or the step is out of range")
+
+
+def _read_columns(
+    decoder: SymbolDecoder, port: ReadPort, model: LatentModel, step: int, bits: NDArray[np.float64]
+) -> Latents:
+    """The latents of as many columns as there are `bits`, which become what each cost, where this is accounted for."""
+    latents = np.zeros((len(bits), model.dimensions), np.int64)
+    known = Known(1, model.dimensions, model.predicted, step)
+    for column, values in enumerate(latents):
+        before = decoder.spent
+        for stage, at in enumerate(model.passes):
+            predicted = Predicted(*(part[0] for part in model.predict(stage, known)))
+            values[at] = _code(port, values[at], model, stage, predicted)
+            known.add(at, values[at])
+        known.advance()
+        bits[column] = decoder.spent - before
+    return latents
 
 
 def _unsigned(latents: Latents, model: LatentModel) -> Latents:

@@ -16,12 +16,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.coder import FrequencyTable, Integers
 from evc.format.errors import InputError, UnsupportedError
 from evc.format.header import NetworkReference
+from evc.format.lazy import cached_property
 from evc.format.networks import find, tensors
 from evc.format.streams.integer_network import Features, IntegerNetwork, exact_layer, product
+from evc.format.streams.latent_compiled import CompiledLatents
 
 PREFIX = "entropy."  # of the tensors in a file of weights
 BLOCKS = 3 + len(c.LATENT_SLOW_SHIFTS)  # of levels: the two columns before, averages, the column itself
@@ -180,9 +183,8 @@ class LatentModel:
         look, first = arrays["look"].astype(np.int64), self.dimensions - self.predicted
         if len(look) != self.dimensions or look.min() < 0 or look.max() >= BLOCKS * len(look) + self.predicted + SHARED:
             raise ValueError("features that do not exist")
-        self.network = IntegerNetwork(
-            [(arrays[f"w{i}"], arrays[f"b{i}"], int(shift)) for i, shift in enumerate(arrays["shifts"])]
-        )
+        layers = [(arrays[f"w{i}"], arrays[f"b{i}"], int(shift)) for i, shift in enumerate(arrays["shifts"])]
+        self.network = IntegerNetwork(layers)
         (into, biases), (last, _) = self.network.layers[0], self.network.layers[-1]
         if into.shape[0] != look.shape[1] or biases.shape != (self.dimensions, into.shape[1]) or last.shape[1] != 2:
             raise ValueError("layers of other shapes")
@@ -190,15 +192,25 @@ class LatentModel:
             if after.shape[0] != weights.shape[1] or own.shape != after.shape[1:]:
                 raise ValueError("layers that do not fit each other")
         shift = int(arrays["centre.shift"][0])
-        centre, bias = exact_layer(arrays["centre.w"], arrays["centre.b"], shift, c.LATENT_REACH)
+        of_centres = arrays["centre.w"], arrays["centre.b"], shift
+        centre, bias = exact_layer(*of_centres, c.LATENT_REACH)
         if centre.shape != (3 * self.predicted, self.predicted) or bias.shape != (self.predicted,):
             raise ValueError("centres of other shapes")
+        self._integers = look, layers, of_centres
         self._looks = [look[at] for at in self.passes]
         self._biases = [biases[at] for at in self.passes]
         self._centres = [
             (np.ascontiguousarray(centre[:, at - first]), bias[at - first]) if at[0] >= first else None
             for at in self.passes
         ]
+
+    @cached_property
+    def compiled(self) -> CompiledLatents | None:
+        """The model as the kernels take it; None where there are none, or it is larger than they can run."""
+        look, layers, centre = self._integers
+        if kernels.lib is None or not CompiledLatents.fits(look, layers):
+            return None
+        return CompiledLatents(self.passes, look, layers, centre, (self.magnitudes, self.differences))
 
     def table(self, stage: int) -> FrequencyTable:
         """That of the symbols of a pass."""
@@ -259,6 +271,8 @@ class LatentModel:
 
     def bits(self, latents: Latents, step: int) -> NDArray[np.float64]:
         """What each column of `latents` [columns, dimensions] costs with that step: [columns]."""
+        if kernels.lib is not None and self.compiled is not None:
+            return self.compiled.bits(step, latents)
         total = np.zeros(len(latents))
         for stage, predicted in enumerate(self.predictions(latents, step)):
             total += self.costs(stage, latents[:, self.passes[stage]], predicted).sum(axis=1, dtype=np.float64)

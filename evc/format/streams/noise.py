@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.coder import SymbolDecoder, SymbolEncoder
 from evc.format.errors import FormatError, InputError
@@ -61,16 +62,19 @@ class NoiseStream:
     def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
         """Code the planes; InputError where they break a limit (spec 8.1)."""
         self._check(context)
-        self._code(WritePort(encoder), context)
+        self._code(WritePort(encoder), context, None if encoder.accounting else encoder)
 
     @classmethod
     def read(cls, decoder: SymbolDecoder, context: StreamContext) -> Self:
         """Raises DamagedError or FormatError where the words hold no noise."""
         stream = cls()
-        stream._code(ReadPort(decoder), context)
+        stream._code(ReadPort(decoder), context, None if decoder.accounting or decoder.port is None else decoder)
         return stream
 
-    def _code(self, port: Port, context: StreamContext) -> None:
+    def _code(
+        self, port: Port, context: StreamContext, compiled: SymbolEncoder | SymbolDecoder | None
+    ) -> None:
+        """`compiled`: what is behind the port, where kernels may code for it."""
         kinds = plane_kinds(context.channels)
         if not port.writing:
             self.planes = [_empty() for _ in kinds]
@@ -78,7 +82,11 @@ class NoiseStream:
         for plane, kind in zip(self.planes, kinds, strict=True):
             plane.stride = port.field(plane.stride, c.BAND_STRIDE_BITS)
             bands = kind.bands(context.samplerate, plane.stride)
-            _PlaneCoder(port, bands, kind).code(plane, hops(context) if bands else 0)
+            left = hops(context) if bands else 0
+            if compiled is not None and kernels.lib is not None and bands <= kernels.lib.EVC_MOST_CALL:
+                _code_compiled(compiled, plane, bands, kind, left)
+            else:
+                _PlaneCoder(port, bands, kind).code(plane, left)
 
     def _check(self, context: StreamContext) -> None:
         kinds = plane_kinds(context.channels)
@@ -113,6 +121,35 @@ def _empty() -> NoisePlane:
     return NoisePlane(np.zeros(0, np.int64), np.zeros((0, 0), np.int64), np.zeros((0, 0), np.int64), 0)
 
 
+def _code_compiled(
+    coder: SymbolEncoder | SymbolDecoder, plane: NoisePlane, bands: int, kind: PlaneKind, left: int
+) -> None:
+    """Code a plane of `left` hops by compiled kernels; when reading, fill it."""
+    from evc.format.streams.noise_compiled import CompiledPlane
+    from evc.format.streams.recorded import recording
+
+    if isinstance(coder, SymbolEncoder):
+        with recording(coder) as port:
+            written = CompiledPlane(port, bands, kind)
+            for length, start, end in zip(plane.lengths.tolist(), plane.starts, plane.ends, strict=True):
+                written.write(length, left, start, end)
+                left -= length
+        return
+    read, stretches = CompiledPlane(coder.port, bands, kind), []
+    while left:
+        stretches.append(read.read(left))
+        left -= stretches[-1][0]
+    _fill(plane, bands, stretches)
+
+
+def _fill(plane: NoisePlane, bands: int, stretches: list[tuple[int, Levels, Levels]]) -> None:
+    """Make a plane of its stretches: lengths, and levels at both ends."""
+    plane.lengths = np.array([length for length, _, _ in stretches], np.int64)
+    plane.starts, plane.ends = (
+        np.array([stretch[side] for stretch in stretches], np.int64).reshape(len(stretches), bands) for side in (1, 2)
+    )
+
+
 class _PlaneCoder:
     """Codes the stretches of a plane: each from where the one before ended."""
 
@@ -125,22 +162,18 @@ class _PlaneCoder:
     def code(self, plane: NoisePlane, left: int) -> None:
         """Code a plane of `left` hops; when reading, fill it."""
         nothing = np.zeros(self._bands, np.int64)
-        lengths: list[int] = []
-        levels: list[tuple[Levels, Levels]] = []
+        stretches: list[tuple[int, Levels, Levels]] = []
         while left:
-            number = len(lengths)
+            number = len(stretches)
             length, start, end = 0, nothing, nothing
             if self._port.writing:
                 length, start, end = int(plane.lengths[number]), plane.starts[number], plane.ends[number]
             self._port.reserve(1)
-            lengths.append(self._length(length, left))
-            left -= lengths[-1]
-            levels.append(self._stretch(levels[-1][1] if levels else None, start, end))
+            length = self._length(length, left)
+            left -= length
+            stretches.append((length, *self._stretch(stretches[-1][2] if stretches else None, start, end)))
         if not self._port.writing:
-            shape = len(lengths), self._bands
-            plane.lengths = np.array(lengths, np.int64)
-            plane.starts = np.array([start for start, _ in levels], np.int64).reshape(shape)
-            plane.ends = np.array([end for _, end in levels], np.int64).reshape(shape)
+            _fill(plane, self._bands, stretches)
 
     def _length(self, length: int, left: int) -> int:
         """Hops of a stretch, `left` being those that are left; 0 stands for all of them."""

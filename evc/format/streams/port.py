@@ -103,7 +103,7 @@ class ReadPort:
 
     def __init__(self, decoder: SymbolDecoder) -> None:
         self._decoder = decoder
-        self.compiled = decoder.port
+        self.compiled = None if decoder.accounting else decoder.port
 
     def symbols(self, values: Values, table: FrequencyTable, rows: Values | int, kind: str) -> Values:
         return self._decoder.decode(table, rows, len(values), kind)

@@ -49,24 +49,25 @@ def code_count(port: Port, count: int, context: StreamContext) -> int:
 
 
 class TimeCoder:
-    """Codes the grid that all of `count` ascending times lie on, then one by one the distances between them."""
+    """Codes the `grid` that all of `count` ascending times lie on, then one by one the distances between them, in
+    `cells` of it."""
 
     def __init__(self, port: Port, times: Times, count: int, context: StreamContext, frozen: Tables) -> None:
         self._port, self._table = port, frozen["time"]
-        self._grid = port.field(common_grid(times, (1 << c.GRID_BITS) - 1), c.GRID_BITS)
-        self._cells = ((context.frames << context.phase_bits) + (1 << self._grid) - 1) >> self._grid
+        self.grid = port.field(common_grid(times, (1 << c.GRID_BITS) - 1), c.GRID_BITS)
+        self.cells = ((context.frames << context.phase_bits) + (1 << self.grid) - 1) >> self.grid
         self._cell, self._left = 0, count
         self._classes = Mixture(c.DISTANCE_CLASSES, frozen["rates"][0, :2])
         self.same = 1  # whether the last time was that before it; 1 at first
 
     def code(self, time: int) -> int:
         """Code one time, in 2**-phase_bits frames from the start of the segment."""
-        expected = (self._cells - 1 - self._cell) // self._left
-        distance = self._distance((time >> self._grid) - self._cell, expected)
+        expected = (self.cells - 1 - self._cell) // self._left
+        distance = self._distance((time >> self.grid) - self._cell, expected)
         self._cell, self._left, self.same = self._cell + distance, self._left - 1, int(distance == 0)
-        if self._cell >= self._cells:
+        if self._cell >= self.cells:
             raise FormatError("a position lies behind the end of its segment")
-        return self._cell << self._grid
+        return self._cell << self.grid
 
     def _distance(self, distance: int, expected: int) -> int:
         number = distance_class(distance)[0]

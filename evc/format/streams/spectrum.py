@@ -183,18 +183,16 @@ class SpectrumStream:
                 bits[number] += decoder.spent - before
         before = decoder.spent
         port.finish()
-        # What follows the walk are signs, mostly: it is shared out by coefficients.
-        coded = sum((_nonzero(group) for group in groups if group.superframes), np.zeros(count))
-        bits += (decoder.spent - before) * coded / max(coded.sum(), 1)
-        decoder.share(bits, c.superframe_length(context.samplerate))
+        _share(decoder, groups, bits, decoder.spent - before, context)
         return cls(groups)
 
 
 def _read_compiled(decoder: SymbolDecoder, context: StreamContext) -> list[Group]:
-    from evc.format.streams.spectrum_compiled import CompiledWalk, complete
+    from evc.format.streams.spectrum_compiled import CompiledWalk, Reading
 
     count = -(-context.frames // c.superframe_length(context.samplerate))
-    groups, walks, filled = [], [], []
+    groups, walks, filled, bits = [], [], [], np.zeros(count)
+    reading = Reading(decoder)
     for channels in _channel_counts(context):
         group, graded = _read_parameters(decoder, context)
         groups.append(group)
@@ -202,15 +200,27 @@ def _read_compiled(decoder: SymbolDecoder, context: StreamContext) -> list[Group
             continue
         arrays = BlockArrays(_geometry(group, context), channels, count)
         walk = CompiledWalk(arrays.geometry, channels, group.gain, graded, context.covered)
-        walk.read(decoder.port, arrays)
+        walk.read(reading.port, arrays, bits if decoder.accounting else None)
         if graded:
             group.offsets = arrays.offsets.tolist()
         walks.append(walk)
         filled.append((group, arrays))
-    complete(walks, decoder.port)
+    rest = reading.rest(walks)
     for group, arrays in filled:
         group.superframes = [arrays.blocks(number) for number in range(count)]
+    if decoder.accounting:
+        reading.account()
+        _share(decoder, groups, bits, rest, context)
     return groups
+
+
+def _share(
+    decoder: SymbolDecoder, groups: list[Group], bits: NDArray[np.float64], rest: float, context: StreamContext
+) -> None:
+    """Tell what each superframe cost: its own `bits`, and part of the `rest` behind the walk. These are signs, mostly,
+    and shared out by coefficients."""
+    coded = sum((_nonzero(group) for group in groups if group.superframes), np.zeros(len(bits)))
+    decoder.share(bits + rest * coded / max(coded.sum(), 1), c.superframe_length(context.samplerate))
 
 
 def _channel_counts(context: StreamContext) -> list[int]:

@@ -13,42 +13,16 @@ from numpy.typing import NDArray
 
 from evc import kernels
 from evc.format import constants as c
-from evc.format.coder import SymbolEncoder
-from evc.format.frequencies import CompiledTable, FrequencyTable, Integers
+from evc.format.coder import SymbolDecoder, SymbolEncoder
+from evc.format.frequencies import CompiledTable, FrequencyTable
 from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.integer_network import CompiledLayers
 from evc.format.streams.integers import frozen_tables
 from evc.format.streams.spectrum_blocks import BlockArrays
 from evc.format.streams.spectrum_contexts import STATIC_FEATURES, static_features
 from evc.format.streams.spectrum_model import ALONE, OFFSETS, SpectrumModel, spectrum_model
 from evc.format.streams.spectrum_tables import psychoacoustics, tables
 from evc.format.words import check
-
-LANES = 8  # outputs of a layer come in multiples of so many
-
-
-class CompiledLayers:
-    """Layers of an integer network (spec 9.8), each (weights [outputs, inputs], biases [.., outputs], shift).
-
-    ValueError where one has more outputs than kernels have room for."""
-
-    def __init__(self, layers: list[tuple[Integers, Integers, int]]) -> None:
-        self.struct = kernels.ffi.new("evc_layer[]", len(layers))
-        self._kept = [self._fill(struct, *layer) for struct, layer in zip(self.struct, layers, strict=True)]
-
-    @staticmethod
-    def _fill(struct: Any, weights: Integers, biases: Integers, shift: int) -> tuple[Any, Any]:
-        outputs, inputs = weights.shape
-        pairs, wide = -(-inputs // 2), -(-outputs // LANES) * LANES
-        if wide > kernels.lib.EVC_WIDEST:
-            raise ValueError("a layer is too wide")
-        of_pairs = np.zeros((wide, 2 * pairs), np.int16)
-        of_pairs[:outputs, :inputs] = weights
-        of_rows = np.zeros((*biases.shape[:-1], wide), np.int32)
-        of_rows[..., :outputs] = biases
-        kept = np.ascontiguousarray(of_pairs.reshape(wide, pairs, 2).transpose(1, 0, 2)), of_rows
-        struct.inputs, struct.outputs, struct.shift = 2 * pairs, wide, shift
-        struct.weights, struct.biases = map(kernels.pointer, kept)
-        return kept
 
 
 def _network(name: str) -> CompiledLayers:
@@ -130,10 +104,12 @@ class CompiledWalk:
         self.walk = kernels.ffi.gc(begun, kernels.lib.evc_walk_end)
         self._arrays: list[BlockArrays] = []  # that the walk points into
 
-    def read(self, port: Any, arrays: BlockArrays) -> None:
-        """Decode superframes, but for what follows the walk."""
+    def read(self, port: Any, arrays: BlockArrays, bits: NDArray[np.float64] | None) -> None:
+        """Decode superframes, but for what follows the walk. What each costs is added to `bits` [superframes]; None:
+        nothing is accounted for."""
         self._arrays.append(arrays)
-        kernels.lib.evc_walk_read(self.walk, port, _pointers(arrays), 0, arrays.count)
+        places = kernels.ffi.NULL if bits is None else kernels.pointer(bits)
+        kernels.lib.evc_walk_read(self.walk, port, _pointers(arrays), 0, arrays.count, places)
         check(port)
 
     def write(self, port: Any, arrays: BlockArrays) -> None:
@@ -173,10 +149,33 @@ def _pointers(arrays: BlockArrays) -> Any:
     return struct
 
 
-def complete(walks: list[CompiledWalk], port: Any) -> None:
-    """Decode what follows all walks of a stream."""
-    kernels.lib.evc_walks_complete([walk.walk for walk in walks], len(walks), port)
-    check(port)
+# Kinds of symbols, as the kernels number them.
+KINDS = ("partition", "offsets", "alone", "hold", "stereo", "energies", "bands", "coefficients", "escapes", "low bits",
+         "signs")  # fmt: skip
+
+
+class Reading:
+    """A spectrum stream as kernels decode it from a decoder, and account for it if that does."""
+
+    def __init__(self, decoder: SymbolDecoder) -> None:
+        self.port, self._decoder = decoder.port, decoder
+
+    def rest(self, walks: list[CompiledWalk]) -> float:
+        """Decode what follows all walks of a stream; returns its ideal bits."""
+        before = self._spent
+        kernels.lib.evc_walks_complete([walk.walk for walk in walks], len(walks), self.port, self._decoder.accounting)
+        check(self.port)
+        return self._spent - before
+
+    @property
+    def _spent(self) -> float:
+        return sum(self.port.charges)
+
+    def account(self) -> None:
+        """Tell the decoder what was decoded."""
+        for kind, count, bits in zip(KINDS, self.port.counts, self.port.charges, strict=True):
+            if count:
+                self._decoder.charge(kind, count, bits)
 
 
 class Recording:
