@@ -47,7 +47,7 @@ def _load() -> tuple[Any, Any, str]:
     return _native.lib, _native.ffi, ""
 
 
-# lib: the functions of kernels.h, or None.
+# lib: the functions of the headers that build.py names, or None.
 lib, ffi, _missing = _load()
 
 

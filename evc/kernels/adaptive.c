@@ -1,4 +1,5 @@
-/* Adaptive integers for streams that are read call by call. */
+/* Adaptive integers (spec 6.2, 6.6) for streams that are read call by call: the calls of evc/format/streams/integers.py
+   and changes.py. */
 #include "adaptive.h"
 
 void evc_read_unsigned(evc_port *port, const evc_adaptive *frozen, int32_t *contexts, const int32_t *at, int64_t count,

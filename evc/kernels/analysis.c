@@ -1,4 +1,6 @@
-/* What the encoder's choices are measured by: energies, and sums of log2(1 + |x| / step). */
+/* What the encoder's choices are measured by, energies and sums of log2(1 + |x| / step), and some of these choices: as
+   models/spectrum/analysis.py and stereo.py. */
+#include "floats.h"
 #include "sound.h"
 #include "variants.h"
 
@@ -23,13 +25,9 @@ INLINE Product one(void) {
 }
 
 INLINE void multiply(Product *product, int lane, float term) {
-    uint32_t bits;
-    memcpy(&bits, &term, sizeof bits);
+    const uint32_t bits = (uint32_t)to_bits(term);
     product->exponents[lane] += bits >> 23;
-    bits = (bits & 0x7FFFFF) | 0x3F800000;
-    float mantissa;
-    memcpy(&mantissa, &bits, sizeof mantissa);
-    product->mantissas[lane] *= mantissa;
+    product->mantissas[lane] *= of_bits((int32_t)((bits & 0x7FFFFF) | 0x3F800000));
 }
 
 /* The sum of log2(1 + x) of `ratios` [count], which have room for a few more. */

@@ -1,12 +1,21 @@
-/* Coefficients as they are coded to spectra, and what patterns add to these (spec 10.1 to 10.3, 10.7). */
+/* Coefficients as they are coded to spectra, and what patterns add to these (spec 10.1 to 10.3, 10.7): as
+   models/spectrum/reconstruction.py, stereo.py and models/patterns/sounding.py. */
 #include "sound.h"
+#include "start.h"
 #include "variants.h"
 
 static const float predictions[EVC_STEREO_MODES] = EVC_STEREO_PREDICTIONS;
 
+/* Powers of two, of log units. */
+static double octave[EVC_OCTAVE];
+
+void evc_start_coefficients(void) {
+    for (int i = 0; i < EVC_OCTAVE; i++) octave[i] = exp2((double)i / EVC_OCTAVE);
+}
+
 /* 2 to the power of value / 64. */
 INLINE float power(int64_t value) {
-    return (float)ldexp(evc_octave[value & (EVC_OCTAVE - 1)], (int)clip(value >> 6, -2000, 2000));
+    return (float)ldexp(octave[value & (EVC_OCTAVE - 1)], (int)clip(value >> 6, -2000, 2000));
 }
 
 /* --- Dequantisation ----------------------------------------------------------------------------------------- */

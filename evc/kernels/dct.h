@@ -1,4 +1,4 @@
-/* The DCT-IV of one block (spec 10.4). */
+/* The DCT-IV of one block of any size (spec 10.4): as models/spectrum/mdct.py. spectra.c has transforms of its own. */
 #pragma once
 #include "variants.h"
 
@@ -6,8 +6,6 @@
 typedef struct {
     float *re, *im;
 } Complexes;
-
-INLINE Complexes after(Complexes x, int64_t count) { return (Complexes){x.re + count, x.im + count}; }
 
 /* One stage of a Stockham FFT (decimation in frequency): `stride` interleaved transforms of length 4 * quarter become
    four times as many of a fourth of the length. `turns`: three rows of factors [quarter], real and imaginary apart. */

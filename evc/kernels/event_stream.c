@@ -35,7 +35,8 @@ typedef struct {
 /* The contexts of each histogram of a part: none, the neighbour's code, what stands before it. */
 static int32_t contexts_before(int32_t part) {
     if (part == 0) return 1;
-    if (part >= EVC_FIRST_PARTIAL && part < EVC_FIRST_PARTIAL + EVC_PARTIALS) return 2 * part_codes[EVC_FIRST_PARTIAL - 1];
+    if (part >= EVC_FIRST_PARTIAL && part < EVC_FIRST_PARTIAL + EVC_PARTIALS)
+        return 2 * part_codes[EVC_FIRST_PARTIAL - 1];
     return part_codes[part - 1];
 }
 
@@ -130,7 +131,8 @@ static int32_t fineness(int32_t semitone, int32_t decay, int32_t length) {
 INLINE int32_t code_semitone(evc_mode mode, Coder *c, int32_t semitone) {
     take(c->weights, c->tables->note, SEMITONES);
     if (c->before.known)
-        add(c->weights, c->tables->interval + (int64_t)c->same * (2 * SEMITONES - 1) + SEMITONES - 1 - c->before.semitone,
+        add(c->weights,
+            c->tables->interval + (int64_t)c->same * (2 * SEMITONES - 1) + SEMITONES - 1 - c->before.semitone,
             SEMITONES);
     const int32_t contexts[] = {0, c->before.known ? c->before.semitone : SEMITONES};
     return code_mixed(mode, c->port, &c->semitones, c->weights, contexts, semitone);

@@ -1,7 +1,7 @@
 #pragma once
-#include <stdint.h>
-
 #include "kernels.h"
+
+/* Events: found in audio, and their stream; and the noise stream. */
 
 /* --- Events found in audio (models/events) ---------------------------------------------------------------- */
 

@@ -1,9 +1,9 @@
-/* The filters of the onset network (models/events/hearing.py). */
-#include "clones.h"
+/* The filters of the network that hears onsets: as models/events/hearing.py. */
 #include "events.h"
+#include "variants.h"
 
-CLONED void evc_filter_cells(const float *padded, const float *taps, float *out, int32_t hops, int32_t cells,
-                      int32_t channels, int32_t dilation) {
+INLINE void filter_cells(const float *padded, const float *taps, float *out, int32_t hops, int32_t cells,
+                         int32_t channels, int32_t dilation) {
     const int64_t row = (int64_t)(cells + 2) * channels;
     for (int32_t hop = 0; hop < hops; hop++)
         for (int32_t cell = 0; cell < cells; cell++) {
@@ -16,3 +16,8 @@ CLONED void evc_filter_cells(const float *padded, const float *taps, float *out,
                 }
         }
 }
+
+VARIANTS(filter_cells,
+         (const float *padded, const float *taps, float *out, int32_t hops, int32_t cells, int32_t channels,
+          int32_t dilation),
+         (padded, taps, out, hops, cells, channels, dilation))

@@ -1,14 +1,9 @@
 /* Phase, amplitude, pan and partials of an event of known pitch and envelope: as `EventFitter.fit_at` in
    models/events/fitting.py, and harmonics.py. */
-#include <math.h>
-#include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "clones.h"
 #include "events.h"
+#include "floats.h"
+#include "variants.h"
 
-#define PI 3.14159265358979323846
 enum { BLOCK = 256, PARTIALS = 8, BARKS = 25, LANES = 16 };
 
 /* An event at the frames where it sounds: the residual through its pan, what is left of it, the envelope, and an
@@ -24,7 +19,7 @@ typedef struct {
     double cc, cs, ss, c[2], s[2];
 } Products;
 
-CLONED static double dot(const double *a, const double *b, int64_t count) {
+INLINE double dot(const double *a, const double *b, int64_t count) {
     double sums[LANES] = {0}, total = 0;
     int64_t i = 0;
     for (; i + LANES <= count; i += LANES)
@@ -37,8 +32,8 @@ CLONED static double dot(const double *a, const double *b, int64_t count) {
 /* exp((-damping + 2 pi i frequency) t) for `frames` moments from t0 on, times a complex factor and the envelope, to
    tone->re and im; its products with itself and with `count` signals that lie `stride` apart. Block by block, so that
    what is multiplied is at hand. */
-CLONED static void oscillate(const Tone *tone, double damping, double frequency, double factor_re, double factor_im,
-                             const double *signals, int64_t stride, int32_t count, Products *products) {
+INLINE void oscillate(const Tone *tone, double damping, double frequency, double factor_re, double factor_im,
+                      const double *signals, int64_t stride, int32_t count, Products *products) {
     double fine_re[BLOCK], fine_im[BLOCK];
     const double shrink = exp(-damping / tone->rate), angle = 2 * PI * frequency / tone->rate;
     const double step_re = shrink * cos(angle), step_im = shrink * sin(angle);
@@ -71,7 +66,7 @@ CLONED static void oscillate(const Tone *tone, double damping, double frequency,
 }
 
 /* As `Atoms.envelope`. */
-CLONED static void shape(const evc_fitter *f, const Tone *tone, const evc_envelope *e, double *out) {
+INLINE void shape(const evc_fitter *f, const Tone *tone, const evc_envelope *e, double *out) {
     const double decay = f->atoms->decay_times[e->decay], rise = f->atoms->rises[e->attack];
     const double length = f->atoms->length_times[e->length], closing = f->atoms->falls[e->length];
     double fine[BLOCK];
@@ -144,7 +139,7 @@ static bool solve(const evc_fitter *f, const Products *products, int32_t *level,
 }
 
 /* As `harmonic_magnitudes`; returns the energy of the envelope in s. */
-CLONED static double harmonic_magnitudes(const evc_fitter *f, const Tone *tone, double amplitude, double *magnitudes) {
+INLINE double harmonic_magnitudes(const evc_fitter *f, const Tone *tone, double amplitude, double *magnitudes) {
     int64_t count = (int64_t)(f->how->beginning * tone->rate);
     if (count > tone->frames) count = tone->frames;
     if (count < f->how->least_frames) count = f->how->least_frames;
@@ -182,20 +177,22 @@ CLONED static double harmonic_magnitudes(const evc_fitter *f, const Tone *tone, 
 }
 
 /* As `HarmonicFitter._resonator`: sets which partials can pay. */
-static int32_t choose_resonator(const evc_fitter *f, const Tone *tone, double amplitude, double threshold,
+INLINE int32_t choose_resonator(const evc_fitter *f, const Tone *tone, double amplitude, double threshold,
                                 bool *paying) {
     const evc_atoms *atoms = f->atoms;
     double magnitudes[PARTIALS + 1], weights[PARTIALS + 1] = {0}, most = -1;
     const double energy = harmonic_magnitudes(f, tone, amplitude, magnitudes) * amplitude * amplitude / 2;
     int32_t best = 0;
     for (int m = 2; m <= PARTIALS; m++)
-        if (m * tone->frequency < f->how->highest * tone->rate) weights[m] = weight_at(f, tone->start, m * tone->frequency);
+        if (m * tone->frequency < f->how->highest * tone->rate)
+            weights[m] = weight_at(f, tone->start, m * tone->frequency);
     for (int32_t row = 0; row < atoms->resonators; row++) {
         double worth = 0;
         bool pays[PARTIALS + 1] = {0};
         for (int m = 2; m <= PARTIALS; m++) {
             const double gain = atoms->gains[row * PARTIALS + m - 1];
-            const double value = gain * (2 * magnitudes[m] - gain) * energy * weights[m] - f->how->partial_bits * threshold;
+            const double value =
+                gain * (2 * magnitudes[m] - gain) * energy * weights[m] - f->how->partial_bits * threshold;
             pays[m] = weights[m] > 0 && value > 0;
             if (pays[m]) worth += value;
         }
@@ -210,7 +207,7 @@ static int32_t choose_resonator(const evc_fitter *f, const Tone *tone, double am
 }
 
 /* As `HarmonicFitter.add`: partials that pay are taken from tone->left; returns their bits. */
-CLONED static double add_partials(const evc_fitter *f, Tone *tone, int64_t *codes, int32_t level, double threshold) {
+INLINE double add_partials(const evc_fitter *f, Tone *tone, int64_t *codes, int32_t level, double threshold) {
     const evc_atoms *atoms = f->atoms;
     const double amplitude = pow(10, level * f->how->amplitude_step / 20);
     bool paying[PARTIALS + 1] = {0};
@@ -247,8 +244,8 @@ CLONED static double add_partials(const evc_fitter *f, Tone *tone, int64_t *code
 }
 
 /* Takes an oscillation of a level and a phase from the residual through its pan; returns the energy taken away. */
-CLONED static double subtract(const evc_fitter *f, Tone *tone, const evc_fitted *found, const double *part,
-                              int64_t stride, const double *gains) {
+INLINE double subtract(const evc_fitter *f, Tone *tone, const evc_fitted *found, const double *part,
+                       int64_t stride, const double *gains) {
     const double amplitude = pow(10, found->level * f->how->amplitude_step / 20);
     const double angle = 2 * PI * (double)found->codes[1] / f->how->phases;
     const double re = amplitude * cos(angle), im = amplitude * sin(angle);
@@ -269,8 +266,8 @@ CLONED static double subtract(const evc_fitter *f, Tone *tone, const evc_fitted 
     return taken;
 }
 
-CLONED int32_t evc_fit(const evc_fitter *f, const double *residual, int64_t frames, int32_t pitch, double frequency,
-                       const evc_envelope *e, double threshold, evc_fitted *found, double *waveform) {
+INLINE int32_t fit(const evc_fitter *f, const double *residual, int64_t frames, int32_t pitch, double frequency,
+                   const evc_envelope *e, double threshold, evc_fitted *found, double *waveform) {
     const evc_atoms *atoms = f->atoms;
     Tone tone = {.rate = f->rate, .frequency = frequency, .start = e->start};
     const int64_t first = (int64_t)ceil(e->start * f->rate);
@@ -305,3 +302,8 @@ CLONED int32_t evc_fit(const evc_fitter *f, const double *residual, int64_t fram
             waveform[channel * tone.frames + i] = gains[channel] * (tone.mono[i] - tone.left[i]);
     return 1;
 }
+
+VARIANTS_WITH_RESULT(int32_t, fit,
+                     (const evc_fitter *f, const double *residual, int64_t frames, int32_t pitch, double frequency,
+                      const evc_envelope *e, double threshold, evc_fitted *found, double *waveform),
+                     (f, residual, frames, pitch, frequency, e, threshold, found, waveform))

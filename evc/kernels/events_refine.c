@@ -2,14 +2,10 @@
 
    Under an exponential decay, the correlation of points with an envelope between its rise and its fall is the
    difference of two sums of the whole future, which one pass gives for every start. */
-#include <math.h>
-#include <stdbool.h>
-#include <string.h>
-
-#include "clones.h"
 #include "events.h"
+#include "floats.h"
+#include "variants.h"
 
-#define PI 3.14159265358979323846
 enum { COMPONENTS = 4, RESYNCHRONISED = 64, LANES = 16 };
 
 /* The demodulated residual: real and imaginary parts of each channel, `first` and `step` in s; and what the sums of
@@ -27,15 +23,15 @@ typedef struct {
 } Candidate;
 
 /* Of LANES numbers, in pairs. */
-static inline double sum(const double *x) {
+INLINE double sum(const double *x) {
     double halves[8], quarters[4];
     for (int j = 0; j < 8; j++) halves[j] = x[j] + x[j + 8];
     for (int j = 0; j < 4; j++) quarters[j] = halves[j] + halves[j + 4];
     return (quarters[0] + quarters[2]) + (quarters[1] + quarters[3]);
 }
 
-CLONED static void demodulate(const evc_fitter *f, const double *residual, int64_t frames, double cycles,
-                              int64_t origin, Points *points) {
+INLINE void demodulate(const evc_fitter *f, const double *residual, int64_t frames, double cycles,
+                       int64_t origin, Points *points) {
     const int32_t hop = f->how->hop;
     double cosine[64], sine[64], turn_re = 1, turn_im = 0;
     for (int32_t j = 0; j < hop; j++) {
@@ -77,7 +73,7 @@ CLONED static void demodulate(const evc_fitter *f, const double *residual, int64
 }
 
 /* future[p] = sum of values[k] exp(-(k - p) step / decay) over k from p on, to `count`. */
-static void look_ahead(Points *points, int64_t count, double decay) {
+INLINE void look_ahead(Points *points, int64_t count, double decay) {
     const double fall = exp(-points->step / decay);
     double sums[COMPONENTS] = {0};
     for (int32_t i = 0; i < points->components; i++) points->future[i][count] = 0;
@@ -125,7 +121,8 @@ static double taken(const evc_fitter *f, const Points *points, int64_t count, co
     const double length = atoms->length_times[e->length], closing = atoms->falls[e->length];
     const double fall = exp(-points->step / decay);
     const int64_t begin = point_from(points, e->start, count), risen = point_from(points, e->start + rise, count);
-    int64_t open = point_from(points, e->start + length, count), end = point_from(points, e->start + length + closing, count);
+    int64_t open = point_from(points, e->start + length, count);
+    int64_t end = point_from(points, e->start + length + closing, count);
     if (open < risen) open = risen;
     if (end < open) end = open;
     double sums[COMPONENTS] = {0}, energy = 0;
@@ -198,7 +195,7 @@ static Candidate first_look(const evc_fitter *f, const Points *points, int64_t c
 }
 
 /* Decay and length among those next to the shape's. */
-static evc_envelope with_body(const evc_fitter *f, Points *points, const evc_envelope *envelope) {
+INLINE evc_envelope with_body(const evc_fitter *f, Points *points, const evc_envelope *envelope) {
     const evc_atoms *atoms = f->atoms;
     Candidate best = {-1, *envelope};
     for (int32_t decay = envelope->decay - 1; decay <= envelope->decay + 1; decay++) {
@@ -226,8 +223,8 @@ static Candidate second_look(const evc_fitter *f, const Points *points, int64_t 
     return best;
 }
 
-int32_t evc_refine(const evc_fitter *f, const double *residual, int64_t frames, double frequency, double uncertainty,
-                   evc_envelope *envelope) {
+INLINE int32_t refine(const evc_fitter *f, const double *residual, int64_t frames, double frequency, double uncertainty,
+                      evc_envelope *envelope) {
     const evc_atoms *atoms = f->atoms;
     double slowest = 0;
     for (int32_t i = 0; i < atoms->attacks; i++) slowest = fmax(slowest, atoms->rises[i]);
@@ -255,3 +252,8 @@ int32_t evc_refine(const evc_fitter *f, const double *residual, int64_t frames, 
     *envelope = second_look(f, &points, early, &body).envelope;
     return 1;
 }
+
+VARIANTS_WITH_RESULT(int32_t, refine,
+                     (const evc_fitter *f, const double *residual, int64_t frames, double frequency,
+                      double uncertainty, evc_envelope *envelope),
+                     (f, residual, frames, frequency, uncertainty, envelope))

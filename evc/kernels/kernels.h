@@ -9,10 +9,15 @@ uint32_t evc_built_from(void);
 /* Makes tables, and finds out what the processor can do; once, before anything else. */
 void evc_start(void);
 
+/* Whether functions use wider vectors (variants.h) from now on: as `wanted`, where the processor has them. They do from
+   the start; results are the same. Returns what they do. */
+int32_t evc_widen(int32_t wanted);
+
 /* --- Symbols (port.h) ------------------------------------------------------------------------------------- */
 
 /* What a call found wrong. */
-enum { EVC_OK, EVC_ROW, EVC_WORDS, EVC_SYMBOLS, EVC_LONG, EVC_LARGE, EVC_ENERGY, EVC_COEFFICIENT, EVC_MEMORY, EVC_LEVEL };
+enum { EVC_OK, EVC_ROW, EVC_WORDS, EVC_SYMBOLS, EVC_LONG, EVC_LARGE, EVC_ENERGY, EVC_COEFFICIENT, EVC_MEMORY,
+       EVC_LEVEL };
 
 /* Frozen distributions: `starts` [rows, symbols + 1] are the sums of the frequencies below each symbol, `bits`
    [rows, symbols] what symbols cost. */
@@ -56,9 +61,10 @@ void evc_read_uniform(evc_port *port, int64_t size, int64_t count, int32_t *valu
 void evc_read_uniforms(evc_port *port, const int64_t *sizes, int64_t count, int32_t *values);
 
 /* What was written, from interval `from` on, for a coder of symbols under weights that grow by one each: symbols
-   [room], each with three weights [room, 3]: those before its interval, of it, and those behind, or where there are none
-   two parts of the other side. Intervals of no size are left out. Returns how many, and puts into `from` where it goes
-   on; -1 for a single one with one weight beside it, and thus two weights. The checksum takes in all symbols passed. */
+   [room], each with three weights [room, 3]: those before its interval, of it, and those behind, or where there are
+   none two parts of the other side. Intervals of no size are left out. Returns how many, and puts into `from` where it
+   goes on; -1 for a single one with one weight beside it, and thus two weights. The checksum takes in all symbols
+   passed. */
 int64_t evc_written(evc_port *port, int64_t *from, int64_t room, int32_t *symbols, double *weights);
 
 /* --- Integer networks (network.c) ------------------------------------------------------------------------- */

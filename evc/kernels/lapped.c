@@ -1,4 +1,4 @@
-/* Blocks of a signal to spectra and back (spec 10.4, 10.7). */
+/* Blocks of a signal to spectra and back (spec 10.4, 10.7): as models/spectrum/mdct.py. */
 #include "dct.h"
 #include "sound.h"
 

@@ -1,4 +1,5 @@
-/* The latents of a segment, column by column and pass by pass (spec 8.2): one body reads, writes, counts and chooses. */
+/* The latents of a segment, column by column and pass by pass (spec 8.2): as evc/format/streams/latent.py and
+   latent_model.py. One body reads, writes, counts and chooses. */
 #include "latents.h"
 
 #include "port.h"
@@ -103,8 +104,8 @@ INLINE float cost(const Walk *w, const evc_table *table, bool sign, int32_t i, i
     return bits;
 }
 
-/* Codes `count` latents of a pass, or their magnitudes, which are in, or come to be in, `counted`: symbols, escapes, low
-   bits. */
+/* Codes `count` latents of a pass, or their magnitudes, which are in, or come to be in, `counted`: symbols, escapes,
+   low bits. */
 INLINE void code(evc_mode mode, Walk *w, evc_port *p, const evc_table *table, bool sign, int32_t count) {
     const int32_t middle = sign ? EVC_LATENT_ESCAPE : 0;
     int64_t escaped = 0, *const counted = w->counted;
@@ -112,7 +113,8 @@ INLINE void code(evc_mode mode, Walk *w, evc_port *p, const evc_table *table, bo
         const int64_t coarse = mode == READ ? 0 : counted[i] >> w->low[i];
         const int32_t found = code_symbol(mode, p, table, w->rows[i], symbol_of(sign, coarse)) - middle;
         w->centres[i] = found;
-        if (abs(found) == EVC_LATENT_ESCAPE) w->part[escaped++] = llabs(coarse) - (mode == READ ? 0 : EVC_LATENT_ESCAPE);
+        if (abs(found) == EVC_LATENT_ESCAPE)
+            w->part[escaped++] = llabs(coarse) - (mode == READ ? 0 : EVC_LATENT_ESCAPE);
     }
     if (p->error) return;
     code_golomb(mode, p, w->part, w->widths, EVC_LATENT_ESCAPE_ORDER, escaped);
@@ -123,7 +125,8 @@ INLINE void code(evc_mode mode, Walk *w, evc_port *p, const evc_table *table, bo
     }
     for (int32_t i = 0; i < count; i++) w->part[i] = counted[i] & (((int64_t)1 << w->low[i]) - 1);
     code_bits(mode, p, w->part, w->low, count);
-    for (int32_t i = 0; mode == READ && i < count; i++) counted[i] = counted[i] * ((int64_t)1 << w->low[i]) + w->part[i];
+    for (int32_t i = 0; mode == READ && i < count; i++)
+        counted[i] = counted[i] * ((int64_t)1 << w->low[i]) + w->part[i];
 }
 
 /* Of the integers near what is `wanted`, and zero, the one of least error and bits. */
@@ -160,7 +163,8 @@ static void advance(Walk *w, int64_t column) {
     memcpy(values + predicted, values, (size_t)predicted * sizeof *values);
     memcpy(values, values + 2 * predicted, (size_t)predicted * sizeof *values);
     memset(values + 2 * predicted, 0, (size_t)predicted * sizeof *values);
-    known[BLOCKS * size + predicted + 2] = (int16_t)((1 << (EVC_LATENT_STEP_BITS - 1)) >> (column < YOUNG ? column : YOUNG));
+    const int64_t age = column < YOUNG ? column : YOUNG;
+    known[BLOCKS * size + predicted + 2] = (int16_t)((1 << (EVC_LATENT_STEP_BITS - 1)) >> age);
 }
 
 /* What is known of a latent from now on. */
@@ -172,8 +176,8 @@ INLINE void add(Walk *w, int32_t d, int64_t latent) {
 }
 
 /* Latents of one column [dimensions]; returns false where one that is read is out of range, or after an error. */
-INLINE bool code_column(Task task, Walk *w, evc_port *p, int64_t *latents, double *bits, const float *wanted, float worth,
-                        int64_t *chosen) {
+INLINE bool code_column(Task task, Walk *w, evc_port *p, int64_t *latents, double *bits, const float *wanted,
+                        float worth, int64_t *chosen) {
     const evc_latent_model *m = w->model;
     for (int32_t pass = 0, first = 0; pass < m->passes; first = m->ends[pass++]) {
         const int32_t count = m->ends[pass] - first, *at = m->at + first;
@@ -198,7 +202,8 @@ INLINE bool code_column(Task task, Walk *w, evc_port *p, int64_t *latents, doubl
     return true;
 }
 
-int32_t evc_latents_read(const evc_latent_model *model, evc_port *port, int32_t step, int64_t columns, int64_t *latents) {
+int32_t evc_latents_read(const evc_latent_model *model, evc_port *port, int32_t step, int64_t columns,
+                         int64_t *latents) {
     Walk w;
     if (!begin(&w, model, step)) port->error = EVC_MEMORY;
     bool good = !port->error;

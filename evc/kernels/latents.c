@@ -1,7 +1,15 @@
-/* Elementwise parts of the latent networks. */
+/* What is elementwise in latent networks (spec 10.10): as models/latents/views.py and blocks.py. */
 #include "latents.h"
 
 #include "floats.h"
+#include "variants.h"
+
+/* Sums in a fixed order, eight at a time. */
+enum { LANES = 8 };
+
+INLINE float total(const float *lanes) {
+    return ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]));
+}
 
 /* Sums over the bins of each band, for rising and falling edges at once: `out` [bands]. */
 INLINE void band_means(const evc_mel_bands *bands, const float *values, float *out) {
@@ -34,7 +42,7 @@ INLINE void between_bands(const evc_mel_bands *bands, const float *values, float
     }
 }
 
-WIDE void evc_band_powers(const evc_mel_bands *bands, const float *spectra, int64_t rows, float *powers) {
+INLINE void band_powers(const evc_mel_bands *bands, const float *spectra, int64_t rows, float *powers) {
     float power[EVC_BINS];
     for (int64_t row = 0; row < rows; row++) {
         const float *one = spectra + 2 * EVC_BINS * row;
@@ -44,12 +52,12 @@ WIDE void evc_band_powers(const evc_mel_bands *bands, const float *spectra, int6
     }
 }
 
-WIDE void evc_mel_envelope(const evc_mel_bands *bands, const float *powers, int64_t frames, float silence, float faintest,
-                       float *local, float *scale, float *coarse) {
+INLINE void mel_envelope(const evc_mel_bands *bands, const float *powers, int64_t frames, float silence, float faintest,
+                         float *local, float *scale, float *coarse) {
     const int32_t count = bands->bands;
     for (int64_t frame = 0; frame < frames; frame++) {
         float loudest = 0;
-        for (int32_t j = 0; j < EVC_PLANES * count; j++) loudest = at_least(powers[j], loudest);
+        for (int32_t j = 0; j < EVC_PLANES * count; j++) loudest = larger(powers[j], loudest);
         const float least = faintest * loudest;
         for (int plane = 0; plane < EVC_PLANES; plane++) {
             between_bands(bands, powers, local);
@@ -68,17 +76,17 @@ WIDE void evc_mel_envelope(const evc_mel_bands *bands, const float *powers, int6
     }
 }
 
-WIDE void evc_view(const evc_mel_bands *bands, const float *spectra, const float *scale, const float *carpet, float faint,
-                   float least, const float *tail, int32_t tails, int64_t frames, float *features, float *power,
-                   float *levels) {
+INLINE void view(const evc_mel_bands *bands, const float *spectra, const float *scale, const float *carpet, float faint,
+                 float least, const float *tail, int32_t tails, int64_t frames, float *features, float *power,
+                 float *levels) {
     float p[EVC_BINS];
     for (int64_t frame = 0; frame < frames; frame++) {
         float most[LANES] = {0};
         for (int bin = 0; bin + LANES <= EVC_PLANES * EVC_BINS; bin += LANES)
-            for (int lane = 0; lane < LANES; lane++) most[lane] = at_least(scale[bin + lane], most[lane]);
+            for (int lane = 0; lane < LANES; lane++) most[lane] = larger(scale[bin + lane], most[lane]);
         for (int bin = EVC_PLANES * EVC_BINS / LANES * LANES; bin < EVC_PLANES * EVC_BINS; bin++)
-            most[0] = at_least(scale[bin], most[0]);
-        for (int lane = 1; lane < LANES; lane++) most[0] = at_least(most[lane], most[0]);
+            most[0] = larger(scale[bin], most[0]);
+        for (int lane = 1; lane < LANES; lane++) most[0] = larger(most[lane], most[0]);
         const float added = faint * most[0];
         for (int plane = 0; plane < EVC_PLANES; plane++) {
             float *real = features + EVC_BINS, *imaginary = real + EVC_FINE_BINS;
@@ -111,9 +119,9 @@ WIDE void evc_view(const evc_mel_bands *bands, const float *spectra, const float
     }
 }
 
-WIDE void evc_heard(const evc_mel_bands *bands, const float *said, const float *biases, const float *louder,
-                    const float *power, float least, const float *local, float lowest, float highest, int64_t frames,
-                    float *spectra) {
+INLINE void heard(const evc_mel_bands *bands, const float *said, const float *biases, const float *louder,
+                  const float *power, float least, const float *local, float lowest, float highest, int64_t frames,
+                  float *spectra) {
     const int32_t count = bands->bands, contrasts = EVC_PLANES * EVC_BINS, added = contrasts + EVC_PLANES * count;
     float contrast[EVC_BINS], smooth[EVC_BINS], by_band[EVC_MOST_BANDS];
     for (int64_t frame = 0; frame < frames; frame++, said += added + 2 * EVC_PLANES * EVC_BINS)
@@ -125,8 +133,9 @@ WIDE void evc_heard(const evc_mel_bands *bands, const float *said, const float *
             const float *gains = said + plane * EVC_BINS, *own = biases + plane * EVC_BINS;
             const float *more = said + added + 2 * plane * EVC_BINS, *more_own = biases + added + 2 * plane * EVC_BINS;
             for (int bin = 0; bin < EVC_BINS; bin++) {
-                const float gain = gains[bin] + own[bin] + smooth[bin] + contrast[bin] * (0.5f * ln(power[bin] + least));
-                const float bent = exponential(within(gain, lowest, highest));
+                const float gain =
+                    gains[bin] + own[bin] + smooth[bin] + contrast[bin] * (0.5f * ln(power[bin] + least));
+                const float bent = exponential(smaller(larger(gain, lowest), highest));
                 spectra[2 * bin] = spectra[2 * bin] * bent + local[bin] * (more[bin] + more_own[bin]);
                 spectra[2 * bin + 1] = spectra[2 * bin + 1] * bent +
                                        local[bin] * (more[EVC_BINS + bin] + more_own[EVC_BINS + bin]);
@@ -160,8 +169,8 @@ INLINE float squares(const float *values, int32_t count) {
     return found;
 }
 
-WIDE void evc_near_norm(const float *inputs, int64_t rows, int32_t count, const float *taps, int32_t kernel,
-                        const float *tap_biases, const float *weights, const float *biases, float *outputs) {
+INLINE void near_norm(const float *inputs, int64_t rows, int32_t count, const float *taps, int32_t kernel,
+                      const float *tap_biases, const float *weights, const float *biases, float *outputs) {
     for (int64_t row = 0; row < rows; row++, inputs += count, outputs += count) {
         float *restrict out = outputs;
         if (taps) {
@@ -179,15 +188,36 @@ WIDE void evc_near_norm(const float *inputs, int64_t rows, int32_t count, const 
 }
 
 /* Phi(-t) is e**(-t**2 / 2) times what is nearly a quotient of polynomials. */
-WIDE void evc_gelu(float *values, int64_t rows, int32_t count, const float *biases, const float *tail) {
+INLINE void gelu(float *values, int64_t rows, int32_t count, const float *biases, const float *tail) {
     const float p0 = tail[0], p1 = tail[1], p2 = tail[2], p3 = tail[3];
     const float q0 = tail[4], q1 = tail[5], q2 = tail[6], q3 = tail[7], q4 = tail[8];
     for (int64_t row = 0; row < rows; row++, values += count) {
         float *restrict out = values;
         for (int32_t i = 0; i < count; i++) {
-            const float z = out[i] + biases[i], size = fabsf(z), t = at_most(size, 10);
+            const float z = out[i] + biases[i], size = fabsf(z), t = smaller(size, 10);
             const float quotient = (p0 + t * (p1 + t * (p2 + t * p3))) / (q0 + t * (q1 + t * (q2 + t * (q3 + t * q4))));
             out[i] = 0.5f * (z + size) - t * (exponential(-0.5f * t * t) * quotient);
         }
     }
 }
+
+VARIANTS(band_powers, (const evc_mel_bands *bands, const float *spectra, int64_t rows, float *powers),
+         (bands, spectra, rows, powers))
+VARIANTS(mel_envelope,
+         (const evc_mel_bands *bands, const float *powers, int64_t frames, float silence, float faintest, float *local,
+          float *scale, float *coarse),
+         (bands, powers, frames, silence, faintest, local, scale, coarse))
+VARIANTS(view,
+         (const evc_mel_bands *bands, const float *spectra, const float *scale, const float *carpet, float faint,
+          float least, const float *tail, int32_t tails, int64_t frames, float *features, float *power, float *levels),
+         (bands, spectra, scale, carpet, faint, least, tail, tails, frames, features, power, levels))
+VARIANTS(heard,
+         (const evc_mel_bands *bands, const float *said, const float *biases, const float *louder, const float *power,
+          float least, const float *local, float lowest, float highest, int64_t frames, float *spectra),
+         (bands, said, biases, louder, power, least, local, lowest, highest, frames, spectra))
+VARIANTS(near_norm,
+         (const float *inputs, int64_t rows, int32_t count, const float *taps, int32_t kernel,
+          const float *tap_biases, const float *weights, const float *biases, float *outputs),
+         (inputs, rows, count, taps, kernel, tap_biases, weights, biases, outputs))
+VARIANTS(gelu, (float *values, int64_t rows, int32_t count, const float *biases, const float *tail),
+         (values, rows, count, biases, tail))

@@ -1,18 +1,16 @@
-/* Integer networks (spec 9.8): products in pairs of 16 bits, sums in 32. */
+/* Integer networks (spec 9.8): products in pairs of 16 bits, sums in 32. As evc/format/streams/integer_network.py, and
+   with the same integers for every processor. */
 #include "variants.h"
 
-/* Compiled for AVX2 besides the baseline, where the compiler can do both. All give the same integers. */
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
-#define X86 1
-#endif
-#if defined(X86) && defined(CHOICE)
-#define AVX2 WIDER
+#define X86
 #endif
 
 /* One layer of one or two rows of inputs: hidden layers, clipped to 0 ... 255, or the last. */
-typedef void (*Hidden)(const evc_layer *, const int16_t *const inputs[2], int16_t *const hidden[2], int rows);
-typedef void (*Last)(const evc_layer *, const int16_t *const inputs[2], int32_t *const outputs[2], int rows);
+typedef const int16_t *const Inputs[2];
+typedef void (*Hidden)(const evc_layer *, Inputs inputs, int16_t *const hidden[2], int rows);
+typedef void (*Last)(const evc_layer *, Inputs inputs, int32_t *const outputs[2], int rows);
 
 /* --- Baseline ---------------------------------------------------------------------------------------------- */
 
@@ -47,7 +45,7 @@ static void sums_baseline(const evc_layer *layer, const int16_t *inputs, int32_t
 }
 #endif
 
-static void hidden_baseline(const evc_layer *layer, const int16_t *const inputs[2], int16_t *const hidden[2], int rows) {
+static void hidden_baseline(const evc_layer *layer, Inputs inputs, int16_t *const hidden[2], int rows) {
     int32_t sums[EVC_WIDEST];
     for (int row = 0; row < rows; row++) {
         sums_baseline(layer, inputs[row], sums);
@@ -55,16 +53,16 @@ static void hidden_baseline(const evc_layer *layer, const int16_t *const inputs[
     }
 }
 
-static void last_baseline(const evc_layer *layer, const int16_t *const inputs[2], int32_t *const outputs[2], int rows) {
+static void last_baseline(const evc_layer *layer, Inputs inputs, int32_t *const outputs[2], int rows) {
     for (int row = 0; row < rows; row++) sums_baseline(layer, inputs[row], outputs[row]);
 }
 
 /* --- AVX2 ------------------------------------------------------------------------------------------------- */
 
-#ifdef AVX2
+#ifdef CHOICE
 /* Sums of `vectors` times eight outputs from `first` on, for `rows` rows that share the weights they load. Both are
    constants where this is called, so that all sums stay in registers. */
-AVX2 INLINE void sums_avx2(const evc_layer *layer, const int16_t *const inputs[2], int32_t first, int vectors, int rows,
+WIDER INLINE void sums_avx2(const evc_layer *layer, Inputs inputs, int32_t first, int vectors, int rows,
                            __m256i sums[2][4]) {
     const int32_t pairs = layer->inputs / 2, stride = 2 * layer->outputs;
     const int16_t *weights = layer->weights + 2 * first;
@@ -89,7 +87,7 @@ AVX2 INLINE void sums_avx2(const evc_layer *layer, const int16_t *const inputs[2
         for (int v = 0; v < vectors; v++) sums[row][v] = _mm256_sra_epi32(sums[row][v], shift);
 }
 
-AVX2 INLINE void part_of_hidden(const evc_layer *layer, const int16_t *const inputs[2], int32_t first, int vectors,
+WIDER INLINE void part_of_hidden(const evc_layer *layer, Inputs inputs, int32_t first, int vectors,
                                 int rows, int16_t *const hidden[2]) {
     __m256i sums[2][4];
     sums_avx2(layer, inputs, first, vectors, rows, sums);
@@ -104,7 +102,7 @@ AVX2 INLINE void part_of_hidden(const evc_layer *layer, const int16_t *const inp
         }
 }
 
-AVX2 INLINE void hidden_rows(const evc_layer *layer, const int16_t *const inputs[2], int16_t *const hidden[2], int rows) {
+WIDER INLINE void hidden_rows(const evc_layer *layer, Inputs inputs, int16_t *const hidden[2], int rows) {
     int32_t first = 0;
     for (; first + 32 <= layer->outputs; first += 32) part_of_hidden(layer, inputs, first, 4, rows, hidden);
     for (; first + 24 <= layer->outputs; first += 24) part_of_hidden(layer, inputs, first, 3, rows, hidden);
@@ -112,12 +110,12 @@ AVX2 INLINE void hidden_rows(const evc_layer *layer, const int16_t *const inputs
     for (; first < layer->outputs; first += 8) part_of_hidden(layer, inputs, first, 1, rows, hidden);
 }
 
-AVX2 static void hidden_avx2(const evc_layer *layer, const int16_t *const inputs[2], int16_t *const hidden[2], int rows) {
+WIDER static void hidden_avx2(const evc_layer *layer, Inputs inputs, int16_t *const hidden[2], int rows) {
     if (rows == 2) hidden_rows(layer, inputs, hidden, 2);
     else hidden_rows(layer, inputs, hidden, 1);
 }
 
-AVX2 static void last_avx2(const evc_layer *layer, const int16_t *const inputs[2], int32_t *const outputs[2], int rows) {
+WIDER static void last_avx2(const evc_layer *layer, Inputs inputs, int32_t *const outputs[2], int rows) {
     __m256i sums[2][4] = {{_mm256_setzero_si256()}};
     for (int32_t first = 0; first < layer->outputs; first += 8) {
         if (rows == 2) sums_avx2(layer, inputs, first, 1, 2, sums);
@@ -134,7 +132,7 @@ void evc_network(const evc_layer *layers, int32_t count, const int16_t *features
     const int32_t inputs = layers[0].inputs, last = layers[count - 1].outputs;
     Hidden hidden_layer = hidden_baseline;
     Last last_layer = last_baseline;
-#ifdef AVX2
+#ifdef CHOICE
     if (evc_wider) {
         hidden_layer = hidden_avx2;
         last_layer = last_avx2;

@@ -1,34 +1,12 @@
-#include <math.h>
-#include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
-
+/* What copies bring band by band, whether they pay, and where lags are: as models/patterns/products.py, cost.py,
+   correlation.py and timeline.py. */
 #include "patterns.h"
+
+#include "floats.h"
+#include "variants.h"
 
 /* Sums are gathered in LANES parts, so that they are the same with and without wide instructions. */
 enum { LANES = 8, FACTORS = 32 };
-
-#if defined(__x86_64__) && !defined(_MSC_VER)
-#define WITH_AVX2 __attribute__((target("avx2")))
-#define INLINE static inline __attribute__((always_inline))
-static bool wide(void) { return __builtin_cpu_supports("avx2"); }
-#else
-#define WITH_AVX2
-#define INLINE static inline
-static bool wide(void) { return false; }
-#endif
-
-/* Every loop over bins is compiled twice. */
-#define TWICE(NAME, DECLARED, GIVEN)                                                                                  \
-    WITH_AVX2 static void NAME##_wide DECLARED { NAME##_body GIVEN; }                                                 \
-    static void NAME##_plain DECLARED { NAME##_body GIVEN; }                                                          \
-    void NAME DECLARED {                                                                                              \
-        if (wide()) NAME##_wide GIVEN;                                                                                \
-        else NAME##_plain GIVEN;                                                                                      \
-    }
-
-INLINE float larger(float one, float other) { return one > other ? one : other; }
-INLINE float smaller(float one, float other) { return one < other ? one : other; }
 
 /* --- Bands of spectra ------------------------------------------------------------------------------------- */
 
@@ -42,8 +20,8 @@ INLINE float product(const float *one, const float *other, int64_t count) {
     return sum;
 }
 
-INLINE void evc_band_products_body(const evc_bands *layout, const float *one, int64_t rows, const float *other,
-                                   int64_t others, float *products) {
+INLINE void band_products(const evc_bands *layout, const float *one, int64_t rows, const float *other,
+                          int64_t others, float *products) {
     for (int64_t row = 0; row < rows; row++) {
         const float *first = one + row * layout->stride, *second = other + row % others * layout->stride;
         for (int64_t band = 0; band < layout->bands; band++) {
@@ -52,12 +30,13 @@ INLINE void evc_band_products_body(const evc_bands *layout, const float *one, in
         }
     }
 }
-TWICE(evc_band_products,
-      (const evc_bands *layout, const float *one, int64_t rows, const float *other, int64_t others, float *products),
-      (layout, one, rows, other, others, products))
 
-INLINE void evc_subtract_body(const evc_bands *layout, float *left, const float *other, int64_t rows,
-                              const float *gains) {
+VARIANTS(band_products,
+         (const evc_bands *layout, const float *one, int64_t rows, const float *other, int64_t others, float *products),
+         (layout, one, rows, other, others, products))
+
+INLINE void subtract(const evc_bands *layout, float *left, const float *other, int64_t rows,
+                     const float *gains) {
     for (int64_t row = 0; row < rows; row++, left += layout->stride, other += layout->stride)
         for (int64_t band = 0; band < layout->bands; band++) {
             const float gain = gains[band];
@@ -65,9 +44,10 @@ INLINE void evc_subtract_body(const evc_bands *layout, float *left, const float 
             for (int64_t i = layout->edges[band]; i < layout->edges[band + 1]; i++) left[i] -= gain * other[i];
         }
 }
-TWICE(evc_subtract,
-      (const evc_bands *layout, float *left, const float *other, int64_t rows, const float *gains),
-      (layout, left, other, rows, gains))
+
+VARIANTS(subtract,
+         (const evc_bands *layout, float *left, const float *other, int64_t rows, const float *gains),
+         (layout, left, other, rows, gains))
 
 /* The sum of log2(1 + |left - gain * other| * inverse): one logarithm for every FACTORS values, which cannot overflow
    their product (a value above 2**30 steps counts as 2**30). */
@@ -88,9 +68,9 @@ INLINE double log_sum(const float *left, const float *other, float gain, float i
     return bits;
 }
 
-INLINE void evc_left_bits_body(const evc_bands *layout, int64_t planes, int64_t blocks, const float *residual,
-                               const float *spectra, const int64_t *which, int64_t count, const float *gains,
-                               const float *inverse, float *bits) {
+INLINE void left_bits(const evc_bands *layout, int64_t planes, int64_t blocks, const float *residual,
+                      const float *spectra, const int64_t *which, int64_t count, const float *gains,
+                      const float *inverse, float *bits) {
     const int64_t plane_size = blocks * layout->stride;
     for (int64_t n = 0; n < count; n++)
         for (int64_t plane = 0; plane < planes; plane++)
@@ -106,15 +86,16 @@ INLINE void evc_left_bits_body(const evc_bands *layout, int64_t planes, int64_t 
                 gains++;
             }
 }
-TWICE(evc_left_bits,
-      (const evc_bands *layout, int64_t planes, int64_t blocks, const float *residual, const float *spectra,
-       const int64_t *which, int64_t count, const float *gains, const float *inverse, float *bits),
-      (layout, planes, blocks, residual, spectra, which, count, gains, inverse, bits))
+
+VARIANTS(left_bits,
+         (const evc_bands *layout, int64_t planes, int64_t blocks, const float *residual, const float *spectra,
+          const int64_t *which, int64_t count, const float *gains, const float *inverse, float *bits),
+         (layout, planes, blocks, residual, spectra, which, count, gains, inverse, bits))
 
 /* --- Lags ------------------------------------------------------------------------------------------------- */
 
-INLINE void evc_cross_spectrum_body(const float *one, const float *other, int64_t sections, int64_t bins,
-                                    float *cross, float *power) {
+INLINE void cross_spectrum(const float *one, const float *other, int64_t sections, int64_t bins,
+                           float *cross, float *power) {
     memset(cross, 0, (size_t)bins * 2 * sizeof *cross);
     memset(power, 0, (size_t)bins * sizeof *power);
     for (int64_t section = 0; section < sections; section++, one += 2 * bins, other += 2 * bins)
@@ -126,48 +107,28 @@ INLINE void evc_cross_spectrum_body(const float *one, const float *other, int64_
             power[bin] += r * r + i * i;
         }
 }
-TWICE(evc_cross_spectrum,
-      (const float *one, const float *other, int64_t sections, int64_t bins, float *cross, float *power),
-      (one, other, sections, bins, cross, power))
 
-INLINE void evc_scores_body(const float *sums, const float *energies, float *scores, float *highest, int64_t cells,
-                            int64_t lags, float floor) {
+VARIANTS(cross_spectrum,
+         (const float *one, const float *other, int64_t sections, int64_t bins, float *cross, float *power),
+         (one, other, sections, bins, cross, power))
+
+INLINE void scores(const float *sums, const float *energies, float *out, float *highest, int64_t cells,
+                   int64_t lags, float floor) {
     for (int64_t i = 0; i < cells * lags; i++)
-        scores[i] = (sums[2 * i] * sums[2 * i] + sums[2 * i + 1] * sums[2 * i + 1]) / (energies[i] + floor);
-    for (int64_t cell = 0; cell < cells; cell++, scores += lags) {
+        out[i] = (sums[2 * i] * sums[2 * i] + sums[2 * i + 1] * sums[2 * i + 1]) / (energies[i] + floor);
+    for (int64_t cell = 0; cell < cells; cell++, out += lags) {
         float most = 0;
-        for (int64_t i = 0; i < lags; i++) most = larger(most, scores[i]);
+        for (int64_t i = 0; i < lags; i++) most = larger(most, out[i]);
         highest[cell] = most;
     }
 }
-TWICE(evc_scores,
-      (const float *sums, const float *energies, float *scores, float *highest, int64_t cells, int64_t lags,
-       float floor),
-      (sums, energies, scores, highest, cells, lags, floor))
+
+VARIANTS(scores,
+         (const float *sums, const float *energies, float *out, float *highest, int64_t cells, int64_t lags,
+          float floor),
+         (sums, energies, out, highest, cells, lags, floor))
 
 /* --- The choice of copies --------------------------------------------------------------------------------- */
-
-/* log2 of a positive normal number, to a unit or two of the last place: 2 artanh(s) / ln 2 of its fraction. */
-INLINE float fast_log2(float value) {
-    int32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    const int32_t exponent = (bits - 0x3f3504f3) >> 23; /* the fraction lies between the roots of 1/2 and 2 */
-    bits -= (int32_t)((uint32_t)exponent << 23);
-    float fraction;
-    memcpy(&fraction, &bits, sizeof fraction);
-    const float s = (fraction - 1) / (fraction + 1), square = s * s;
-    return (float)exponent + s * (2.8853900818f + square * (0.9617966939f + square * (0.5770780164f +
-           square * 0.4121985831f)));
-}
-
-/* 2 to the power of 0 ... 120. */
-INLINE float fast_exp2(float power) {
-    const int32_t whole = (int32_t)(power + 0.5f), bits = (whole + 127) << 23;
-    const float x = (power - (float)whole) * 0.6931471806f;
-    float scale;
-    memcpy(&scale, &bits, sizeof scale);
-    return scale * (1 + x * (1 + x * (1 / 2.f + x * (1 / 6.f + x * (1 / 24.f + x * (1 / 120.f + x * (1 / 720.f)))))));
-}
 
 /* Bits of a band: `cost` of models/patterns/cost.py. */
 INLINE float cost(const evc_costs *c, float left, float heard, float brought, float width) {
@@ -201,24 +162,25 @@ INLINE void subtract_costs(const evc_costs *costs, const evc_copied *copied, int
     }
 }
 
-INLINE void evc_saved_body(const evc_costs *costs, const evc_copied *copied, const float *gains, int64_t count,
-                           int64_t per, float *saved) {
+INLINE void saved(const evc_costs *costs, const evc_copied *copied, const float *gains, int64_t count,
+                  int64_t per, float *out) {
     const evc_costs own_costs = *costs;
     const int64_t bands = copied->bands;
     for (int64_t number = 0; number < count; number++)
         for (int64_t plane = 0; plane < copied->planes; plane++)
-            for (int64_t first = 0; first < copied->blocks; first += per, saved += bands) {
-                memset(saved, 0, (size_t)bands * sizeof *saved);
+            for (int64_t first = 0; first < copied->blocks; first += per, out += bands) {
+                memset(out, 0, (size_t)bands * sizeof *out);
                 for (int64_t block = first; block < first + per; block++) {
                     const int64_t row = plane * copied->blocks + block;
-                    for (int64_t band = 0; band < bands; band++) saved[band] += copied->plain[row * bands + band];
-                    subtract_costs(&own_costs, copied, row * copied->fine, gains[number], saved);
+                    for (int64_t band = 0; band < bands; band++) out[band] += copied->plain[row * bands + band];
+                    subtract_costs(&own_costs, copied, row * copied->fine, gains[number], out);
                 }
             }
 }
-TWICE(evc_saved,
-      (const evc_costs *costs, const evc_copied *copied, const float *gains, int64_t count, int64_t per, float *saved),
-      (costs, copied, gains, count, per, saved))
+
+VARIANTS(saved,
+         (const evc_costs *costs, const evc_copied *copied, const float *gains, int64_t count, int64_t per, float *out),
+         (costs, copied, gains, count, per, out))
 
 void evc_better_spans(const float *saved, int64_t gains, int64_t planes, int64_t superframes, int64_t bands,
                       const float *side, double more, int64_t number, double *best, int64_t *which) {

@@ -1,7 +1,7 @@
 #pragma once
 #include <stdint.h>
 
-/* --- Patterns: what copies bring, and whether they pay (models/patterns) ---------------------------------- */
+/* Patterns: what copies bring, and whether they pay (models/patterns). */
 
 /* Rows of spectra are `stride` bins apart; band b is bins edges[b] to edges[b + 1]. */
 typedef struct {
@@ -53,6 +53,7 @@ void evc_better_spans(const float *saved, int64_t gains, int64_t planes, int64_t
 void evc_cross_spectrum(const float *one, const float *other, int64_t sections, int64_t bins, float *cross,
                         float *power);
 
-/* Scores [cells, lags] of correlations: |sums|**2 / (energies + floor) of complex sums, and the highest in each cell. */
+/* Scores [cells, lags] of correlations: |sums|**2 / (energies + floor) of complex sums, and the highest in each
+   cell. */
 void evc_scores(const float *sums, const float *energies, float *scores, float *highest, int64_t cells, int64_t lags,
                 float floor);

@@ -1,13 +1,10 @@
-/* What a port needs once, and the calls of a reading one: those of `SymbolDecoder` in evc/format/coder.py. */
+/* What a port needs once, and the calls of a reading one (spec 5): as `ReferenceWords` in evc/format/words.py. */
 #include "port.h"
 
-#include "spectra.h"
-#include "variants.h"
+#include "start.h"
 
 uint32_t evc_checksums[4][256];
 uint32_t evc_golomb_starts[EVC_GOLOMB_PREFIXES + 1];
-
-uint32_t evc_built_from(void) { return EVC_SOURCES; }
 
 /* CRC-32 by the table of a byte, and of one to three bytes followed by zeros. */
 static void make_checksums(void) {
@@ -35,13 +32,11 @@ static void normalise(const int64_t *weights, int symbols, uint32_t *starts) {
     starts[symbols] = WHOLE;
 }
 
-void evc_start(void) {
+void evc_start_port(void) {
     int64_t weights[EVC_GOLOMB_PREFIXES];
     for (int length = 0; length < EVC_GOLOMB_PREFIXES; length++) weights[length] = (int64_t)WHOLE >> (length + 1);
     normalise(weights, EVC_GOLOMB_PREFIXES, evc_golomb_starts);
     make_checksums();
-    evc_start_spectra();
-    evc_prepare_sound();
 }
 
 void evc_more_room(evc_port *p) {

@@ -24,7 +24,6 @@ static inline int floor_log2(uint64_t value) { return 63 - __builtin_clzll(value
 /* A walk is compiled once for each: SEARCH decides what is coded, and adds up what it costs. */
 typedef enum { READ, WRITE, SEARCH } evc_mode;
 
-
 enum { WHOLE = 1 << EVC_CODER_PRECISION };
 
 extern uint32_t evc_checksums[4][256];
@@ -55,7 +54,7 @@ INLINE bool another(evc_port *p) {
 }
 
 /* Ideal bits of all symbols so far. */
-INLINE double evc_spent(const evc_port *p) {
+INLINE double ideal_bits(const evc_port *p) {
     double bits = 0;
     for (int kind = 0; kind < EVC_KINDS; kind++) bits += p->charges[kind];
     return bits;

@@ -1,3 +1,5 @@
+/* Samples between the given ones, channels apart and together, and samples of 16 bits (spec 10.6): as
+   models/patterns/delay.py and evc/samples.py. */
 #include "sound.h"
 #include "variants.h"
 

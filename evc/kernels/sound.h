@@ -4,10 +4,6 @@
 /* Signal processing of the spectrum layer (spec 10.1 to 10.7), and what its encoder measures. Sizes of blocks are
    powers of two, spectra [channels, blocks, size] but where another shape is told; `edges` [bands + 1] are bins. */
 
-/* Whether the functions below and integer networks use wider vectors from now on: as `wanted`, where the processor has
-   them. They do from the start; results are the same. Returns what they do. */
-int32_t evc_widen(int32_t wanted);
-
 /* --- The lapped transform (lapped.c) ------------------------------------------------------------------------ */
 
 /* `turns` of a size are cosines and sines [size / 2] of the turns before and behind the FFT, then, for each of its

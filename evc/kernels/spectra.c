@@ -1,7 +1,9 @@
-/* Short-time spectra: real transforms of 2048 samples, each as one of 1024 complex numbers. */
-#include "spectra.h"
-
-#include "floats.h"
+/* Short-time spectra (spec 10.10): real transforms of 2048 samples, each as one of 1024 complex numbers; as
+   models/latents/views.py has them of NumPy. The stages of dct.h, which serve every size, do the same, but take a fifth
+   to a third longer than these, whose lengths and strides are constants. */
+#include "latents.h"
+#include "start.h"
+#include "variants.h"
 
 enum { HALF = EVC_WINDOW / 2, QUARTER = HALF / 4 };
 
@@ -72,8 +74,8 @@ INLINE void later_pass(const float *restrict x_re, const float *restrict x_im, f
     }
 }
 
-/* The discrete Fourier transform of `x`, which is lost, in `y`: passes of radix 4 that leave the order right (Stockham).
-   With real and imaginary parts exchanged on both sides it is the inverse, times HALF. */
+/* The discrete Fourier transform of `x`, which is lost, in `y`: passes of radix 4 that leave the order right
+   (Stockham). With real and imaginary parts exchanged on both sides it is the inverse, times HALF. */
 INLINE void transform(float *x_re, float *x_im, float *y_re, float *y_im) {
     first_pass(x_re, x_im, y_re, y_im);
     later_pass(y_re, y_im, x_re, x_im, 4);
@@ -108,8 +110,7 @@ INLINE void join(const float *restrict in, Block *restrict z) {
     }
 }
 
-WIDE void evc_spectra(const float *audio, int64_t length, const float *window, int64_t hop, int64_t frames,
-                      float *spectra) {
+INLINE void spectra(const float *audio, int64_t length, const float *window, int64_t hop, int64_t frames, float *out) {
     Block x, y;
     for (int64_t frame = 0; frame < frames; frame++)
         for (int plane = 0; plane < EVC_PLANES; plane++) {
@@ -119,12 +120,12 @@ WIDE void evc_spectra(const float *audio, int64_t length, const float *window, i
                 x.im[n] = in[2 * n + 1] * window[2 * n + 1];
             }
             transform(x.re, x.im, y.re, y.im);
-            split(&y, spectra + 2 * (int64_t)EVC_BINS * (EVC_PLANES * frame + plane));
+            split(&y, out + 2 * (int64_t)EVC_BINS * (EVC_PLANES * frame + plane));
         }
 }
 
-WIDE void evc_waveform(const float *spectra, int64_t frames, const float *window, int64_t hop, float *audio,
-                       int64_t length) {
+INLINE void waveform(const float *spectra, int64_t frames, const float *window, int64_t hop, float *audio,
+                     int64_t length) {
     Block x, y;
     float piece[EVC_WINDOW];
     const float share = 1.0f / EVC_WINDOW;
@@ -140,3 +141,10 @@ WIDE void evc_waveform(const float *spectra, int64_t frames, const float *window
             for (int n = 0; n < EVC_WINDOW; n++) out[n] += piece[n] * window[n];
         }
 }
+
+VARIANTS(spectra,
+         (const float *audio, int64_t length, const float *window, int64_t hop, int64_t frames, float *out),
+         (audio, length, window, hop, frames, out))
+VARIANTS(waveform,
+         (const float *spectra, int64_t frames, const float *window, int64_t hop, float *audio, int64_t length),
+         (spectra, frames, window, hop, audio, length))

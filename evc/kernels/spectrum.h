@@ -92,6 +92,12 @@ int evc_energy_features(const evc_walk *walk, int channel, int pass, int first, 
 void evc_coefficient_features(const evc_walk *walk, const Block *block, int channel, int pass, int inputs,
                               const int32_t *steps, int64_t n);
 
+/* The network's layers, its first with the biases of this block. */
+INLINE void of_block(const evc_walk *w, const evc_layer network[3], int depth, evc_layer layers[3]) {
+    memcpy(layers, network, 3 * sizeof *layers);
+    layers[0].biases += (depth * EVC_BLOCK_DEPTHS + w->before) * layers[0].outputs;
+}
+
 /* Repeats the edge values on both sides. */
 INLINE void pad_bands(int32_t *values, int bands) {
     for (int i = 0; i < EDGE; i++) {

@@ -1,4 +1,4 @@
-/* Contexts of the spectrum stream: as evc/format/streams/spectrum_contexts.py. */
+/* Contexts of the spectrum stream (spec 9.7 to 9.10): as evc/format/streams/spectrum_contexts.py. */
 #include "spectrum.h"
 
 void evc_relative_steps(const evc_geometry *geometry, int depth, int32_t channels, const int32_t levels[2][EVC_BANDS],

@@ -1,3 +1,4 @@
+/* By how much the encoder lets steps rise where patterns sound (spec 9.7): as models/spectrum/quantise.py. */
 #include "spectrum_search.h"
 
 /* Bits that steps which are `off` cost, about, in a band with `count` coefficients worth coding. */
@@ -13,7 +14,8 @@ static void find_off(const evc_walk *w, const Block *block, int32_t suited[2][EV
     for (int channel = 0; channel < w->channels; channel++)
         for (int b = 0; b < block->bands; b++) {
             const int64_t at = channel * block->band_stride + b;
-            levels[channel][b] = energy_log(block->heard[at] > block->energies[at] ? block->heard[at] : block->energies[at]);
+            const int32_t heard = block->heard[at], left = block->energies[at];
+            levels[channel][b] = energy_log(heard > left ? heard : left);
         }
     evc_relative_steps(w->geometry, block->depth, w->channels, levels, suited);
     for (int channel = 0; channel < w->channels; channel++)
@@ -38,7 +40,8 @@ void evc_raise(evc_walk *w, Block *block, const evc_search *how) {
             const int32_t closest = suited[channel][b] + (off[channel][b] < 0 ? off[channel][b] : 0);
             const float scale = (float)exp2(closest / -(double)EVC_OCTAVE);
             int worth = 0;
-            for (int k = block->edges[b]; k < block->edges[b + 1]; k++) worth += fabsf(spectra[k]) * scale > how->worth_coding;
+            for (int k = block->edges[b]; k < block->edges[b + 1]; k++)
+                worth += fabsf(spectra[k]) * scale > how->worth_coding;
             const bool on = block->energies[channel * block->band_stride + b] > 0;
             any |= on;
             count[channel][b] = on ? worth : 0;

@@ -1,9 +1,9 @@
-/* What the encoder decides on the way: as models/spectrum/quantise.py. */
+/* What the encoder decides on the way, coefficients above all: as models/spectrum/quantise.py. */
 #pragma once
 #include "spectrum.h"
 
 /* Whether patterns cover the next block. */
-INLINE bool evc_covers(const evc_walk *w, int depth) {
+INLINE bool covers(const evc_walk *w, int depth) {
     const int64_t end = w->frame + (w->geometry->superframe >> depth);
     for (int32_t i = 0; i < w->covers; i++)
         if (w->covered[2 * i] < end && w->covered[2 * i + 1] > w->frame) return true;
@@ -33,7 +33,8 @@ INLINE bool worth_band(const evc_search *how, const float *ratio, int low, int h
     for (int k = low; k < high; k++) {
         const float nearest = floorf(ratio[k] + 0.5f);
         if (nearest < 1) continue;
-        const float octaves = nearest > 1 ? log2f(nearest) : 0, cost = how->bits_of_one + how->bits_per_octave * octaves;
+        const float octaves = nearest > 1 ? log2f(nearest) : 0;
+        const float cost = how->bits_of_one + how->bits_per_octave * octaves;
         const float saved = nearest * (2 * ratio[k] - nearest) - how->bit_weight * cost;
         if (saved > 0) worth += saved;
     }
@@ -55,7 +56,8 @@ INLINE int32_t best_magnitude(const evc_search *how, float ratio, int shift, con
             bits += (float)(2 * floor(log2(beyond)) + 1 + EVC_MAGNITUDE_ESCAPE_ORDER);
         }
         const float shrink = candidate == 1 ? (float)EVC_SHRINK_ONE : (float)EVC_SHRINK_LARGE;
-        const double error = (double)ratio - ((double)candidate - shrink), cost = error * error + how->bit_weight * bits;
+        const double error = (double)ratio - ((double)candidate - shrink);
+        const double cost = error * error + how->bit_weight * bits;
         if (cost < best_cost) {
             best = candidate;
             best_bits = bits;

@@ -1,4 +1,5 @@
-/* The walk, compiled for each mode, and what follows it at a stream's end. */
+/* The walk, compiled for each mode, and what follows it at a stream's end (spec 9.11): as
+   evc/format/streams/spectrum.py. */
 #include "spectrum_walk.h"
 
 static int32_t most_bins(const evc_geometry *geometry) { return geometry->edges[0][geometry->bands[0]]; }
@@ -134,4 +135,6 @@ void evc_walks_complete(evc_walk *const *walks, int32_t count, evc_port *port, i
     port->accounting = 0;
 }
 
-void evc_walks_write_rest(evc_walk *const *walks, int32_t count, evc_port *port) { code_rest(WRITE, walks, count, port); }
+void evc_walks_write_rest(evc_walk *const *walks, int32_t count, evc_port *port) {
+    code_rest(WRITE, walks, count, port);
+}

@@ -1,9 +1,10 @@
-/* Loops over samples that the compiler turns into vectors: for AVX2 besides the baseline, where it can do both. What
-   happens to a number is the same, so are the results. */
+/* Functions that are compiled for AVX2 besides the baseline, where a compiler can do both, so that their loops become
+   wider vectors. One switch chooses when they are called: evc_widen. Neither variant fuses or reorders operations, so
+   results are the same. */
 #pragma once
 #include "port.h"
 
-#if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__)
 #define CHOICE
 #define WIDER __attribute__((target("avx2")))
 #else
@@ -28,15 +29,18 @@
 #define LANEWISE
 #endif
 
-extern bool evc_wider; /* whether the processor has what WIDER functions need */
-extern double evc_octave[EVC_OCTAVE]; /* powers of two, of log units */
-void evc_prepare_sound(void);
+extern bool evc_wider; /* whether WIDER functions are to run: the processor has what they need */
 
-/* The function evc_NAME, from the body NAME, which is INLINE like all that it calls. */
-#define VARIANTS(NAME, PARAMETERS, ARGUMENTS)                                                                         \
-    static void NAME##_narrow PARAMETERS { NAME ARGUMENTS; }                                                          \
-    WIDER static void NAME##_wide PARAMETERS { NAME ARGUMENTS; }                                                      \
-    void evc_##NAME PARAMETERS {                                                                                      \
-        if (evc_wider) NAME##_wide ARGUMENTS;                                                                         \
-        else NAME##_narrow ARGUMENTS;                                                                                 \
+/* The function evc_NAME, from the body NAME, which is INLINE like all of what it calls that has loops. */
+#define VARIANTS(NAME, PARAMETERS, ARGUMENTS) VARIANTS_OF(void, , NAME, PARAMETERS, ARGUMENTS)
+
+/* The same of a body that has a result. */
+#define VARIANTS_WITH_RESULT(TYPE, NAME, PARAMETERS, ARGUMENTS) VARIANTS_OF(TYPE, return, NAME, PARAMETERS, ARGUMENTS)
+
+#define VARIANTS_OF(TYPE, RETURN, NAME, PARAMETERS, ARGUMENTS)                                                        \
+    static TYPE NAME##_narrow PARAMETERS { RETURN NAME ARGUMENTS; }                                                   \
+    WIDER static TYPE NAME##_wide PARAMETERS { RETURN NAME ARGUMENTS; }                                               \
+    TYPE evc_##NAME PARAMETERS {                                                                                      \
+        if (evc_wider) RETURN NAME##_wide ARGUMENTS;                                                                  \
+        else RETURN NAME##_narrow ARGUMENTS;                                                                          \
     }

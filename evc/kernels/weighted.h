@@ -7,8 +7,9 @@ enum { MOST_HISTOGRAMS = 3 };
 
 /* The cumulative frequency below a symbol, of weights that sum to `total`, `below` of them below it. */
 INLINE uint32_t frequency_below(uint64_t below, uint64_t total, int32_t symbols, int32_t symbol) {
-    if (!total) return (uint32_t)((uint64_t)symbol * (uint64_t)(WHOLE - symbols) / (uint64_t)symbols) + (uint32_t)symbol;
-    return (uint32_t)(below * (uint64_t)(WHOLE - symbols) / total) + (uint32_t)symbol;
+    const uint64_t room = (uint64_t)(WHOLE - symbols);
+    const uint64_t part = total ? below * room / total : (uint64_t)symbol * room / (uint64_t)symbols;
+    return (uint32_t)part + (uint32_t)symbol;
 }
 
 /* The symbol at a quantile, and the sum of the weights below it: as a search among cumulative frequencies, with

@@ -1,4 +1,7 @@
-"""`fitting.EventFitter` by the compiled kernels: structures of what it holds, and the two calls."""
+"""The fitter of events in compiled kernels.
+
+What they find is what `EventFitter` finds (fitting.py), which tests compare them with.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
-"""Events of the usual parts by compiled kernels: what they code is what `EventCoder` codes."""
+"""Events of the usual parts in compiled kernels.
+
+What they code is what `EventCoder` codes (event_coding.py), which tests compare them with symbol by symbol.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ class CompiledEvents:
 
     def __init__(self, arrays: tuple[Integers, ...], grid: int, cells: int, levels: int, pans: int) -> None:
         self.arrays = tuple(np.ascontiguousarray(array, np.int64) for array in arrays)
-        fields = kernels.lib.EVC_EVENT_FIELDS
+        self._tables, fields = _tables(), kernels.lib.EVC_EVENT_FIELDS
         self._symbols, self._bits = np.zeros(fields, np.int64), np.zeros(fields)
         pointers = map(kernels.pointer, (*self.arrays, self._symbols, self._bits))
         self._struct = kernels.ffi.new(
@@ -38,7 +40,7 @@ class CompiledEvents:
     def read(self, decoder: SymbolDecoder) -> None:
         """Fill the arrays. Raises DamagedError or FormatError."""
         port = decoder.port
-        wrong = kernels.lib.evc_read_events(_tables(), port, self._struct)
+        wrong = kernels.lib.evc_read_events(self._tables.struct, port, self._struct)
         check(port)
         if wrong == kernels.lib.EVC_EVENT_TIME:
             raise FormatError("a position lies behind the end of its segment")
@@ -51,21 +53,24 @@ class CompiledEvents:
     def write(self, encoder: SymbolEncoder) -> None:
         """Code them; they are within their limits."""
         with recording(encoder) as port:
-            kernels.lib.evc_write_events(_tables(), port, self._struct)
+            kernels.lib.evc_write_events(self._tables.struct, port, self._struct)
+
+
+class _Tables:
+    """The frozen tables."""
+
+    def __init__(self) -> None:
+        self.struct = kernels.ffi.new("evc_event_tables *")
+        kept = {name: np.ascontiguousarray(table, np.int64) for name, table in tables().items()}
+        for name in ("time", "note", "tuning", "interval", "fine", "rise", "pan", "rates"):
+            setattr(self.struct, name, kernels.pointer(kept[name]))
+        for part in range(kernels.lib.EVC_USUAL_PARTS):
+            for kind in ("near", "octave", "before"):
+                getattr(self.struct, kind)[part] = kernels.pointer(kept[f"part{part + 1}.{kind}"])
+        self.struct.rises, self.struct.pans = kept["rise"].shape[1], kept["pan"].shape[2]
+        self._kept = kept  # that the struct points into
 
 
 @lru_cache(maxsize=1)
-def _tables() -> Any:
-    struct = kernels.ffi.new("evc_event_tables *")
-    frozen = {name: np.ascontiguousarray(table, np.int64) for name, table in tables().items()}
-    _kept.append(frozen)
-    for name in ("time", "note", "tuning", "interval", "fine", "rise", "pan", "rates"):
-        setattr(struct, name, kernels.pointer(frozen[name]))
-    for part in range(kernels.lib.EVC_USUAL_PARTS):
-        for kind in ("near", "octave", "before"):
-            getattr(struct, kind)[part] = kernels.pointer(frozen[f"part{part + 1}.{kind}"])
-    struct.rises, struct.pans = frozen["rise"].shape[1], frozen["pan"].shape[2]
-    return struct
-
-
-_kept: list[Any] = []  # what the structure points at
+def _tables() -> _Tables:
+    return _Tables()

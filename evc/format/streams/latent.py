@@ -15,6 +15,7 @@ from evc.format.errors import FormatError, InputError
 from evc.format.streams import StreamContext
 from evc.format.streams.latent_model import Known, LatentModel, Latents, Predicted
 from evc.format.streams.port import Port, ReadPort, WritePort
+from evc.format.streams.recorded import recording
 
 
 def columns(frames: int) -> int:
@@ -42,11 +43,8 @@ class LatentStream:
         self._check(context, model)
         port.field(self.step, c.LATENT_STEP_BITS)
         if kernels.lib is not None and model.compiled is not None and not encoder.accounting:
-            from evc.format.streams.spectrum_compiled import Recording
-
-            recording = Recording()
-            model.compiled.write(recording.port, self.step, self.latents)
-            recording.into(encoder)
+            with recording(encoder) as recorded:
+                model.compiled.write(recorded, self.step, self.latents)
         else:
             self._write_columns(port, model)
         port.uniform((_unsigned(self.latents, model) < 0).astype(np.int32), 2, "signs")

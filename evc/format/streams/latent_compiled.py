@@ -1,4 +1,4 @@
-"""The latents of a segment in compiled kernels: the probability model as they take it, and what they do with it.
+"""The latents of a segment in compiled kernels.
 
 What they code is what `LatentStream` codes (latent.py), which tests compare them with symbol by symbol.
 """

@@ -21,6 +21,7 @@ from evc.format.streams.changes import Levels
 from evc.format.streams.integers import Flags, Numbers
 from evc.format.streams.noise_changes import END, FIRST, START, SYMBOLS, PlaneKind, noise_changes, plane_kinds
 from evc.format.streams.port import Port, ReadPort, WritePort
+from evc.format.streams.recorded import recording
 
 
 @dataclass
@@ -126,7 +127,6 @@ def _code_compiled(
 ) -> None:
     """Code a plane of `left` hops by compiled kernels; when reading, fill it."""
     from evc.format.streams.noise_compiled import CompiledPlane
-    from evc.format.streams.recorded import recording
 
     if isinstance(coder, SymbolEncoder):
         with recording(coder) as port:

@@ -1,4 +1,7 @@
-"""A plane of the noise by compiled kernels: what they code is what `_PlaneCoder` codes (noise.py)."""
+"""A plane of the noise in compiled kernels.
+
+What they code is what `_PlaneCoder` codes (noise.py), which tests compare them with symbol by symbol.
+"""
 
 from __future__ import annotations
 
@@ -26,22 +29,22 @@ class CompiledPlane:
         begun = kernels.lib.evc_noise_begin(
             frozen_tables().struct, *map(kernels.pointer, settled), bands, kind.least, kind.most
         )
-        if begun == kernels.ffi.NULL:
+        if not begun:
             raise MemoryError
         self._plane = kernels.ffi.gc(begun, kernels.lib.evc_noise_end)
 
     def read(self, left: int) -> tuple[int, Levels, Levels]:
-        """The length of a stretch where `left` hops are left, and its levels at both ends."""
+        """The length of a stretch where `left` hops are left, and its levels at both ends. Raises DamagedError or
+        FormatError where there is none."""
         levels = np.zeros((2, self._bands), np.int64)
         length = kernels.lib.evc_read_stretch(self._plane, self._port, left, *map(kernels.pointer, levels))
-        if self._port.error == kernels.lib.EVC_LEVEL:
-            raise FormatError(f"a level of {SYMBOLS} is out of range")
-        check(self._port)
+        check(self._port, f"a level of {SYMBOLS}")
         if not length:
             raise FormatError("the stretches of the noise are longer than their segment")
         return length, levels[0], levels[1]
 
     def write(self, length: int, left: int, start: Levels, end: Levels) -> None:
+        """Record what `read` is to find."""
         levels = np.stack([start, end]).astype(np.int64)
         kernels.lib.evc_write_stretch(self._plane, self._port, length, left, *map(kernels.pointer, levels))
         check(self._port)

@@ -1,4 +1,4 @@
-"""What compiled kernels of events and noise record to be coded."""
+"""What compiled kernels record to be coded."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from evc.format.errors import DamagedError
 from evc.format.streams import StreamContext
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.port import ReadPort, WritePort
+from evc.format.streams.recorded import recording
 from evc.format.streams.spectrum_blocks import Block, BlockArrays
 from evc.format.streams.spectrum_model import spectrum_model
 from evc.format.streams.spectrum_walk import Walk
@@ -134,9 +135,9 @@ class SpectrumStream:
         port.finish()
 
     def _write_compiled(self, encoder: SymbolEncoder, context: StreamContext) -> None:
-        from evc.format.streams.spectrum_compiled import CompiledWalk, Recording
+        from evc.format.streams.spectrum_compiled import CompiledWalk, write_rest
 
-        walks, recording = [], Recording()
+        walks = []
         for group, channels in zip(self.groups, _channel_counts(context)):
             _write_parameters(encoder, group)
             if not group.coarse_bands:
@@ -149,11 +150,11 @@ class SpectrumStream:
                 arrays.offsets[:] = group.offsets
             graded = bool(group.offsets)
             walk = CompiledWalk(arrays.geometry, channels, group.gain, graded, context.covered)
-            walk.write(recording.port, arrays)
-            recording.into(encoder)
+            with recording(encoder) as port:
+                walk.write(port, arrays)
             walks.append(walk)
-        recording.rest(walks)
-        recording.into(encoder)
+        with recording(encoder) as port:
+            write_rest(walks, port)
 
     @classmethod
     def read(cls, decoder: SymbolDecoder, context: StreamContext) -> SpectrumStream:

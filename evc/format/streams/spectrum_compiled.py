@@ -1,6 +1,6 @@
-"""The walk of the spectrum stream in compiled kernels: the frozen model and the geometry as they take them.
+"""The walk of the spectrum stream in compiled kernels.
 
-What it codes is what `Walk` codes (spectrum_walk.py), which tests compare it with symbol by symbol.
+What they code is what `Walk` codes (spectrum_walk.py), which tests compare them with symbol by symbol.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from evc import kernels
 from evc.format import constants as c
-from evc.format.coder import SymbolDecoder, SymbolEncoder
+from evc.format.coder import SymbolDecoder
 from evc.format.frequencies import CompiledTable, FrequencyTable
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.integer_network import CompiledLayers
@@ -149,6 +149,12 @@ def _pointers(arrays: BlockArrays) -> Any:
     return struct
 
 
+def write_rest(walks: list[CompiledWalk], port: Any) -> None:
+    """Record what follows all walks of a stream."""
+    kernels.lib.evc_walks_write_rest([walk.walk for walk in walks], len(walks), port)
+    check(port)
+
+
 # Kinds of symbols, as the kernels number them.
 KINDS = ("partition", "offsets", "alone", "hold", "stereo", "energies", "bands", "coefficients", "escapes", "low bits",
          "signs")  # fmt: skip
@@ -176,19 +182,3 @@ class Reading:
         for kind, count, bits in zip(KINDS, self.port.counts, self.port.charges, strict=True):
             if count:
                 self._decoder.charge(kind, count, bits)
-
-
-class Recording:
-    """What kernels are to have coded."""
-
-    def __init__(self) -> None:
-        self.port = kernels.ffi.gc(kernels.ffi.new("evc_port *"), kernels.lib.evc_forget)
-
-    def rest(self, walks: list[CompiledWalk]) -> None:
-        """Record what follows all walks of a stream."""
-        kernels.lib.evc_walks_write_rest([walk.walk for walk in walks], len(walks), self.port)
-        check(self.port)
-
-    def into(self, encoder: SymbolEncoder) -> None:
-        """Code it, and forget it."""
-        encoder.encode_recorded(self.port)
