@@ -85,7 +85,8 @@ typedef struct {
 } evc_adaptive;
 
 /* Calls of a port that reads or writes (evc/format/streams/integers.py, changes.py) of at most EVC_MOST_CALL values.
-   contexts [.., 2]: averages, and how many updates they have behind them; at [count]: the context of each value. */
+   contexts [.., 2]: averages, and how many updates they have behind them; at [count]: the context of each value. If the
+   port accounts, the first of its kinds tells of this call. */
 enum { EVC_MOST_CALL = 256 };
 void evc_code_unsigned(evc_port *port, int32_t writing, const evc_adaptive *frozen, int32_t *contexts,
                        const int32_t *at, int64_t count, int64_t *values);

@@ -37,7 +37,7 @@ class Cost:
     writing = True
     compiled = None
 
-    def settle(self, what: str = "a level") -> None:
+    def settle(self, kind: str) -> None:
         """No kernels come here."""
 
     def __init__(self) -> None:

@@ -80,7 +80,7 @@ class Changes:
         pointers = kernels.pointer(before), len(found), kernels.pointer(found)
         limits = self._least, self._most
         kernels.lib.evc_code_changes(port.compiled, port.writing, frozen_tables().struct, *states, *limits, *pointers)
-        port.settle(f"a level of {kind}")
+        port.settle(kind)
         return found
 
     def _signed(self, port: SymbolPort, values: Levels, at: Levels, sign: Levels, kind: str) -> Levels:

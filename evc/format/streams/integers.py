@@ -120,12 +120,12 @@ class _Averages:
             self.average[at] = average + ((self._one * int(values.sum()) // len(values) - average) >> shift)
             self._updates[at] += 1
 
-    def _compiled(self, name: str, port: SymbolPort, values: Values, at: Contexts) -> Values:
+    def _compiled(self, name: str, port: SymbolPort, values: Values, at: Contexts, kind: str) -> Values:
         """A call of the kernel `name`, which takes `values` or puts others in their place."""
         places = at.astype(np.int32) if isinstance(at, np.ndarray) else np.full(len(values), at, np.int32)
         pointers = kernels.pointer(self.state), kernels.pointer(places), len(values), kernels.pointer(values)
         getattr(kernels.lib, name)(port.compiled, port.writing, frozen_tables().struct, *pointers)
-        port.settle()
+        port.settle(kind)
         return values
 
 
@@ -144,7 +144,7 @@ class Scales(_Averages):
         if port.compiled is not None and len(values) <= MOST_CALL:
             if port.writing and len(values) and not 0 <= values.min() <= values.max() <= c.MAX_GOLOMB:
                 raise ValueError("a value lies outside 0 .. 2**31 - 1")
-            return self._compiled("evc_code_unsigned", port, values.astype(np.int64), at)
+            return self._compiled("evc_code_unsigned", port, values.astype(np.int64), at, kind)
         limited = np.minimum(values, c.SCALE_ESCAPE)
         row = ROW_OF_MEAN[self.average[at]]
         limited = port.symbols(limited, MAGNITUDES, row if isinstance(at, np.ndarray) else int(row), kind)
@@ -177,7 +177,7 @@ class Flags(_Averages):
         if port.compiled is not None and len(values) <= MOST_CALL:
             if port.writing and len(values) and not 0 <= values.min() <= values.max() <= 1:
                 raise ValueError("a flag is neither 0 nor 1")
-            return self._compiled("evc_code_flags", port, values.astype(np.int32), at)
+            return self._compiled("evc_code_flags", port, values.astype(np.int32), at, kind)
         row = np.minimum(self.average[at] * c.FLAG_ROWS // c.FLAG_ONE, c.FLAG_ROWS - 1)
         bits = port.symbols(values, FLAGS, row if isinstance(at, np.ndarray) else int(row), kind)
         self.update(at, bits)

@@ -29,9 +29,9 @@ class SymbolPort(Protocol):
     def compiled(self) -> Any:
         """What compiled kernels read from or write to; None where they do not."""
 
-    def settle(self, what: str = "a level") -> None:
-        """After a call of kernels: code what they wrote, or raise what they found wrong, FormatError for `what` is out
-        of range."""
+    def settle(self, kind: str) -> None:
+        """After a call of kernels: code what they wrote, or account for what they read. Raises what they found wrong,
+        FormatError for a level out of range."""
 
     def symbols(self, values: Values, table: FrequencyTable, rows: Values | int, kind: str) -> Values: ...
 
@@ -69,8 +69,8 @@ class WritePort:
         if kernels.lib is not None and not encoder.accounting:
             self.compiled = kernels.ffi.gc(kernels.ffi.new("evc_port *"), kernels.lib.evc_forget)
 
-    def settle(self, what: str = "a level") -> None:
-        check(self.compiled, what)
+    def settle(self, kind: str) -> None:
+        check(self.compiled, f"a level of {kind}")
         self._encoder.encode_recorded(self.compiled)
 
     def symbols(self, values: Values, table: FrequencyTable, rows: Values | int, kind: str) -> Values:
@@ -115,10 +115,14 @@ class ReadPort:
 
     def __init__(self, decoder: SymbolDecoder) -> None:
         self._decoder = decoder
-        self.compiled = None if decoder.accounting else decoder.port
+        self.compiled = decoder.port
+        if self.compiled is not None:
+            self.compiled.accounting = decoder.accounting
 
-    def settle(self, what: str = "a level") -> None:
-        check(self.compiled, what)
+    def settle(self, kind: str) -> None:
+        check(self.compiled, f"a level of {kind}")
+        if self._decoder.accounting:
+            self._decoder.charge(kind, self.compiled.counts[0], self.compiled.charges[0])
 
     def symbols(self, values: Values, table: FrequencyTable, rows: Values | int, kind: str) -> Values:
         return self._decoder.decode(table, rows, len(values), kind)
