@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import evc
+from evc import kernels
 from evc.models import sequencer
 
 FILE = Path(__file__).with_name("golden.json")
@@ -47,6 +48,7 @@ def environment() -> dict[str, Any]:
     config: dict[str, Any] = np.show_config(mode="dicts")  # type: ignore[assignment]
     blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
     return {
+        "kernels": kernels.what_runs(),
         "machine": f"{platform.machine()} {vendor[1] if vendor else ''}".strip(),
         "libc": " ".join(platform.libc_ver()),
         "libraries": {name: version(name) for name in ("numpy", "torch", "constriction", "zstandard")},

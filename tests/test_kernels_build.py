@@ -184,17 +184,25 @@ def no_torch(tmp_path: Path) -> Path:
     return without("torch", tmp_path / "hidden")
 
 
-@pytest.mark.parametrize("options", [["--quality", "4", "--patterns", "off"], []])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--quality", "4", "--patterns", "off"],
+        [],
+        ["--hints", "noise", "--bitrate", "4"],
+        ["--hints", "latent", "--bitrate", "6"],
+    ],
+)
 def test_files_without_torch(options: list[str], no_torch: Path, tmp_path: Path) -> None:
-    """Add what else encodes and decodes without it."""
-    soundfile.write(tmp_path / "a.wav", sequencer.track(2.5, 16_000), 16_000)
+    rate = 32_000 if "latent" in options else 16_000
+    soundfile.write(tmp_path / "a.wav", sequencer.track(2.5, rate), rate)
     for arguments in (
         ["encode", "a.wav", "a.evc", *options], ["decode", "a.evc", "b.wav"], ["verify", "a.evc"], ["stats", "a.evc"],
     ):  # fmt: skip
         result = run(command(*arguments), tmp_path, no_torch)
         assert result.returncode == 0, result.stderr
     decoded, _ = soundfile.read(tmp_path / "b.wav")
-    assert len(decoded) == 40_000 and np.std(decoded) > 0.01
+    assert len(decoded) == 2.5 * rate and np.std(decoded) > 0.01
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ MISREADINGS = [
     ("6.4: the first time is not like an equal one", "many-events", TIMES + "TimeCoder.__init__", "self.same = 1",
      "self.same = 0"),
     ("6.4: expected distances from the last cell", "many-events", TIMES + "TimeCoder.code",
-     "self._cells - 1 - self._cell", "self._cells - self._cell"),
+     "self.cells - 1 - self._cell", "self.cells - self._cell"),
     ("6.4: pieces of a distance count from 2^15", "many-events", TIMES + "TimeCoder._distance",
      "pieces(self._port", "(lambda *x: (p := pieces(*x)) - (p >> 16 << 15))(self._port"),
     ("6.6: an odd band at the edge has one neighbour", "many-occurrences", CHANGES + "BandFlags.code",

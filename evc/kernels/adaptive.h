@@ -62,7 +62,7 @@ INLINE void code_flags(evc_mode mode, evc_port *p, const evc_adaptive *frozen, C
 INLINE void code_unsigned(evc_mode mode, evc_port *p, const evc_adaptive *frozen, Context *contexts,
                           const int32_t *at, int64_t *values, int count) {
     int32_t limited[MOST_CALL];
-    int64_t beyond[MOST_CALL];
+    int64_t beyond[MOST_CALL] = {0};
     uint8_t widths[MOST_CALL];
     int escaped = 0;
     for (int i = 0; i < count; i++) {

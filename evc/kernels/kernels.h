@@ -84,15 +84,16 @@ typedef struct {
     const int32_t *rows;
 } evc_adaptive;
 
-/* Calls of a reading port (evc/format/streams/integers.py, changes.py) of at most EVC_MOST_CALL values. contexts
-   [.., 2]: averages, and how many updates they have behind them; at [count]: the context of each value. */
+/* Calls of a port that reads or writes (evc/format/streams/integers.py, changes.py) of at most EVC_MOST_CALL values.
+   contexts [.., 2]: averages, and how many updates they have behind them; at [count]: the context of each value. If the
+   port accounts, the first of its kinds tells of this call. */
 enum { EVC_MOST_CALL = 256 };
-void evc_read_unsigned(evc_port *port, const evc_adaptive *frozen, int32_t *contexts, const int32_t *at, int64_t count,
-                       int64_t *values);
-void evc_read_flags(evc_port *port, const evc_adaptive *frozen, int32_t *contexts, const int32_t *at, int64_t count,
-                    int32_t *flags);
-void evc_read_changes(evc_port *port, const evc_adaptive *frozen, int32_t *sizes, int32_t *signs, int64_t least,
-                      int64_t most, const int64_t *before, int64_t count, int64_t *levels);
+void evc_code_unsigned(evc_port *port, int32_t writing, const evc_adaptive *frozen, int32_t *contexts,
+                       const int32_t *at, int64_t count, int64_t *values);
+void evc_code_flags(evc_port *port, int32_t writing, const evc_adaptive *frozen, int32_t *contexts, const int32_t *at,
+                    int64_t count, int32_t *flags);
+void evc_code_changes(evc_port *port, int32_t writing, const evc_adaptive *frozen, int32_t *sizes, int32_t *signs,
+                      int64_t least, int64_t most, const int64_t *before, int64_t count, int64_t *levels);
 
 /* --- The spectrum stream (spectrum.h) --------------------------------------------------------------------- */
 

@@ -6,7 +6,6 @@ Bands come from coarse to fine: each is guessed from those half as far apart.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,6 @@ from evc.format import constants as c
 from evc.format.errors import FormatError
 from evc.format.streams.integers import MOST_CALL, Flags, Scales, frozen_tables
 from evc.format.streams.port import SymbolPort
-from evc.format.words import check
 
 Levels = NDArray[np.int64]
 UP_ROUNDED = 3  # the class of signs where the guess was rounded up
@@ -60,7 +58,7 @@ class Changes:
     def code(self, port: SymbolPort, before: Levels, levels: Levels, kind: str, sort: int = 0) -> Levels:
         """Code `levels` [bands], given those `before`. FormatError where one is out of range."""
         if port.compiled is not None and len(levels) <= MOST_CALL:
-            return self._read(port.compiled, before, kind, sort)
+            return self._compiled(port, before, levels, kind, sort)
         change = np.zeros(len(levels), np.int64)
         for number, bands, left, right in passes(len(levels)):
             around, size, sign = surroundings(change, left, right)
@@ -72,16 +70,17 @@ class Changes:
             raise FormatError(f"a level of {kind} is out of range")
         return result
 
-    def _read(self, compiled: Any, before: Levels, kind: str, sort: int) -> Levels:
-        found, before = np.zeros(len(before), np.int64), np.ascontiguousarray(before, np.int64)
+    def _compiled(self, port: SymbolPort, before: Levels, levels: Levels, kind: str, sort: int) -> Levels:
+        if port.writing and len(levels) and np.abs(levels).max() > c.MAX_GOLOMB:
+            raise FormatError(f"a level of {kind} is out of range")
+        found, before = levels.astype(np.int64), np.ascontiguousarray(before, np.int64)
         per_sort = c.CHANGE_SIZES * c.CHANGE_PASSES
         sizes, signs = self._scales.state[per_sort * sort :], self._signs.state[c.CHANGE_SIGNS * sort :]
         states = kernels.pointer(sizes), kernels.pointer(signs)
         pointers = kernels.pointer(before), len(found), kernels.pointer(found)
-        kernels.lib.evc_read_changes(
-            compiled, frozen_tables().struct, *states, self._least, self._most, *pointers
-        )
-        check(compiled, f"a level of {kind}")
+        limits = self._least, self._most
+        kernels.lib.evc_code_changes(port.compiled, port.writing, frozen_tables().struct, *states, *limits, *pointers)
+        port.settle(kind)
         return found
 
     def _signed(self, port: SymbolPort, values: Levels, at: Levels, sign: Levels, kind: str) -> Levels:

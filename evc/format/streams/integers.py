@@ -17,7 +17,6 @@ from evc.format.coder import FrequencyTable
 from evc.format.errors import FormatError
 from evc.format.lazy import once
 from evc.format.streams.port import Port, SymbolPort, Values
-from evc.format.words import check
 
 MOST_CALL = 256  # values that kernels take at once
 
@@ -121,9 +120,13 @@ class _Averages:
             self.average[at] = average + ((self._one * int(values.sum()) // len(values) - average) >> shift)
             self._updates[at] += 1
 
-    def _places(self, at: Contexts, count: int) -> NDArray[np.int32]:
-        """The context of each of so many values, as kernels take them."""
-        return np.full(count, at, np.int32) if isinstance(at, int) else at.astype(np.int32)
+    def _compiled(self, name: str, port: SymbolPort, values: Values, at: Contexts, kind: str) -> Values:
+        """A call of the kernel `name`, which takes `values` or puts others in their place."""
+        places = at.astype(np.int32) if isinstance(at, np.ndarray) else np.full(len(values), at, np.int32)
+        pointers = kernels.pointer(self.state), kernels.pointer(places), len(values), kernels.pointer(values)
+        getattr(kernels.lib, name)(port.compiled, port.writing, frozen_tables().struct, *pointers)
+        port.settle(kind)
+        return values
 
 
 # 1/2 for the first two updates of a context, 1/4 for the next four, 1/8 for eight, then 1/16.
@@ -138,13 +141,10 @@ class Scales(_Averages):
 
     def unsigned(self, port: SymbolPort, values: Values, at: Contexts, kind: str) -> Values:
         """Code integers from 0 to 2**31 - 1 under the contexts `at`."""
-        compiled = port.compiled
-        if compiled is not None and len(values) <= MOST_CALL:
-            found, places = np.empty(len(values), np.int64), self._places(at, len(values))
-            pointers = kernels.pointer(self.state), kernels.pointer(places), len(found), kernels.pointer(found)
-            kernels.lib.evc_read_unsigned(compiled, frozen_tables().struct, *pointers)
-            check(compiled)
-            return found
+        if port.compiled is not None and len(values) <= MOST_CALL:
+            if port.writing and len(values) and not 0 <= values.min() <= values.max() <= c.MAX_GOLOMB:
+                raise ValueError("a value lies outside 0 .. 2**31 - 1")
+            return self._compiled("evc_code_unsigned", port, values.astype(np.int64), at, kind)
         limited = np.minimum(values, c.SCALE_ESCAPE)
         row = ROW_OF_MEAN[self.average[at]]
         limited = port.symbols(limited, MAGNITUDES, row if isinstance(at, np.ndarray) else int(row), kind)
@@ -174,13 +174,10 @@ class Flags(_Averages):
 
     def code(self, port: SymbolPort, values: Values, at: Contexts, kind: str) -> Values:
         """Code bits under the contexts `at`."""
-        compiled = port.compiled
-        if compiled is not None and len(values) <= MOST_CALL:
-            found, places = np.empty(len(values), np.int32), self._places(at, len(values))
-            pointers = kernels.pointer(self.state), kernels.pointer(places), len(found), kernels.pointer(found)
-            kernels.lib.evc_read_flags(compiled, frozen_tables().struct, *pointers)
-            check(compiled)
-            return found
+        if port.compiled is not None and len(values) <= MOST_CALL:
+            if port.writing and len(values) and not 0 <= values.min() <= values.max() <= 1:
+                raise ValueError("a flag is neither 0 nor 1")
+            return self._compiled("evc_code_flags", port, values.astype(np.int32), at, kind)
         row = np.minimum(self.average[at] * c.FLAG_ROWS // c.FLAG_ONE, c.FLAG_ROWS - 1)
         bits = port.symbols(values, FLAGS, row if isinstance(at, np.ndarray) else int(row), kind)
         self.update(at, bits)

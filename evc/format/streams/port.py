@@ -11,8 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format.coder import FrequencyTable, SymbolDecoder, SymbolEncoder
 from evc.format.constants import PIECE_BITS
+from evc.format.words import check
 
 Values = NDArray[np.integer]
 
@@ -21,8 +23,15 @@ class SymbolPort(Protocol):
     """What adaptive integers need. `kind` names what the symbols are for, in the report of bits."""
 
     @property
+    def writing(self) -> bool: ...
+
+    @property
     def compiled(self) -> Any:
-        """What compiled kernels read from; None where they do not."""
+        """What compiled kernels read from or write to; None where they do not."""
+
+    def settle(self, kind: str) -> None:
+        """After a call of kernels: code what they wrote, or account for what they read. Raises what they found wrong,
+        FormatError for a level out of range."""
 
     def symbols(self, values: Values, table: FrequencyTable, rows: Values | int, kind: str) -> Values: ...
 
@@ -31,9 +40,6 @@ class SymbolPort(Protocol):
 
 class Port(SymbolPort, Protocol):
     """What the streams of few symbols need."""
-
-    @property
-    def writing(self) -> bool: ...
 
     def weighted(self, value: int, weights: NDArray[np.int64], kind: str) -> int:
         """One symbol under weights [symbols] made for it alone."""
@@ -56,10 +62,16 @@ class WritePort:
     """Codes what passes through it; ValueError where a value does not fit."""
 
     writing = True
-    compiled = None
 
     def __init__(self, encoder: SymbolEncoder) -> None:
         self._encoder = encoder
+        self.compiled: Any = None
+        if kernels.lib is not None and not encoder.accounting:
+            self.compiled = kernels.ffi.gc(kernels.ffi.new("evc_port *"), kernels.lib.evc_forget)
+
+    def settle(self, kind: str) -> None:
+        check(self.compiled, f"a level of {kind}")
+        self._encoder.encode_recorded(self.compiled)
 
     def symbols(self, values: Values, table: FrequencyTable, rows: Values | int, kind: str) -> Values:
         self._encoder.encode(values, table, rows, kind)
@@ -103,7 +115,14 @@ class ReadPort:
 
     def __init__(self, decoder: SymbolDecoder) -> None:
         self._decoder = decoder
-        self.compiled = None if decoder.accounting else decoder.port
+        self.compiled = decoder.port
+        if self.compiled is not None:
+            self.compiled.accounting = decoder.accounting
+
+    def settle(self, kind: str) -> None:
+        check(self.compiled, f"a level of {kind}")
+        if self._decoder.accounting:
+            self._decoder.charge(kind, self.compiled.counts[0], self.compiled.charges[0])
 
     def symbols(self, values: Values, table: FrequencyTable, rows: Values | int, kind: str) -> Values:
         return self._decoder.decode(table, rows, len(values), kind)
