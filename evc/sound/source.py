@@ -198,7 +198,7 @@ class FileSource:
             if not len(block):
                 break
             self._left -= len(block)
-            recent.add(block, max(_KEPT_FRAMES, count))
+            recent.add(block, max(_KEPT_FRAMES, count + _BLOCK))  # the last block may go beyond what is asked for
         return recent.cut(start, start + count)
 
     def _next(self) -> None:
