@@ -101,3 +101,13 @@ void evc_noise_end(evc_noise_plane *plane);
 int64_t evc_read_stretch(evc_noise_plane *plane, evc_port *port, int64_t left, int64_t *start, int64_t *end);
 void evc_write_stretch(evc_noise_plane *plane, evc_port *port, int64_t length, int64_t left, int64_t *start,
                        int64_t *end);
+
+/* --- Levels of noise (noise_fit.c) ------------------------------------------------------------------------ */
+
+/* The levels found [2, stretches, bands] at starts and ends, among `levels` ones from `least` on, that cost least.
+   quadratic [5, stretches, bands]: the coefficients of an error in the level s of a start and e of an end: of s², s·e,
+   e², and half those of s and e, less; rows, around [2, stretches, bands]: the row of the table `bits`
+   [.., 2 * reach + 1] of changes from -reach on, and the change that is expected. 0 without memory. */
+int32_t evc_noise_levels(const double *quadratic, int64_t stretches, int64_t bands, int64_t least, int64_t levels,
+                         const int64_t *rows, const int64_t *around, const double *bits, int64_t reach,
+                         int64_t *found);

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.streams.changes import context, passes, surroundings
 from evc.format.streams.integers import flag_bits, magnitude_bits
@@ -132,12 +133,22 @@ def _trellis(
     least, most = _range((s1 + e1) / np.maximum(ss + 2 * se + ee, 1e-9), kind)
     level = np.arange(least, most + 1)
     reach = max(abs(least), abs(most)) + len(level) + int(np.abs(around).max(initial=0))
-    bits = price * change_bits(kind, reach)
+    bits = np.ascontiguousarray(price * change_bits(kind, reach))
+    rows = np.ascontiguousarray(contexts[0] * bits.shape[1] + contexts[1])
+    if kernels.lib is not None:
+        found = np.zeros((2, stretches, bands), np.int64)
+        arrays = [np.ascontiguousarray(array) for array in (quadratic, around)]
+        if not kernels.lib.evc_noise_levels(
+            kernels.pointer(arrays[0]), stretches, bands, least, len(level), kernels.pointer(rows),
+            kernels.pointer(arrays[1]), kernels.pointer(bits), reach, kernels.pointer(found),
+        ):  # fmt: skip
+            raise MemoryError
+        return found
+    tables_of_bits = bits.reshape(-1, bits.shape[2])
     apart = level[None, :] - level[:, None] + reach  # [from, to]
 
     def changing(side: int, n: int) -> Floats:
-        rows = contexts[0][side, n] * bits.shape[1] + contexts[1][side, n]
-        table: Floats = bits.reshape(-1, bits.shape[2])[rows]  # [bands, changes]
+        table: Floats = tables_of_bits[rows[side, n]]  # [bands, changes]
         if not side and not n:
             return np.take_along_axis(table, level - around[0, 0][:, None] + reach, axis=1)[:, None, :]
         at = apart - around[side, n][:, None, None]
