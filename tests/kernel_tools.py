@@ -105,6 +105,8 @@ def random_block(random: Random, geometry: layout.Geometry, channels: int, depth
     bands = geometry.layouts[depth]
     shape = channels, bands.bands
     energies = np.clip(random.integers(0, 48) + np.cumsum(random.integers(-6, 7, shape), axis=1), 0, c.ENERGY_MAX)
+    if random.random() < 0.2:  # log steps below 0, too
+        energies = random.integers(0, 4, shape)
     energies[random.random(shape) < random.choice([0, 0.1, 0.6, 1.0])] = random.choice([0, 0, c.ENERGY_MAX])
     sizes = random.choice([0.0, 0.0, 0.3, 3.0, 40.0, 1e4, c.MAX_MAGNITUDE], shape)[:, bands.band_of_bin]
     values = np.clip(np.rint(random.laplace(0, 1, sizes.shape) * sizes), -c.MAX_MAGNITUDE, c.MAX_MAGNITUDE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import numpy as np
 from kernel_tools import Random, Refused, assert_same_outcome, both, needs_kernels
 
-from evc import kernels
 from evc.format import constants as c
 from evc.format.coder import CodedStream, SymbolDecoder, SymbolEncoder
 from evc.format.streams.changes import BandFlags, Changes
-from evc.format.streams.integers import MOST_CALL, ROW_OF_MEAN, Flags, FrozenTables, Scales, frozen_tables
+from evc.format.streams.integers import MOST_CALL, Flags, Scales
 from evc.format.streams.port import Port, ReadPort, WritePort
 
 pytestmark = needs_kernels
@@ -105,13 +103,3 @@ def test_both_refuse_the_same_words() -> None:
         came[one.message if isinstance(one, Refused) else "read"] += 1
     assert came["read"] > 30 and came["a coded number is too large"] > 3 and came["the coded words are not valid"] > 10
     assert came["a level of  is out of range"] > 10, came
-
-
-def test_the_tables_stay_as_long_as_they_are_pointed_into() -> None:
-    """Two threads may make them at the same time, of which one set is dropped at once."""
-    struct = FrozenTables().struct
-    gc.collect()
-    rows = kernels.ffi.buffer(struct.rows, 4 * len(ROW_OF_MEAN))
-    np.testing.assert_array_equal(np.frombuffer(rows, np.int32), ROW_OF_MEAN)
-    assert struct.rows == frozen_tables().struct.rows
-    assert struct.flags.starts == frozen_tables().struct.flags.starts

@@ -101,7 +101,10 @@ def test_rows_do_not_hang_on_those_beside() -> None:
         np.testing.assert_array_equal(evaluated(layers, features[row : row + 1])[0], whole[row])
 
 
-def test_a_layer_wider_than_the_room_is_refused() -> None:
+def test_a_hidden_layer_wider_than_the_room_is_refused() -> None:
     wide = kernels.lib.EVC_WIDEST + 1
+    layers = [(np.ones((wide, 2), np.int64), np.zeros(wide, np.int64), 0),
+              (np.ones((1, wide), np.int64), np.zeros(1, np.int64), 0)]  # fmt: skip
     with pytest.raises(ValueError, match="too wide"):
-        CompiledLayers([(np.zeros((wide, 2), np.int64), np.zeros(wide, np.int64), 0)])
+        CompiledLayers(layers)
+    np.testing.assert_array_equal(evaluated(layers[:1], np.array([[3, 4]])), np.full((1, wide), 7))

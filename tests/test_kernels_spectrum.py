@@ -125,6 +125,7 @@ def found_by(seed: int, covered: bool) -> tuple[float, list[Block]]:
             for block, _ in parts:
                 block.alone = bool(random.random() < 0.1)
                 block.energies[random.random(block.energies.shape) < 0.5] = 0
+                block.rises = np.zeros_like(block.energies) if random.random() < 0.3 else None
         offset = int(random.integers(0, 4)) if seed % 3 else 0
         bits += quantiser.superframe([block for block, _ in parts], [own for _, own in parts], offset, heard)
         blocks += [block for block, _ in parts]

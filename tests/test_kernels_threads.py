@@ -15,7 +15,7 @@ from kernel_tools import needs_kernels, reads, spectrum_case, written
 import evc
 from evc import kernels
 from evc.format.frequencies import FrequencyTable
-from evc.format.lazy import cached_property
+from evc.format.lazy import cached_property, once
 
 pytestmark = needs_kernels
 
@@ -52,7 +52,7 @@ def test_streams_of_all_kinds_are_read_and_written_side_by_side(often_switched) 
         list(pool.map(all_of_them, range(0, 24, 3)))
 
 
-def test_threads_that_compute_a_property_together_get_the_same() -> None:
+def test_threads_that_compute_together_get_the_same() -> None:
     """What they get is what stays: kernels are given pointers into it."""
     together = threading.Barrier(4, timeout=60)
 
@@ -62,10 +62,16 @@ def test_threads_that_compute_a_property_together_get_the_same() -> None:
             together.wait()
             return object()
 
+    @once
+    def made() -> object:
+        together.wait()
+        return object()
+
     owner = Owner()
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: owner.made, range(4)))
-    assert len(set(map(id, found))) == 1 and owner.made is found[0]
+        for get in (lambda _: owner.made, lambda _: made()):
+            found = list(pool.map(get, range(4)))
+            assert len(set(map(id, found))) == 1 and get(0) is found[0]
 
 
 def test_a_table_keeps_what_kernels_read_of_it() -> None:

@@ -116,7 +116,7 @@ INLINE int64_t code_time(evc_mode mode, Coder *c, int64_t time) {
     c->cell += distance;
     c->left--;
     c->same = distance == 0;
-    return c->cell << c->grid;
+    return c->cell < c->cells ? c->cell << c->grid : 0; /* which `code_event` tells apart by the cell */
 }
 
 /* --- What an event is like ------------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc import kernels
+from evc.format.lazy import once
 from evc.models.latents.layout import (
     BANDS,
     BINS,
@@ -190,7 +191,7 @@ class _Bands:
         return self._struct
 
 
-@lru_cache(maxsize=1)
+@once
 def _bands() -> _Bands:
     return _Bands()
 

@@ -83,9 +83,11 @@ class IntegerNetwork:
 
 class CompiledLayers:
     """Layers of an integer network as the kernels take them, `struct`. Their outputs are padded to a multiple of LANES,
-    their inputs to one of two. ValueError where a layer has more of them than kernels have room for."""
+    their inputs to one of two. ValueError where a hidden layer is wider than kernels have room for."""
 
     def __init__(self, layers: list[Layer]) -> None:
+        if any(len(weights) > kernels.lib.EVC_WIDEST for weights, _, _ in layers[:-1]):
+            raise ValueError("a layer of an integer network is too wide")
         self.struct = kernels.ffi.new("evc_layer[]", len(layers))
         self._kept = [self._fill(struct, *layer) for struct, layer in zip(self.struct, layers, strict=True)]
 
@@ -93,8 +95,6 @@ class CompiledLayers:
     def _fill(struct: Any, weights: Integers, biases: Integers, shift: int) -> tuple[Any, Any]:
         outputs, inputs = weights.shape
         pairs, wide = -(-inputs // 2), -(-outputs // LANES) * LANES
-        if wide > kernels.lib.EVC_WIDEST:
-            raise ValueError("a layer of an integer network is too wide")
         of_pairs = np.zeros((wide, 2 * pairs), np.int16)
         of_pairs[:outputs, :inputs] = weights
         of_rows = np.zeros((*biases.shape[:-1], wide), np.int32)

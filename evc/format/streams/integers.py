@@ -7,7 +7,6 @@ each call, by the mean of what the call coded under each context, so both direct
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from evc import kernels
 from evc.format import constants as c
 from evc.format.coder import FrequencyTable
 from evc.format.errors import FormatError
+from evc.format.lazy import once
 from evc.format.streams.port import Port, SymbolPort, Values
 
 MOST_CALL = 256  # values that kernels take at once
@@ -58,19 +58,19 @@ def _rows_of_means() -> NDArray[np.int64]:
 
 
 ROW_OF_MEAN = _rows_of_means()
-_ROW_OF_MEAN = ROW_OF_MEAN.astype(np.int32)  # as kernels take it
 
 
 class FrozenTables:
-    """The tables as the kernels take them. `struct` points into arrays of this module, which stay."""
+    """The tables as the kernels take them: `struct` is valid as long as this object is there."""
 
     def __init__(self) -> None:
+        self._kept = MAGNITUDES.compiled, FLAGS.compiled, ROW_OF_MEAN.astype(np.int32)
         self.struct = kernels.ffi.new("evc_adaptive *")
-        self.struct.magnitudes, self.struct.flags = MAGNITUDES.compiled.struct[0], FLAGS.compiled.struct[0]
-        self.struct.rows = kernels.pointer(_ROW_OF_MEAN)
+        self.struct.magnitudes, self.struct.flags = self._kept[0].struct[0], self._kept[1].struct[0]
+        self.struct.rows = kernels.pointer(self._kept[2])
 
 
-@lru_cache(maxsize=1)
+@once
 def frozen_tables() -> FrozenTables:
     """Made once, where there are kernels."""
     return FrozenTables()
