@@ -87,21 +87,6 @@ static int64_t class_start(int32_t number) {
     return number < 4 ? number : (int64_t)(2 + (number & 1)) << ((number >> 1) - 1);
 }
 
-/* An unsigned number, from its lowest bits on in fields of at most PIECE_BITS (spec 6.3). */
-INLINE int64_t code_pieces(evc_mode mode, evc_port *p, int64_t value, int32_t bits) {
-    int64_t result = 0;
-    for (int32_t start = 0; start < bits; start += EVC_PIECE_BITS) {
-        const int32_t width = bits - start < EVC_PIECE_BITS ? bits - start : EVC_PIECE_BITS;
-        const int64_t size = (int64_t)1 << width;
-        int64_t piece = value >> start & (size - 1);
-        if (mode == READ) piece = read_uniform(p, size);
-        else write_uniform(p, piece, size);
-        result += piece << start;
-        p->bits += width;
-    }
-    return result;
-}
-
 INLINE int64_t code_time(evc_mode mode, Coder *c, int64_t time) {
     int32_t bits;
     int64_t distance = (time >> c->grid) - c->cell;

@@ -67,16 +67,9 @@ INLINE int64_t code_new(evc_mode mode, evc_port *p, evc_noise_plane *plane, int6
     if (difference < -64 || difference > 64) return -1;
     bits = plane->bits += (int32_t)difference;
     if (bits < 0 || bits > 31) return -1; /* of MAX_SPAN */
-    int64_t result = bits ? (int64_t)1 << (bits - 1) : 0;
-    const int64_t rest = value - result;
-    for (int32_t start = 0; start < bits - 1; start += EVC_PIECE_BITS) {
-        const int32_t width = bits - 1 - start < EVC_PIECE_BITS ? bits - 1 - start : EVC_PIECE_BITS;
-        int64_t piece = rest >> start & (((int64_t)1 << width) - 1);
-        if (mode == READ) piece = read_uniform(p, (int64_t)1 << width);
-        else write_uniform(p, piece, (int64_t)1 << width);
-        result += piece << start;
-    }
-    return result;
+    if (!bits) return 0;
+    const int64_t least = (int64_t)1 << (bits - 1);
+    return least + code_pieces(mode, p, value - least, bits - 1);
 }
 
 /* A number that tends to come back (spec 6.3); -1 where it is out of range. */

@@ -168,6 +168,21 @@ INLINE void code_bits(evc_mode mode, evc_port *p, int64_t *values, const uint8_t
     }
 }
 
+/* An unsigned number, from its lowest bits on in fields of at most PIECE_BITS (spec 6.3). */
+INLINE int64_t code_pieces(evc_mode mode, evc_port *p, int64_t value, int32_t bits) {
+    int64_t result = 0;
+    for (int32_t start = 0; start < bits; start += EVC_PIECE_BITS) {
+        const int32_t width = bits - start < EVC_PIECE_BITS ? bits - start : EVC_PIECE_BITS;
+        const int64_t size = (int64_t)1 << width;
+        int64_t piece = value >> start & (size - 1);
+        if (mode == READ) piece = read_uniform(p, size);
+        else write_uniform(p, piece, size);
+        result += piece << start;
+        p->bits += width;
+    }
+    return result;
+}
+
 /* An array of Exp-Golomb values of one order (spec 5.5). SEARCH counts about what they cost. */
 INLINE void code_golomb(evc_mode mode, evc_port *p, int64_t *values, uint8_t *widths, int order, int64_t count) {
     const evc_table prefixes = {EVC_GOLOMB_PREFIXES, 1, evc_golomb_starts, NULL};
