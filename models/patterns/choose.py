@@ -36,6 +36,7 @@ SEARCHED_GAINS = np.array((0, -2, -4, 1))  # levels tried in the search for span
 GAINS = np.arange(-12, 5)  # levels tried for a copy that is chosen
 LEAST_SAVED = 30.0  # bits that a copy has to save at all
 EXPECTED_NOISE = 0.55  # amplitude of uniform noise, in steps, of what is coded
+MOST_NOISE = 4.0  # squared steps: an error in a single band of next to no energy is not to decide about a file
 SHIFTS = np.arange(-4, 5) * c.OCTAVE // 2  # of the gain, 1/64 octave, at which bits are told
 
 
@@ -158,13 +159,14 @@ class Chooser:
         return self._signal(spectra)
 
     def noise(self, signal: Signal, decoded: Signal, gain: int) -> float:
-        """Mean power of the error of `decoded`, in the squared steps that `signal` has at a gain without patterns. Both
-        float32 [planes, samples], with one superframe of context on both sides."""
+        """Mean power of the error of `decoded`, in the squared steps that `signal` has at a gain without patterns, at
+        most MOST_NOISE in a band. Both float32 [planes, samples], with one superframe of context on both sides."""
         count = signal.shape[1] // self.superframe - 2
         target = self._spectra(signal, count)
         error = self._spectra(decoded - signal, count)
         scale = self._scale(target, gain, np.zeros(count, np.int64))
-        return float(np.mean(self._bins.products(error, error) * scale / self.widths))
+        noise = self._bins.products(error, error) * scale / self.widths
+        return float(np.mean(np.minimum(noise, MOST_NOISE)))
 
     def _spectra(self, planes: Signal, count: int) -> Signal:
         return uniform_spectra(planes, self.superframe, count * self.superframe, self.size)
