@@ -35,9 +35,9 @@ INLINE int32_t code_weighted(evc_mode mode, evc_port *p, const int64_t *weights,
     for (int32_t s = 0; s < symbols; s++) total += (uint64_t)weights[s];
     if (mode == READ) {
         if (!another(p)) return 0;
-        const uint32_t at = quantile(p);
+        const uint64_t scale = scale_of(p), offset = offset_in(p, scale);
         if (p->error) return 0;
-        symbol = find_symbol(weights, symbols, total, at, &below);
+        symbol = find_symbol(weights, symbols, total, (uint32_t)(offset / scale), &below);
     } else {
         for (int32_t s = 0; s < symbol; s++) below += (uint64_t)weights[s];
     }
