@@ -20,6 +20,7 @@ import click
 import evc
 from evc.cli.common import EXIT_DATA, EXIT_INTERRUPTED, EXIT_PIPE, SuggestingGroup, examples, show_warning
 from evc.cli.signals import Ended, end_by_signals
+from evc.format.cores import SWITCH_SECONDS
 from evc.format.errors import EvcError, EvcWarning
 
 # Each command's module is imported only when the command runs, so that `evc --help` starts at once.
@@ -86,6 +87,7 @@ def evc_command() -> None:
 def main() -> NoReturn:
     """Run the command line and exit."""
     end_by_signals()
+    sys.setswitchinterval(SWITCH_SECONDS)
     _silence_libraries()
     warnings.simplefilter("ignore")  # what libraries warn of is no line for a user
     warnings.simplefilter("always", EvcWarning)

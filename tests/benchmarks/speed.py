@@ -37,6 +37,7 @@ CLIPS = (
     "electronic/lmms_CapDan-ReggaeTry", "electronic/lmms_Settel-InnerRecreation", "tracker/drozerix_bit_loader",
     "tracker/pingus_pingus-5", "acoustic/holizna_cabin_fever", "acoustic/librosa_hungarian_dance",
 )  # fmt: skip
+SWITCH_SECONDS = 1e-4  # as commands have it (evc/format/cores.py)
 LONG, LONG_SECONDS = "electronic/lmms_CapDan-TwilightArea_full", 90.0
 TRACK = "sequencer's track"
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -62,6 +63,7 @@ def prepare(cores: int, kernels: bool) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     os.environ.update(ONE_THREAD | environment(kernels))
+    sys.setswitchinterval(SWITCH_SECONDS)
     warnings.simplefilter("ignore")  # of bitrates that are missed
 
 
