@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.models.latents.layout import COEFFICIENTS, COLUMN, Ends
+from evc.models.latents.layout import COEFFICIENTS, COLUMN, Ends, end_windows
 from evc.models.spectrum.mdct import dct4
 
 Floats = NDArray[np.float32]
@@ -43,13 +43,7 @@ def samples(coefficients: Floats, ends: Ends) -> Floats:
 def _windows(columns: int, ends: Ends) -> Floats:
     """The window of each column [columns, 2 * COLUMN]: nothing beyond the ends of a file, and a sharp edge there."""
     windows = np.tile(_window(), (columns, 1))
-    first, end = ends
-    windows[: max(first, 0)] = 0
-    windows[max(end, 0) :] = 0
-    if 0 <= first < columns:
-        windows[first, :_EDGE], windows[first, _EDGE:COLUMN] = 0, 1
-    if 0 < end <= columns:
-        windows[end - 1, COLUMN:-_EDGE], windows[end - 1, -_EDGE:] = 1, 0
+    end_windows(windows, ends)
     return windows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 WINDOW = 2048  # frames of audio under the window of a spectrum
 HOP = 512
@@ -58,3 +59,15 @@ class LatentConfig:
         reach = self.kernel // 2
         frames = reach * (1 + self.fine_blocks) + 2 * (WINDOW // (2 * HOP)) + 2  # blocks, windows, envelope
         return reach * (self.encoder_blocks + self.coarse_blocks) + -(-frames // FRAMES_PER_COLUMN)
+
+
+def end_windows(windows: Any, ends: Ends) -> None:
+    """Let windows [columns, 2 * COLUMN], an array or a tensor, end where a file does: none beyond its `ends`, and a
+    sharp edge there."""
+    (first, end), columns, edge = ends, len(windows), COLUMN // 2
+    windows[: max(first, 0)] = 0
+    windows[max(end, 0) :] = 0
+    if 0 <= first < columns:
+        windows[first, :edge], windows[first, edge:COLUMN] = 0, 1
+    if 0 < end <= columns:
+        windows[end - 1, COLUMN:-edge], windows[end - 1, -edge:] = 1, 0

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from evc.models.latents.layout import COEFFICIENTS, COLUMN, Ends
+from evc.models.latents.layout import COEFFICIENTS, COLUMN, Ends, end_windows
 
 _EDGE = COLUMN // 2
 
@@ -44,13 +44,7 @@ def _windows(window: Tensor, columns: int, ends: Ends | None) -> Tensor:
     if ends is None:
         return window[None]
     windows = window.repeat(columns, 1)
-    first, end = ends
-    windows[: max(first, 0)] = 0
-    windows[max(end, 0) :] = 0
-    if 0 <= first < columns:
-        windows[first, :_EDGE], windows[first, _EDGE:COLUMN] = 0, 1
-    if 0 < end <= columns:
-        windows[end - 1, COLUMN:-_EDGE], windows[end - 1, -_EDGE:] = 1, 0
+    end_windows(windows, ends)
     return windows
 
 
