@@ -18,7 +18,6 @@ from evc.streaming import seekable_input
 if TYPE_CHECKING:
     from evc.events import EventList
 
-NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 FIRST_PARTIAL, LAST_PARTIAL = 6, 12  # of the codes
 SOUND = (2, 3, 4, 5, 13, 14, 15)
 
@@ -60,13 +59,6 @@ def events(source: str, as_json: bool, as_csv: bool, onsets: bool) -> None:
             _show(source, found, seconds)
 
 
-def note_name(note: float) -> str:
-    """A MIDI note number as a name with its distance in hundredths of a semitone: 60 is C4, 69.12 is A4+12."""
-    nearest = round(note)
-    cents = round(100 * (note - nearest))
-    return f"{NAMES[nearest % 12]}{nearest // 12 - 1}" + (f"{cents:+d}" if cents else "")
-
-
 def _codes(found: EventList) -> list[dict[str, int]]:
     """The codes of every event by the name of the part; of a network with other parts, by number."""
     from evc.models.events.vectors import PARTS
@@ -77,6 +69,8 @@ def _codes(found: EventList) -> list[dict[str, int]]:
 
 
 def _rows(found: EventList) -> list[dict[str, Any]]:
+    from evc.models.events.vectors import note_name
+
     columns = zip(
         found.times.round(6).tolist(), found.amplitudes.tolist(), found.pans.round(6).tolist(), found.notes.tolist(),
         found.frequencies.round(3).tolist(), strict=True,

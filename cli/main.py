@@ -33,6 +33,7 @@ _COMMANDS = {
     "edit": "Change the events of an .evc file.",
     "train": "Train a network on a folder of audio.",
     "heatmap": "Show target, reconstruction and difference as pictures.",
+    "report": "Make a page that shows and plays what is in .evc files.",
     "info": "Show what .evc files are.",
     "tag": "Show or change the tags and the cover of .evc files.",
     "verify": "Check .evc files for damage.",

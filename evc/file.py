@@ -173,9 +173,12 @@ class EvcFile(Forkable, FileContents):
         layers: Iterable[str] | None = None,
         occurrences: ArrayLike | None = None,
         events: EventList | ArrayLike | None = None,
+        start: int = 0,
+        frames: int = -1,
     ) -> NDArray[np.float32]:
-        """The whole file as it sounds with only some of its layers, by name, and only some occurrences: indices into
-        `occurrences`, or a mask over them (None: all). float32 [frames, channels].
+        """The file as it sounds with only some of its layers, by name, and only some occurrences: indices into
+        `occurrences`, or a mask over them (None: all). float32 [frames, channels]: all that is played, or at most
+        `frames` from frame `start` on.
 
         With `events`, unless layers are named, nothing but events sounds: those of the file that indices into `events`
         or a mask over them choose, or those of another `EventList`.
@@ -190,7 +193,12 @@ class EvcFile(Forkable, FileContents):
         if events is not None:
             names = ("events",) if layers is None else names
             events = events if isinstance(events, EventList) else self.events[events]
-        return np.ascontiguousarray(self._played(self._links.chosen(names, rows, events), 0, self.frames).T)
+        first = min(whole_number(start, "a frame"), self.frames)
+        left, frames = self.frames - first, whole_number(frames, "a number of frames")
+        if first < 0:
+            raise InputError(f"frame {first} is outside the file's 0 to {self.frames}")
+        count = left if frames < 0 else min(frames, left)
+        return np.ascontiguousarray(self._played(self._links.chosen(names, rows, events), first, count).T)
 
     @alone
     def pattern_audio(self, pattern: int) -> NDArray[np.float32]:

@@ -83,6 +83,11 @@ class SoundTables:
         shapes /= np.sqrt(np.square(shapes).sum(axis=1, keepdims=True))
         return np.pad(shapes, ((0, 0), (1, max(0, bins - 1 - TOP))))[:, :bins].astype(np.float32)
 
+    @property
+    def noise_bands(self) -> Floats:
+        """Centre and width of each filter of the noise, in natural logarithms of Hz: [filters, 2]."""
+        return np.stack([self._tables["noise_centres"], np.exp(self._tables["noise_widths"])], axis=1)
+
     def _selected(self, part: str, parts: Mapping[str, Floats]) -> Floats:
         """Weights [n, rows] of the rows that a part of the vectors selects from."""
         logits = _mixed(parts[part], self._tables[f"{part}_select.slopes"].T) + self._tables[f"{part}_select.offsets"]

@@ -18,6 +18,7 @@ PITCH_PER_SEMITONE = c.PITCHES_PER_SEMITONE  # steps of the pitch's codes, which
 PITCH_MIDDLE = 4096  # the code whose vector is 0
 STEPS_PER_OCTAVE = 12 * PITCH_PER_SEMITONE
 MIDI_0_HZ = 440 * 2 ** (-69 / 12)
+_NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +42,10 @@ def _parts() -> tuple[Part, ...]:
 PARTS = _parts()
 PART_INDEX = {part.name: index for index, part in enumerate(PARTS)}
 VECTOR_DIMS = PARTS[-1].dims.stop
+
+
+def note_name(note: float) -> str:
+    """A MIDI note number as a name with its distance in hundredths of a semitone: 60 is C4, 69.12 is A4+12."""
+    nearest = round(note)
+    cents = round(100 * (note - nearest))
+    return f"{_NOTE_NAMES[nearest % 12]}{nearest // 12 - 1}" + (f"{cents:+d}" if cents else "")
