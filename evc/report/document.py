@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable
+import threading
+import zlib
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +41,11 @@ class Document:
     """Gathers sounds, numbers and pictures. A context manager: sounds are coded in threads meanwhile."""
 
     def __init__(self) -> None:
-        self.data: dict[str, Any] = {"decks": {}}
+        self.data: dict[str, Any] = {"decks": {}, "sums": {}}
         self._sounds: dict[str, Future[Sound]] = {}
         self._blobs: dict[str, bytes] = {}
         self._pool = ThreadPoolExecutor(available_cores())
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Document:
         return self
@@ -50,19 +53,25 @@ class Document:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def sound(self, name: str, audio: NDArray[np.floating], samplerate: int, kbps: float | None = 64.0) -> str:
-        """Put a sound [frames, channels] into the page, as Opus of so many kbit/s or (None) without loss; its name."""
-        coded: Callable[[], Sound] = (
-            (lambda: sounds.lossless(audio, samplerate)) if kbps is None
-            else (lambda: sounds.small(audio, samplerate, kbps))
-        )  # fmt: skip
-        if name not in self._sounds:
-            self._sounds[name] = self._pool.submit(coded)
+    def sound(self, name: str, audio: NDArray[np.floating], samplerate: int, kbps: float | None = 48.0) -> str:
+        """Put a sound [frames, channels] into the page, as Opus of so many kbit/s or (None) without loss; its name.
+        What has a name already stays."""
+        coded = partial(sounds.lossless if kbps is None else sounds.small, audio, samplerate)
+        with self._lock:
+            if name not in self._sounds:
+                self._sounds[name] = self._pool.submit(coded if kbps is None else partial(coded, kbps))
+        return name
+
+    def finished(self, name: str, sound: Sound) -> str:
+        """Put a sound into the page that is coded already; its name."""
+        self._sounds[name] = Future()
+        self._sounds[name].set_result(sound)
         return name
 
     def numbers(self, name: str, array: NDArray[Any]) -> None:
-        """Put an array into the page, in the order of bytes that all browsers have."""
-        self._blobs[name] = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes()
+        """Put an array into the page, compressed, in the order of bytes that all browsers have."""
+        data = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes()
+        self._blobs[name] = zlib.compress(data, 9)
 
     def deck(self, name: str, tracks: list[dict[str, Any]], start: float, duration: float) -> None:
         """Tracks (id, gain) that play in step; they begin at `start` s of the file."""

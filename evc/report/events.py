@@ -42,7 +42,7 @@ def fill(subject: Subject, page: Document) -> dict[str, Any]:
     columns = events.columns(network)
     found = playable(columns, network, subject.file.header)
     levels = decibels(events.amplitudes)
-    page.numbers("event-values", found.values)
+    page.numbers("event-values", found.values.T)
     page.numbers("event-keys", found.keys)
     page.data["events"] = found.facts() | {
         "times": events.times.round(6).tolist(), "names": [note_name(note) for note in events.notes.tolist()],

@@ -19,7 +19,7 @@ from evc.report.subject import Subject, clock
 
 _POINTS, _HEIGHT = 1000, 120
 _COVER_PIXELS = 320
-_WHOLE_BYTES, _WHOLE_KBPS = 600_000, (24.0, 96.0)
+_WHOLE_BYTES, _WHOLE_KBPS = 400_000, (24.0, 96.0)
 _KNOWN_TAGS = ("title", "artist")
 _LIGHTEST = 0.55  # how far towards white the last stream of a layer is
 

@@ -34,7 +34,7 @@ def fill(subject: Subject, page: Document) -> dict[str, Any]:
              "caption": names[name], "alt": f"Heat-map of the whole file. {names[name]}"}
             for name, levels in maps.named
         ],
-        "start": 0, "end": subject.duration, "range": maps.scale, "deck": "whole" if "whole" in page.data["decks"] else "",
+        "start": 0, "end": subject.duration, "range": maps.scale, "deck": "whole" if subject.whole_is_played else "",
         "lattices": _lattices(subject),
     }  # fmt: skip
 

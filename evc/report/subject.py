@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from evc.file import EvcFile
 from evc.format.errors import InputError
-from evc.format.lazy import cached_property
 from evc.models.arrays import Signal
 from evc.models.report.sounds import loudest
 from evc.models.source import AudioSource
 from evc.stats import Stats
 
 SECONDS = 15.0  # of the stretch that is compared
+Value = TypeVar("Value")
 MOST_PLAYED = 600.0  # s: of longer files only the stretch is in the page
+
+
+class shared(Generic[Value]):  # noqa: N801  (a decorator, as property is)
+    """An attribute that is computed once, whichever thread asks first; the others wait for it."""
+
+    def __init__(self, compute: Callable[[Any], Value]) -> None:
+        self._compute, self._name = compute, compute.__name__
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, subject: Subject, _: type) -> Value:
+        with subject.lock:
+            if self._name not in subject.known:
+                subject.known[self._name] = self._compute(subject)
+            found: Value = subject.known[self._name]
+            return found
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,7 @@ class Subject:
             check_source(file, source)
         self.file, self.name, self.source = file, name, source
         self._seconds = seconds
+        self.lock, self.known = threading.RLock(), dict[str, Any]()
 
     @property
     def samplerate(self) -> int:
@@ -69,39 +87,44 @@ class Subject:
         """Whether times of the coded timeline, as patterns and events have them, are times of what is played."""
         return not len(self.file.edits)
 
-    @cached_property
+    @shared
     def whole(self) -> Signal:
         """What is played: float32 [frames, channels]."""
         self.file.seek(0)
         found: Signal = self.file.read(always_2d=True)
         return found
 
-    @cached_property
+    @shared
     def stretch(self) -> Stretch:
         """The loudest stretch of as many seconds as asked for."""
         return Stretch(*loudest(self.whole, self.samplerate, self._seconds), self.samplerate)
 
-    @cached_property
+    @shared
     def heard(self) -> Signal:
         """The stretch of the file: float32 [frames, channels]."""
         return self._part(self.whole)
 
-    @cached_property
+    @shared
     def source_heard(self) -> Signal | None:
         """The same of the source."""
         if self.source is None:
             return None
         return np.ascontiguousarray(self.source.read(self.stretch.start, self.stretch.frames).T)
 
-    @cached_property
+    @shared
     def stats(self) -> Stats:
         return self.file.stats()
 
-    @cached_property
+    @shared
     def layers_heard(self) -> dict[str, Signal]:
         """Every layer alone over the stretch, where there is more than one."""
         layers = self.file.layers if len(self.file.layers) > 1 else ()
         return {layer: self.rendered(layers=[layer]) for layer in layers}
+
+    @shared
+    def events_heard(self) -> Signal:
+        """The events alone over the stretch."""
+        return self.layers_heard.get("events", self.heard)
 
     @property
     def rendered(self) -> Callable[..., Signal]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import PurePath
 from typing import Any
 
 from evc.file import EvcFile
+from evc.format.cores import available_cores
 from evc.format.errors import EvcError, InputError
 from evc.format.tags import values_of
 from evc.models.report import pictures
@@ -16,6 +18,7 @@ from evc.models.report.spectrogram import constant_q, shared_scale
 from evc.models.source import AudioSource
 from evc.report.document import Document, fragment, uri
 from evc.report.head import cover
+from evc.report.section import Section
 from evc.report.sections import SECTIONS
 from evc.report.subject import MOST_PLAYED, SECONDS, Subject, clock
 from evc.streaming import PathOrFile, seekable_output
@@ -77,12 +80,7 @@ def write_report(
     subject = Subject(file, name, source, seconds)
     fitting = [section for section in SECTIONS if section.name in chosen and section.applies(subject)]
     with Document() as page:
-        bodies: list[dict[str, Any]] = []
-        for number, section in enumerate(fitting):
-            if progress:
-                progress(number, len(fitting) + 1)
-            body = fragment(f"{section.name}.html", section.fill(subject, page))
-            bodies.append({"name": section.name, "title": section.title, "body": body})
+        bodies = list(_filled(fitting, subject, page, progress))
         title, artist = _tag(subject, "title") or PurePath(name).stem or "EVC file", _tag(subject, "artist")
         text = page.page(
             "report.html", title=title, artist=artist, name=PurePath(name).name, cover=cover(subject), sections=bodies,
@@ -93,6 +91,22 @@ def write_report(
     if progress:
         progress(1, 1)
     return _entry(subject, name, title, artist)
+
+
+def _filled(
+    sections: Sequence[Section], subject: Subject, page: Document, progress: Progress | None
+) -> Iterator[dict[str, Any]]:
+    """The sections, as the page has them; several at a time."""
+    with ThreadPoolExecutor(available_cores()) as pool:
+        futures = [pool.submit(section.fill, subject, page) for section in sections]
+        try:
+            for number, (section, future) in enumerate(zip(sections, futures, strict=True), 1):
+                body = fragment(f"{section.name}.html", future.result())
+                yield {"name": section.name, "title": section.title, "body": body}
+                if progress:
+                    progress(number, len(sections) + 1)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def write_catalogue(target: PathOrFile, entries: Sequence[Entry], overwrite: bool = True) -> None:

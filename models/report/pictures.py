@@ -19,7 +19,7 @@ MOST_PIXELS = 40_000_000  # of a picture out of a file
 # From nothing to the loudest. Lightness rises all the way, so that the order is seen without hue as well.
 RAMP = ((8, 10, 26), (28, 32, 92), (58, 60, 140), (110, 84, 140), (176, 112, 112), (228, 160, 84), (252, 236, 150))
 _SHADES = 256
-_QUALITY, _FINE_QUALITY = 60, 85
+_COARSE_QUALITY, _QUALITY, _FINE_QUALITY = 35, 60, 85
 
 
 def shades(levels: NDArray[np.floating], scale: tuple[float, float]) -> NDArray[np.uint8]:
@@ -33,16 +33,16 @@ def picture(levels: NDArray[np.floating], scale: tuple[float, float], exact: boo
     return encoded(shades(levels, scale), exact)
 
 
-def encoded(pixels: NDArray[np.uint8], exact: bool = False) -> bytes:
+def encoded(pixels: NDArray[np.uint8], exact: bool = False, quality: int = _QUALITY) -> bytes:
     """The image file of pixels [rows, columns, 3]."""
     from PIL import Image
 
-    return _written(Image.fromarray(np.ascontiguousarray(pixels)), exact)
+    return _written(Image.fromarray(np.ascontiguousarray(pixels)), exact, quality)
 
 
 def film(frames: Sequence[NDArray[np.floating]], scale: tuple[float, float]) -> bytes:
     """Frames of levels [rows, columns] one below the other, as one image file."""
-    return encoded(np.concatenate([shades(frame, scale) for frame in frames]))
+    return encoded(np.concatenate([shades(frame, scale) for frame in frames]), quality=_COARSE_QUALITY)
 
 
 def enlarged(levels: NDArray[np.floating], rows: int, columns: int) -> NDArray[np.floating]:

@@ -14,20 +14,41 @@ FLAC, OGG = "audio/flac", "audio/ogg"
 _OPUS_RATE = 48_000
 _OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 _MOST_CHANNELS = 8
-_HIGHEST_KBPS, _LOWEST_KBPS = 256.0, 6.0  # of a channel pair, at the ends of libsndfile's scale
+_STEPS = 1 << 15
+_HIGHEST_KBPS, _LOWEST_KBPS = 256.0, 6.0  # of each channel, at the ends of libsndfile's scale
 
 
 def lossless(audio: NDArray[np.floating], samplerate: int) -> tuple[str, bytes]:
     """Audio [frames, channels] of full scale 1 as FLAC of 16 bits: its media type, and the file."""
+    return _flac(steps_of_16_bits(audio), samplerate)
+
+
+def lossless_difference(
+    audio: NDArray[np.floating], other: NDArray[np.floating], samplerate: int
+) -> tuple[str, bytes] | None:
+    """FLAC of `audio` less `other`, both in steps of 16 bits, so that what is written of `other` and this make `audio`
+    again; None where that needs more than 16 bits."""
+    difference = steps_of_16_bits(audio) - steps_of_16_bits(other)
+    fits = difference.min(initial=0) >= -_STEPS and difference.max(initial=0) < _STEPS
+    return _flac(difference, samplerate) if fits else None
+
+
+def steps_of_16_bits(audio: NDArray[np.floating]) -> NDArray[np.int32]:
+    """Audio of full scale 1 rounded, and cut off at what 16 bits hold."""
+    return np.clip(np.rint(audio[:, :_MOST_CHANNELS] * _STEPS), -_STEPS, _STEPS - 1).astype(np.int32)
+
+
+def _flac(steps: NDArray[np.int32], samplerate: int) -> tuple[str, bytes]:
     import soundfile
 
     target = io.BytesIO()
-    clipped = np.clip(audio[:, :_MOST_CHANNELS], -1, 1)
-    soundfile.write(target, clipped, samplerate, format="FLAC", subtype="PCM_16", compression_level=1.0)
+    soundfile.write(
+        target, steps.astype(np.int16), samplerate, format="FLAC", subtype="PCM_16", compression_level=1.0
+    )
     return FLAC, target.getvalue()
 
 
-def small(audio: NDArray[np.floating], samplerate: int, kbps: float = 64.0) -> tuple[str, bytes]:
+def small(audio: NDArray[np.floating], samplerate: int, kbps: float = 48.0) -> tuple[str, bytes]:
     """Audio [frames, channels] as Opus of about `kbps` kbit/s where libsndfile writes it, else as `lossless` does."""
     import soundfile
 
@@ -38,10 +59,11 @@ def small(audio: NDArray[np.floating], samplerate: int, kbps: float = 64.0) -> t
 
         audio = librosa.resample(audio, orig_sr=samplerate, target_sr=_OPUS_RATE, axis=0, res_type="soxr_mq")
         samplerate = _OPUS_RATE
-    level = (_HIGHEST_KBPS - kbps) / (_HIGHEST_KBPS - _LOWEST_KBPS)
+    audio = audio[:, :_MOST_CHANNELS]
+    level = (_HIGHEST_KBPS - kbps / audio.shape[1]) / (_HIGHEST_KBPS - _LOWEST_KBPS)
     target = io.BytesIO()
     soundfile.write(
-        target, audio[:, :_MOST_CHANNELS], samplerate, format="OGG", subtype="OPUS",
+        target, audio, samplerate, format="OGG", subtype="OPUS",
         compression_level=min(max(level, 0.0), 1.0),
     )  # fmt: skip
     return OGG, target.getvalue()

@@ -23,11 +23,27 @@ function bytes(text) {
 const decoded = new Map();
 function buffer(id) {
   if (!decoded.has(id)) {
-    const element = document.getElementById("sound-" + id);
-    decoded.set(id, wake().decodeAudioData(bytes(element.textContent).buffer));
-    decoded.get(id).catch(() => tell("This browser cannot play a sound of this page (" + element.dataset.mime + ")."));
+    const parts = data.sums[id], element = document.getElementById("sound-" + id);
+    decoded.set(id, parts ? added(parts) : wake().decodeAudioData(bytes(element.textContent).buffer));
+    decoded.get(id).catch(() => tell("This browser cannot play a sound of this page: " + id + "."));
   }
   return decoded.get(id);
+}
+async function added(parts) { // a sound that is the sum of others, each times a factor
+  const sounds = await Promise.all(parts.map(([id]) => buffer(id)));
+  const sum = context.createBuffer(sounds[0].numberOfChannels, sounds[0].length, sounds[0].sampleRate);
+  for (let channel = 0; channel < sum.numberOfChannels; channel++) {
+    const out = sum.getChannelData(channel);
+    sounds.forEach((sound, number) => {
+      const some = sound.getChannelData(channel), factor = parts[number][1];
+      for (let i = 0; i < out.length; i++) out[i] += factor * some[i];
+    });
+  }
+  return sum;
+}
+async function numbers(id) { // an array that is in the page, compressed
+  const stream = new Blob([bytes(document.getElementById(id).textContent)]).stream();
+  return new Response(stream.pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
 }
 const tell = text => { one("#message").textContent = text; };
 
@@ -213,7 +229,7 @@ for (const {element, start, end, deck} of timelines) {
 }
 document.addEventListener("keydown", event => {
   if (event.ctrlKey || event.altKey || event.metaKey || !decks.listen) return;
-  const key = event.key.toLowerCase(), track = {a: "file", b: "source"}[key];
+  const key = event.key.toLowerCase(), track = {a: "file", b: "source", d: "difference"}[key];
   if (track && decks.listen.tracks.some(one => one.id === track)) decks.listen.hear(track);
   else if (key === " " && event.target === document.body) { decks.listen.toggle(); event.preventDefault(); }
   else if (key === "escape") sounding?.stop();
@@ -286,14 +302,16 @@ for (const lane of all(".lane .blocks")) {
 // --- Events: their sounds, made here from their parameters -------------------------------------
 const events = data.events && new (class {
   constructor() {
-    const floats = id => new Float32Array(bytes(document.getElementById(id).textContent).buffer);
     Object.assign(this, data.events);
-    this.values = floats("event-values");
-    this.keys = new Uint32Array(bytes(document.getElementById("event-keys").textContent).buffer);
     this.rate = 65536; // a power of two: a period of the noise, a second, is one transform
   }
+  async load() {
+    this.values ??= new Float32Array(await numbers("event-values"));
+    this.keys ??= new Uint32Array(await numbers("event-keys"));
+  }
   parameters(i) {
-    const row = this.values.subarray(i * this.fields, (i + 1) * this.fields), bands = this.filters.length;
+    const row = Float32Array.from({length: this.fields}, (_, field) => this.values[field * this.keys.length + i]);
+    const bands = this.filters.length;
     const [pan, amplitude, attack, length, fall, level, damping, change] = row;
     return {pan, amplitude, attack, length, fall, level, damping, change, colours: row.subarray(8, 8 + bands),
       partials: row.subarray(8 + bands), taps: this.echoes[this.rooms[i]], key: this.keys[i]};
@@ -363,13 +381,14 @@ const events = data.events && new (class {
     const p = this.parameters(i);
     return Math.min(this.duration, p.length + p.fall + Math.max(...p.taps.map(([delay]) => delay)));
   }
-  render(numbers) { // together, as far apart as they are in the file
-    const start = Math.min(...numbers.map(i => this.times[i]));
-    const end = Math.max(...numbers.map(i => this.times[i] + this.length(i)));
+  async render(chosen) { // together, as far apart as they are in the file
+    await this.load();
+    const start = Math.min(...chosen.map(i => this.times[i]));
+    const end = Math.max(...chosen.map(i => this.times[i] + this.length(i)));
     const frames = Math.max(1, Math.ceil((Math.min(end - start, 60)) * this.rate));
     const found = wake().createBuffer(Math.min(this.channels, 2), frames, this.rate);
     const channels = [...Array(found.numberOfChannels)].map((_, c) => found.getChannelData(c));
-    for (const i of numbers) this.add(channels, i, this.times[i] - start);
+    for (const i of chosen) this.add(channels, i, this.times[i] - start);
     return found;
   }
 })();
@@ -401,14 +420,14 @@ if (scatter) {
   const circles = all("circle", scatter), readout = one("#readout"), chosen = new Set();
   const about = i => `${clock(events.times[i])}, ${events.names[i]}, ${events.levels[i]} dB`;
   const tellOf = i => { readout.textContent = `Event ${i + 1} of ${circles.length}: ${about(i)}`; };
-  const choose = numbers => {
+  const choose = some => {
     chosen.clear();
-    numbers.forEach(i => chosen.add(i));
+    some.forEach(i => chosen.add(i));
     circles.forEach((circle, i) => circle.classList.toggle("chosen", chosen.has(i)));
     one("#play-selection").disabled = !chosen.size;
     one("#selected").textContent = chosen.size ? `${chosen.size} selected` : "none selected";
   };
-  const play = numbers => clip.play(events.render(numbers), numbers.map(i => circles[i]));
+  const play = some => { wake(); clip.play(events.render(some), some.map(i => circles[i])); };
   const toggle = i => choose(chosen.has(i) ? [...chosen].filter(other => other !== i) : [...chosen, i]);
   one("#play-selection").onclick = () => play([...chosen]);
   one("#clear-selection").onclick = () => choose([]);
