@@ -30,6 +30,7 @@ _HOMES = {
     "evc.file": ("EvcFile",),
     "evc.format.metadata": ("Foreign", "Picture"),
     "evc.models.settings": ("EncodeSettings",),
+    "evc.report.write": ("write_report",),
     "evc.stats": ("Stats",),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -38,6 +39,7 @@ __all__ = [
     "DamagedError", "DamagedSpan", "EncodeSettings", "EvcError", "EvcFile", "EvcWarning", "EventList", "FileInfo",
     "Foreign", "FormatError", "InputError", "OutputError", "Picture", "SegmentInfo", "Stats", "UnsupportedError",
     "__version__", "decode", "decode_file", "edit_tags", "encode", "encode_file", "info", "open", "write_events",
+    "write_report",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     )
     from evc.format.metadata import Foreign, Picture
     from evc.models.settings import EncodeSettings
+    from evc.report.write import write_report
     from evc.stats import Stats
 
 

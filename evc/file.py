@@ -277,6 +277,12 @@ class EvcFile(Forkable, FileContents):
             f"layers {', '.join(self.layers) or 'none'})"
         )
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from evc.notebook import as_html
+
+        return as_html(self)
+
     def _close_owned(self) -> None:
         if self._owned is not None:
             self._owned.close()

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from evc.events import EventList
 from evc.format.header import NetworkReference
+from evc.format.networks import installed_network
 from evc.models.arrays import Signal
 from evc.models.events.vectors import EVENTS_NETWORK, note_name
 from evc.models.report import embedding, pictures
-from evc.models.report.playable import playable
+from evc.models.report.playable import playable, telling
 from evc.models.report.spectrogram import constant_q, shared_scale
-from evc.models.report.stages import loud_and_long, stages
-from evc.format.networks import installed_network
+from evc.models.report.stages import stages
 from evc.report.document import Document, spectrogram, uri
 from evc.report.section import Section
 from evc.report.subject import Subject, clock
@@ -24,6 +24,7 @@ _SMALLEST, _LARGEST = 2.0, 9.0  # radius of a dot, in pixels
 _RANGE_DB = 42.0  # of amplitudes, from the smallest dot to the largest
 _MOST_COLUMNS = 4000
 _STAGE_COLUMNS, _STAGE_PER_OCTAVE = 240, 24
+_ALONE = "attack"  # has a scale of its own: what it pushes is louder by far
 _STAGES = (
     ("attack", "Attack", "The push that starts everything, and the noise of the excitation"),
     ("resonance", "Resonance", "The partials that it makes ring, as they are at first"),
@@ -48,7 +49,7 @@ def fill(subject: Subject, page: Document) -> dict[str, Any]:
         "times": events.times.round(6).tolist(), "names": [note_name(note) for note in events.notes.tolist()],
         "levels": levels.round(1).tolist(), "samplerate": subject.samplerate, "channels": subject.file.channels,
     }  # fmt: skip
-    number = loud_and_long({"amplitudes": columns.amplitudes, "lengths": found.values[:, 3]})
+    number = telling(found)
     count = f"{len(events)} event{'' if len(events) == 1 else 's'}"
     return {
         "count": count, "duration": duration, "dots": _dots(events, levels, duration),
@@ -93,9 +94,10 @@ def _apart(
     levels = {
         name: constant_q(part, rate, _STAGE_COLUMNS, _STAGE_PER_OCTAVE) for name, part in audio.items()
     }
-    scale = shared_scale(*levels.values())
+    shared = shared_scale(*(part for name, part in levels.items() if name != _ALONE))
     parts = [
-        {"title": title, "text": text, "picture": spectrogram(levels[name], scale, _STAGE_PER_OCTAVE),
+        {"title": title, "text": text, "picture": spectrogram(
+            levels[name], shared_scale(levels[name]) if name == _ALONE else shared, _STAGE_PER_OCTAVE),
          "sound": page.sound(f"stage-{name}", audio[name] / max(1.0, loudest), rate)}
         for name, title, text in _STAGES
     ]  # fmt: skip
@@ -103,7 +105,7 @@ def _apart(
         f"{note_name(float(events.notes[number]))} at {clock(float(events.times[number]))}, "
         f"{decibels(events.amplitudes)[number]:.1f} dB, {len(found.room) / rate:.2f} s long"
     )
-    return {"number": number + 1, "about": about, "stages": parts, "range": scale}
+    return {"number": number + 1, "about": about, "stages": parts, "range": shared}
 
 
 SECTION = Section("events", "Events", applies, fill)

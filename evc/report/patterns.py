@@ -13,6 +13,7 @@ from evc.report.subject import Subject, clock
 
 _MOST_LANES = 200
 _LEAST_GAIN, _LOUD = 0.3, 1.2  # of a block's brightness; the gain from which it is full
+_WORTH = 400  # bits
 _KINDS = {"excerpt": "#e69f00", "explicit": "#56b4e9", "lattice": "#009e73", "lost": "#8a8a8a"}
 
 
@@ -45,7 +46,7 @@ def fill(subject: Subject, page: Document) -> dict[str, Any]:
         origin = (_percent(float(row["start"]), duration), _percent(float(row["duration"]), duration))
         lanes.append({
             "number": number, "name": f"{number:03} {row['kind']}", "colour": _KINDS.get(str(row["kind"]), "#8a8a8a"),
-            "about": f"{row['uses']} times, {row['duration']:.2f} s, saves {saved.get(number, 0) / 8000:.1f} kB",
+            "about": f"{row['uses']} times, {row['duration']:.2f} s{_saving(saved.get(number, 0.0))}",
             "origin": None if np.isnan(row["start"]) else origin, "blocks": own,
         })  # fmt: skip
     page.data["patterns"] = {"blocks": blocks, "alone": alone}
@@ -71,6 +72,11 @@ def _alone(subject: Subject, page: Document, number: int) -> list[Any]:
         return [0, 0, None]
     audio = subject.file.pattern_audio(number)
     return [0, 0, page.sound(f"pattern-{number}", audio, subject.samplerate)]
+
+
+def _saving(bits: float) -> str:
+    """What a pattern saves, if that is worth a word."""
+    return f", saves {bits / 8000:.1f} kB" if bits >= _WORTH else ""
 
 
 def _text(subject: Subject, lanes: int) -> str:

@@ -19,6 +19,7 @@ from evc.models.events.sounding import SoundTables, audible_below
 from evc.models.events.sounds import AUDIBLE, AUDIBLE_ECHO, DURATION, FADE_FROM, Sounds
 
 FIELDS = ("pan", "amplitude", "attack", "length", "fall", "noise level", "noise rate", "deformation")
+_HEARD = 0.05  # of the first partial, and of its gain
 PARTIAL_FIELDS = ("frequency", "decay", "real", "imaginary", "state")
 
 
@@ -66,6 +67,18 @@ def playable(events: EventColumns, network: NetworkReference, header: Header) ->
         tables.noise_bands.astype(np.float32),
         partials.shape[1], min(TOP, header.samplerate // 2),
     )  # fmt: skip
+
+
+def telling(events: Playable) -> int:
+    """The number of the event whose inside tells most: loud, long, and with something in every stage."""
+    attack_to_fall, partials = events.values[:, :8], events.values[:, 8 + len(events.filters) :]
+    by_partial = partials.reshape(len(partials), events.partials, len(PARTIAL_FIELDS))
+    heard = np.hypot(by_partial[..., 2], by_partial[..., 3]) > _HEARD
+    changing = (heard & (np.abs(by_partial[..., 4] - 1) > _HEARD)).any(axis=1)
+    roomy = np.array([len(events.echoes[room]) > 1 for room in events.rooms])
+    noisy = attack_to_fall[:, 5] > _HEARD
+    stages = heard.sum(axis=1) / events.partials + changing + roomy + noisy
+    return int(np.argmax(np.abs(attack_to_fall[:, 1]) * np.minimum(attack_to_fall[:, 3], 1.0) * (0.1 + stages)))
 
 
 def _rooms(sounds: Sounds) -> tuple[list[int], list[list[tuple[float, float]]]]:

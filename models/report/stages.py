@@ -6,7 +6,6 @@ The same stages as `events.intermediates` has, each one heard with all those bef
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from evc.models.events.solo import Solo, solo
 from evc.models.events.sounding import SoundTables, audible_below
 from evc.models.events.sounds import DURATION
 
-_CLICK = 0.25  # of the first partial: how loud the push of the attack is made, which alone has no level
+_PUSH = 0.5  # of full scale: how high the push of the attack is drawn and played, which alone has no level
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +75,4 @@ def _push(attack: float, samplerate: int, frames: int) -> Signal:
     """The slope of the attack, as high as can be heard."""
     rise = np.sin(np.clip(np.arange(frames + 1) / samplerate / attack, 0, 1) * (np.pi / 2)) ** 2
     slope = np.diff(rise)
-    return np.asarray(slope * (_CLICK / max(float(slope.max()), 1e-9)), np.float32)
-
-
-def loud_and_long(values: dict[str, NDArray[Any]]) -> int:
-    """The number of the event to take apart: the loudest of those that ring for long, whose stages can be heard."""
-    worth = np.abs(values["amplitudes"]) * np.minimum(values["lengths"], 1.0)
-    return int(np.argmax(worth))
+    return np.asarray(slope * (_PUSH / max(float(slope.max()), 1e-9)), np.float32)
