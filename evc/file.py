@@ -278,10 +278,11 @@ class EvcFile(Forkable, FileContents):
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from evc.notebook import as_html
+        """What a notebook shows: a player of the first half minute, and what the file cost."""
+        from evc.notebook import MOST_SECONDS, as_html
 
-        return as_html(self)
+        audio = self.render(frames=round(MOST_SECONDS * self.samplerate))
+        return as_html(self.stats(symbols=False), self.tags, audio, self.duration)
 
     def _close_owned(self) -> None:
         if self._owned is not None:

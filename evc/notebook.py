@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import base64
 from html import escape
-from typing import TYPE_CHECKING
 
-from evc.format.tags import values_of
-
-if TYPE_CHECKING:
-    from evc.file import EvcFile
+from evc.format.tags import Tags, values_of
+from evc.models.arrays import Signal
+from evc.stats import Stats
 
 MOST_SECONDS = 30.0  # that are put into a notebook
 
 
-def as_html(file: EvcFile) -> str:
-    """A player of the first half minute, the bitrate and the share of each layer. Leaves the position where it is."""
-    stats = file.stats(symbols=False)
-    tags = (", ".join(values_of(file.tags.get(name, []))) for name in ("artist", "title"))
-    heading = " – ".join(text for text in tags if text) or "EVC file"
-    seconds = f"{file.duration:.2f} s, {file.samplerate} Hz, {stats.kbps(stats.bits):.2f} kbit/s"
+def as_html(stats: Stats, tags: Tags, audio: Signal, duration: float) -> str:
+    """A player of the `audio` [frames, channels] with which a file of `duration` s begins, its bitrate, and the share
+    of each layer."""
+    names = (", ".join(values_of(tags.get(name, []))) for name in ("artist", "title"))
+    heading = " – ".join(text for text in names if text) or "EVC file"
+    about = f"{duration:.2f} s, {stats.samplerate} Hz, {stats.kbps(stats.bits):.2f} kbit/s"
     rows = [(layer.name, layer.bits) for layer in stats.layers] + [("overhead", stats.overhead_bits)]
     cells = "".join(
-        f"<tr><td>{escape(name)}</td><td>{stats.kbps(bits):.2f} kbit/s</td><td>{100 * stats.share(bits):.1f} %</td></tr>"
+        f"<tr><td>{escape(name)}</td><td>{stats.kbps(bits):.2f} kbit/s</td><td>{stats.share(bits):.1%}</td></tr>"
         for name, bits in rows
     )
     return (
-        f"<div><b>{escape(heading)}</b><br>{escape(seconds)}<br>{_player(file)}"
+        f"<div><b>{escape(heading)}</b><br>{escape(about)}<br>{_player(audio, stats.samplerate, duration)}"
         f"<table><tr><th>layer</th><th>cost</th><th>share</th></tr>{cells}</table></div>"
     )
 
 
-def _player(file: EvcFile) -> str:
-    if not file.frames:
+def _player(audio: Signal, samplerate: int, duration: float) -> str:
+    if not len(audio):
         return "no sound"
     from evc.models.report.sounds import lossless
 
-    mime, data = lossless(file.render(frames=round(MOST_SECONDS * file.samplerate)), file.samplerate)
-    note = f" the first {MOST_SECONDS:.0f} s" if file.duration > MOST_SECONDS else ""
+    mime, data = lossless(audio, samplerate)
+    note = f" the first {MOST_SECONDS:.0f} s" if duration > MOST_SECONDS else ""
     return f'<audio controls src="data:{mime};base64,{base64.b64encode(data).decode("ascii")}"></audio>{note}'

@@ -6,7 +6,6 @@ import base64
 import json
 import threading
 import zlib
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _ASSETS = Path(__file__).with_name("assets")
-_TICKS = 6
+_TICKS = 5
+_HIGHEST_MARK = 97  # percent of a picture's height
 _PITCHES = (("65 Hz", 65.4), ("260 Hz", 261.6), ("1 kHz", 1046.5), ("4 kHz", 4186.0))
 # Of layers: Okabe and Ito's palette, whose colours nearly everybody can tell apart.
 COLOURS = {
@@ -92,9 +92,10 @@ class Document:
 
 def spectrogram(levels: NDArray[np.floating], scale: tuple[float, float], per_octave: int) -> dict[str, Any]:
     """A constant-Q picture as templates take it, with marks of pitch."""
-    octaves = len(levels) / per_octave
-    marks = [{"text": text, "at": round(100 * float(np.log2(hertz / LOWEST_HZ)) / octaves, 1)} for text, hertz in _PITCHES]
-    return {"uri": uri(pictures.picture(levels, scale)), "marks": [mark for mark in marks if mark["at"] < 97]}
+    share = 100 * per_octave / len(levels)
+    places = [(text, round(share * float(np.log2(hertz / LOWEST_HZ)), 1)) for text, hertz in _PITCHES]
+    marks = [{"text": text, "at": at} for text, at in places if at < _HIGHEST_MARK]
+    return {"uri": uri(pictures.picture(levels, scale)), "marks": marks}
 
 
 def uri(image: bytes) -> str:
@@ -130,8 +131,10 @@ def fragment(template: str, values: dict[str, Any]) -> str:
     return Markup(environment().get_template(template).render(macros | values))
 
 
-def _times(start: float, end: float) -> Iterable[str]:
-    return [clock(seconds) for seconds in np.linspace(start, end, _TICKS)]
+def _times(start: float, end: float) -> list[dict[str, Any]]:
+    """The marks of an axis: where, in percent, and what stands there."""
+    shares = np.linspace(0, 1, _TICKS).tolist()
+    return [{"at": 100 * share, "text": clock(start + share * (end - start))} for share in shares]
 
 
 def _style() -> str:

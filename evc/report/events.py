@@ -79,7 +79,7 @@ def _vectors(vectors: NDArray[np.float32]) -> str:
     """The image of the vectors: a column for each, unless there are too many."""
     step = -(-len(vectors) // _MOST_COLUMNS)
     low, high = vectors.min(axis=0), vectors.max(axis=0)
-    levels = (vectors[::step] - low) / np.where(high > low, high - low, 1)
+    levels = np.where(high > low, (vectors[::step] - low) / np.where(high > low, high - low, 1), 0.5)
     return uri(pictures.picture(levels.T[::-1], (0.0, 1.0), exact=True))
 
 

@@ -45,7 +45,8 @@ def fill(subject: Subject, page: Document) -> dict[str, Any]:
         "parts": parts,
         "bar_text": "Bits: " + ", ".join(f"{name} {100 * stats.share(bits):.1f} %" for name, bits in layers),
         "layers": [
-            {"name": name, "share": f"{100 * stats.share(bits):.1f} %", "colour": _colour(name)} for name, bits in layers
+            {"name": name, "share": f"{100 * stats.share(bits):.1f} %", "colour": _colour(name)}
+            for name, bits in layers
         ],
         "rows": _rows(subject),
         "rate_range": f"{rate.min():.1f} to {rate.max():.1f} kbit/s",

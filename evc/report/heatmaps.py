@@ -28,7 +28,7 @@ def fill(subject: Subject, page: Document) -> dict[str, Any]:
     if math.isfinite(maps.snr):
         names["difference"] += f", signal over difference {maps.snr:.2f} dB"
     return {
-        "text": "On the mel scale, equally high rows." if maps.unit == "Hz" else "Cell by cell, as the lattice has them.",
+        "text": "Rows of equal height in mel." if maps.unit == "Hz" else "Cell by cell, as the lattice has them.",
         "maps": [
             {"picture": {"uri": uri(pictures.picture(levels, maps.scale)), "marks": _marks(maps)},
              "caption": names[name], "alt": f"Heat-map of the whole file. {names[name]}"}

@@ -38,8 +38,8 @@ def fill(subject: Subject, page: Document) -> dict[str, Any]:
     scale = shared_scale(*levels)
     span = f"{clock(start)} to {clock(end)}"
     return {
-        "stretch": subject.stretch.text, "start": start, "end": end, "clock": clock(start), "source": source is not None,
-        "match": match, "tracks": tracks, "range": scale,
+        "stretch": subject.stretch.text, "start": start, "end": end, "clock": clock(start),
+        "source": source is not None, "match": match, "tracks": tracks, "range": scale,
         "views": [
             {"picture": spectrogram(part, scale, _PER_OCTAVE), "caption": caption,
              "alt": f"Constant-Q spectrogram: {caption.lower()}, {span}"}

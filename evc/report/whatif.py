@@ -21,16 +21,17 @@ STEP = 0.2
 def fill(subject: Subject, page: Document) -> dict[str, Any]:
     events = subject.file.events
     kinds = (
-        ("vectors", "Random vectors, same times", "Each part of each vector is that of an event chosen at random: seed "
-         f"{SEED}.", events.randomized_vectors(SEED)),
-        ("times", "Same vectors, random times", f"The same events at moments drawn between the first and the last: seed "
-         f"{SEED}.", events.randomized_times(SEED)),
-        ("step", "All vectors moved", f"All vectors moved by the same random step, of deviates times {STEP}: seed "
-         f"{SEED}.", events.perturbed(STEP, SEED)),
+        ("vectors", "Random vectors, same times", "Each part of each vector is that of an event drawn at random",
+         events.randomized_vectors(SEED)),
+        ("times", "Same vectors, random times", "The same events at moments drawn between the first and the last",
+         events.randomized_times(SEED)),
+        ("step", "All vectors moved", f"All vectors moved by one random step, of normal deviates times {STEP}",
+         events.perturbed(STEP, SEED)),
     )  # fmt: skip
     original = page.sound("layer-events", subject.events_heard, subject.samplerate)
     whats = [{"title": "As they are", "text": "The events of the file, to compare with.", "sound": original}]
-    for name, title, text, edited in kinds:
+    for name, title, what, edited in kinds:
+        text = f"{what}: seed {SEED}."
         audio = subject.rendered(events=as_coded(edited, events.network))
         peak = float(np.abs(audio).max(initial=0.0))
         if peak > 1:

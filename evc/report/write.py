@@ -122,7 +122,7 @@ def write_catalogue(target: PathOrFile, entries: Sequence[Entry], overwrite: boo
     with Document() as page:
         text = page.page(
             "catalogue.html", title=f"{len(entries)} files", summary=f"{clock(seconds)} in all", rows=rows,
-            heads=("File", "Picture", "Title", "Layers", "Length", "Size", "kbit/s"),
+            heads=("File", "", "Title", "Layers", "Length", "Size", "kbit/s"),
         )  # fmt: skip
     with seekable_output(target, overwrite) as output:
         output.write(text.encode("utf-8"))

@@ -38,7 +38,8 @@ def stages(network: NetworkReference, vector: NDArray[np.floating], key: int, sa
     sounds.amplitudes *= audible_below(sounds.frequencies, samplerate)
     whole = {name: values[0] for name, values in vars(sounds).items()}
     bins = samplerate // 2 + 1
-    filters = tables.noise_filters(bins) * audible_below(np.arange(bins, dtype=np.float64), samplerate)
+    below = audible_below(np.arange(bins, dtype=np.float64), samplerate)
+    filters = (tables.noise_filters(bins) * below).astype(np.float32)
     dry = whole | {"dry": np.ones(()), "echo_gains": np.zeros_like(whole["echo_gains"])}
     silent = {"noise_levels": np.zeros(())}
     parts = {
@@ -48,7 +49,7 @@ def stages(network: NetworkReference, vector: NDArray[np.floating], key: int, sa
     }  # fmt: skip
     frames = max(1, int(np.ceil(samplerate * min(DURATION, solo(whole, key, samplerate, filters).end))))
     heard = {
-        name: _rendered(solo(part, key, samplerate, filters.astype(np.float32)), frames)
+        name: _rendered(solo(part, key, samplerate, filters), frames)
         for name, part in parts.items()
     }
     push = _push(float(whole["attacks"]), samplerate, frames)
