@@ -33,7 +33,7 @@ def fill(subject: Subject, page: Document) -> dict[str, Any]:
     frames = [frame.levels for frame in found]
     scale = shared_scale(*frames)
     captions = [
-        f"{frame.gone} of {len(order)} events taken away, {frame.level - found[0].level:+.1f} dB left"
+        f"{frame.gone} of {len(order)} events taken away: what is left is at {frame.level - found[0].level:+.1f} dB"
         if frame.gone else "nothing is taken away yet"
         for frame in found
     ]  # fmt: skip
