@@ -19,7 +19,7 @@ from evc.format.errors import EvcError, InputError
 from evc.format.header import Header
 from evc.models.events.layer import event_renderer
 
-pytest.importorskip("librosa")
+pytest.importorskip("sklearn")
 
 from evc.models.report import embedding, film, pictures, sounds, stages  # noqa: E402
 from evc.models.report.spectrogram import constant_q  # noqa: E402

@@ -10,12 +10,15 @@ import time
 import numpy as np
 import pytest
 import soundfile
-from report_tools import RATE, SECONDS, browser, music, whole_file
+from report_tools import HOSTILE, RATE, SECONDS, browser, music, whole_file
 
 import evc
 from evc.models.report.sounds import loudest
 
-pytest.importorskip("librosa")
+pytest.importorskip("sklearn")
+
+from evc.report import write  # noqa: E402
+
 WIDTHS = 360, 1400
 # Samples of an event as the page makes them, as base64 of float32 [channels, frames].
 RENDERED = """
@@ -147,7 +150,7 @@ def test_file_and_source_are_switched_in_step(quiet):
 
 
 def test_a_click_on_an_event_plays_that_event(quiet, page):
-    import librosa
+    import soxr
 
     click(quiet, "#scatter circle:nth-of-type(3)")
     until(quiet, "document.querySelector('#scatter circle:nth-of-type(3)').classList.contains('sounding')")
@@ -158,8 +161,7 @@ def test_a_click_on_an_event_plays_that_event(quiet, page):
             found = np.frombuffer(base64.b64decode(text), np.float32).reshape(2, -1)
             begin = int(file.events.times[number] * RATE)
             late = round((file.events.times[number] * RATE - begin) / RATE * rate)
-            wanted = file.render(events=[number])[begin:].T
-            wanted = librosa.resample(wanted, orig_sr=RATE, target_sr=rate)[:, late:]
+            wanted = soxr.resample(file.render(events=[number])[begin:], RATE, rate)[late:].T
             size = min(found.shape[1], wanted.shape[1])
             found, wanted = found[:, :size].ravel(), wanted[:, :size].ravel()
             # The page computes at a higher rate: what rises at once has more above half the sample rate there.
@@ -230,6 +232,21 @@ def test_the_stretch_is_where_the_page_says(shown, page):
         start, frames = loudest(file.read(always_2d=True), RATE, 4.0)
     deck = js(shown, "const deck = evcReport.decks.listen; return [deck.start, deck.duration]")
     assert deck == pytest.approx([start / RATE, frames / RATE])
+
+
+def test_a_catalogue_is_sorted_by_a_click(shown, page):
+    entries = [
+        write.Entry(name, f"{name}.html", HOSTILE, "", ("noise",), seconds, 1000, 1.0, "data:,")
+        for name, seconds in (("b", 9.0), ("c", 100.0), ("a", 20.0))
+    ]
+    write.write_catalogue(page.with_name("index.html"), entries)
+    shown.get(page.with_name("index.html").as_uri())
+    rows = "return [...document.querySelectorAll('tbody tr')].map(row => row.cells[0].textContent)"
+    heads = shown.find_elements("css selector", "th button")
+    for head, order in ((0, "abc"), (0, "cba"), (3, "bac")):  # by name, backwards, by length as a number
+        heads[head].click()
+        assert js(shown, rows) == list(order)
+    assert js(shown, "return document.querySelector('[aria-sort]').textContent") == "Length"
 
 
 def test_no_console_message_and_no_request_leaves_the_page(shown):

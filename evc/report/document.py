@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _ASSETS = Path(__file__).with_name("assets")
-_TICKS = 5
+_TICKS, _SHORT = 5, 2.0  # marks of an axis; seconds up to which it needs thousandths
 _HIGHEST_MARK = 97  # percent of a picture's height
 _PITCHES = (("65 Hz", 65.4), ("260 Hz", 261.6), ("1 kHz", 1046.5), ("4 kHz", 4186.0))
 # Of layers: Okabe and Ito's palette, whose colours nearly everybody can tell apart.
@@ -95,7 +95,7 @@ def spectrogram(levels: NDArray[np.floating], scale: tuple[float, float], per_oc
     share = 100 * per_octave / len(levels)
     places = [(text, round(share * float(np.log2(hertz / LOWEST_HZ)), 1)) for text, hertz in _PITCHES]
     marks = [{"text": text, "at": at} for text, at in places if at < _HIGHEST_MARK]
-    return {"uri": uri(pictures.picture(levels, scale)), "marks": marks}
+    return {"uri": uri(pictures.picture(levels, scale)), "marks": marks, "exact": False}
 
 
 def uri(image: bytes) -> str:
@@ -134,7 +134,8 @@ def fragment(template: str, values: dict[str, Any]) -> str:
 def _times(start: float, end: float) -> list[dict[str, Any]]:
     """The marks of an axis: where, in percent, and what stands there."""
     shares = np.linspace(0, 1, _TICKS).tolist()
-    return [{"at": 100 * share, "text": clock(start + share * (end - start))} for share in shares]
+    digits = 1 if end - start > _SHORT else 3
+    return [{"at": 100 * share, "text": clock(start + share * (end - start), digits)} for share in shares]
 
 
 def _style() -> str:

@@ -25,13 +25,14 @@ def fill(subject: Subject, page: Document) -> dict[str, Any]:
     lattice = read_lattice(subject.file.container)
     maps = _maps(subject, lattice)
     names = {"target": "Target: the source", "reconstruction": "Reconstruction: the file", "difference": "Difference"}
+    exact = maps.unit == "bin"
     if math.isfinite(maps.snr):
         names["difference"] += f", signal over difference {maps.snr:.2f} dB"
     return {
         "text": "Rows of equal height in mel." if maps.unit == "Hz" else "Cell by cell, as the lattice has them.",
         "maps": [
-            {"picture": {"uri": uri(pictures.picture(levels, maps.scale)), "marks": _marks(maps)},
-             "caption": names[name], "alt": f"Heat-map of the whole file. {names[name]}"}
+            {"caption": names[name], "alt": f"Heat-map of the whole file. {names[name]}", "picture":
+             {"uri": uri(pictures.picture(levels, maps.scale, exact)), "marks": _marks(maps), "exact": exact}}
             for name, levels in maps.named
         ],
         "start": 0, "end": subject.duration, "range": maps.scale, "deck": "whole" if subject.whole_is_played else "",
@@ -77,7 +78,7 @@ def _lattice(subject: Subject, number: int, entry: Any) -> dict[str, Any]:
     return {
         "number": number, "picture": uri(pictures.picture(levels, (high - _LATTICE_DB, high), exact=True)),
         "size": f"{entry.levels.shape[0]} × {entry.levels.shape[1]}", "uses": len(rows),
-        "top": ", ".join(f"{clock(float(rows['time'][row]))} (gain {gains[row]:.2f})" for row in loudest),
+        "top": ", ".join(f"{clock(float(rows['time'][row]), 2)} (gain {gains[row]:.2f})" for row in loudest),
     }  # fmt: skip
 
 

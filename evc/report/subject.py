@@ -151,7 +151,7 @@ def check_source(file: EvcFile, source: AudioSource) -> None:
             raise InputError(f"the source has {other} {what}, but the .evc file has {own}")
 
 
-def clock(seconds: float) -> str:
+def clock(seconds: float, digits: int = 1) -> str:
     """As the page shows times: 1:07.5."""
-    minutes, rest = divmod(round(seconds, 1), 60)
-    return f"{int(minutes)}:{rest:04.1f}"
+    minutes, rest = divmod(round(seconds, digits), 60)
+    return f"{int(minutes)}:{rest:0{digits + 3}.{digits}f}"

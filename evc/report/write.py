@@ -23,7 +23,7 @@ from evc.report.sections import SECTIONS
 from evc.report.subject import MOST_PLAYED, SECONDS, Subject, clock
 from evc.streaming import PathOrFile, seekable_output
 
-NEEDED = {"jinja2": "jinja2", "librosa": "librosa", "sklearn": "scikit-learn", "PIL": "Pillow"}
+NEEDED = {"jinja2": "jinja2", "soxr": "soxr", "sklearn": "scikit-learn", "PIL": "Pillow"}
 CATALOGUE = "index.html"
 _NAMES = tuple(section.name for section in SECTIONS)
 _THUMB_COLUMNS, _THUMB_PER_OCTAVE = 160, 6

@@ -55,10 +55,9 @@ def small(audio: NDArray[np.floating], samplerate: int, kbps: float = 48.0) -> t
     if not _opus():
         return lossless(audio, samplerate)
     if samplerate not in _OPUS_RATES:
-        import librosa
+        import soxr
 
-        audio = librosa.resample(audio, orig_sr=samplerate, target_sr=_OPUS_RATE, axis=0, res_type="soxr_mq")
-        samplerate = _OPUS_RATE
+        audio, samplerate = soxr.resample(audio, samplerate, _OPUS_RATE), _OPUS_RATE
     audio = audio[:, :_MOST_CHANNELS]
     level = (_HIGHEST_KBPS - kbps / audio.shape[1]) / (_HIGHEST_KBPS - _LOWEST_KBPS)
     target = io.BytesIO()
