@@ -122,12 +122,12 @@ def test_nothing_is_wider_than_the_window(shown):
 def test_a_click_plays_and_the_playhead_moves_with_it(quiet):
     click(quiet, "button[data-toggle=listen]")
     until(quiet, "evcReport.decks.listen.playing && evcReport.decks.listen.position > 0.3")
-    place = """const deck = evcReport.decks.listen, head = document.querySelector('#listen .playhead');
-        return [deck.position / deck.duration, parseFloat(head.style.left) / 100, head.hidden]"""
-    position, head, hidden = js(quiet, place)
-    assert not hidden and abs(position - head) < 0.02
-    later = js(quiet, place)
-    assert later[1] > head
+    head = "parseFloat(document.querySelector('#listen .playhead').style.left) / 100"
+    place = "evcReport.decks.listen.position / evcReport.decks.listen.duration"
+    # A busy machine draws few frames: that the two agree is seen at some of them.
+    until(quiet, f"!document.querySelector('#listen .playhead').hidden && Math.abs({head} - {place}) < 0.01")
+    before = js(quiet, f"return {head}")
+    until(quiet, f"{head} > {before} + 0.02")
 
 
 def test_file_and_source_are_switched_in_step(quiet):
