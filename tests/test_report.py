@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,6 +97,11 @@ def test_a_picture_that_is_none_is_refused():
             pictures.thumbnail(data, 100)
 
 
+def test_the_script_is_small_and_asks_for_nothing():
+    script = Path(write.__file__).with_name("assets").joinpath("report.js").read_text(encoding="utf-8")
+    assert len(script) <= 30_000 and not re.search(r"https?:|fetch\(|XMLHttp|import ", script)
+
+
 def test_json_cannot_end_its_script():
     text = script_json({"title": HOSTILE, "comment": "<!--"})
     assert not re.search(r"[<>&\u2028]", text) and json.loads(text)["title"] == HOSTILE
@@ -116,10 +122,12 @@ def run(*arguments):
     return CliRunner().invoke(evc_command, ["report", *map(str, arguments)], standalone_mode=False)
 
 
-def test_one_page(folder):
-    page = folder / "a.html"
-    result = run(folder / "a.evc", "--sections", "head,heatmaps", "--source", folder / "a.wav")
+def test_one_page(folder, monkeypatch):
+    page, opened = folder / "a.html", []
+    monkeypatch.setattr("webbrowser.open", lambda address: not opened.append(address))
+    result = run(folder / "a.evc", "--sections", "head,heatmaps", "--source", folder / "a.wav", "--open")
     assert result.exception is None and result.output.startswith(f"{page}: ")
+    assert opened == [page.as_uri()]
     text = page.read_text(encoding="utf-8")
     assert re.findall(r'<section id="(\w+)"', text) == ["head", "heatmaps"]
     assert not re.search(r"(src|href)=\"(?!data:|#)", text) and "Difference, signal over difference" in text

@@ -6,6 +6,7 @@ const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const one = (selector, root = document) => root.querySelector(selector);
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const FADE = 0.008; // s: gains move without a click
+const MOST_TOGETHER = 60; // s of a selection of events
 let context = null, sounding = null;
 
 function wake() {
@@ -359,10 +360,9 @@ const events = data.events && new (class {
       const noise = this.noise(p), mask = this.rate - 1;
       for (let i = 0; i < frames; i++) out[i] += p.level * Math.exp(-p.damping * i / rate) * noise[i & mask];
     }
-    for (let i = 0; i < frames; i++) {
-      const t = i / rate, closing = clamp((t - p.length) / p.fall, 0, 1);
-      out[i] *= (Math.sin(Math.min(t / p.attack, 1) * Math.PI / 2) * Math.cos(closing * Math.PI / 2)) ** 2;
-    }
+    for (let i = 0; i < Math.min(frames, p.attack * rate); i++) out[i] *= Math.sin(i / rate / p.attack * Math.PI / 2) ** 2;
+    for (let i = Math.ceil(p.length * rate); i < frames; i++)
+      out[i] *= Math.cos(Math.min((i / rate - p.length) / p.fall, 1) * Math.PI / 2) ** 2;
     return out;
   }
   add(out, i, onset) { // onto channels of samples
@@ -385,10 +385,18 @@ const events = data.events && new (class {
     await this.load();
     const start = Math.min(...chosen.map(i => this.times[i]));
     const end = Math.max(...chosen.map(i => this.times[i] + this.length(i)));
-    const frames = Math.max(1, Math.ceil((Math.min(end - start, 60)) * this.rate));
+    const frames = Math.max(1, Math.ceil(Math.min(end - start, MOST_TOGETHER) * this.rate));
     const found = wake().createBuffer(Math.min(this.channels, 2), frames, this.rate);
     const channels = [...Array(found.numberOfChannels)].map((_, c) => found.getChannelData(c));
-    for (const i of chosen) this.add(channels, i, this.times[i] - start);
+    let rested = performance.now();
+    for (const [number, i] of chosen.entries()) {
+      if (this.times[i] - start < MOST_TOGETHER) this.add(channels, i, this.times[i] - start);
+      if (performance.now() - rested < 40) continue;
+      tell(`${number + 1} of ${chosen.length} events are ready.`); // and let the page breathe
+      await new Promise(resolve => setTimeout(resolve));
+      rested = performance.now();
+    }
+    tell(end - start > MOST_TOGETHER ? `The first ${MOST_TOGETHER} s of the selection play.` : "");
     return found;
   }
 })();
