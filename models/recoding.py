@@ -24,7 +24,7 @@ from evc.models.spectrum.rate import planned_gain
 from evc.models.superframes import COPIED, Choice
 from evc.models.synthesis import FileSegments, Synthesiser
 
-FINER = 24  # 1/64 octave: by how much smaller steps are than those of the segment, since errors of both codings add up
+FINER = 8  # 1/64 octave: by how much smaller steps are than those of the segment: the errors of both codings add up
 
 
 class Recoder:

@@ -83,6 +83,8 @@ def cut_file(
         warnings.warn(f"the part leaves out {', '.join(lost)}", EvcWarning, stacklevel=2)
     if tags is not None:
         metadata.tags = dict(tags)
+    if metadata.tags != before.tags:  # an ID3 tag among its chunks says what was
+        metadata.foreign = [chunk for chunk in metadata.foreign if not chunk.holds_id3]
     given = metadata.tags, source.container.speakers, metadata.pictures, metadata.foreign, _edits(pieces, links)
     with seekable_output(target, overwrite) as output:
         done, total = 0, sum(link.header.segments for link in links.values())

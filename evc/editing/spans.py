@@ -13,7 +13,6 @@ from evc.format.reader import ContainerReader
 
 _EVENT_SECONDS = 6.05  # until an event has died away
 _LATENT_COLUMNS = 14  # beyond which nothing matters
-_UNITS = 32, 128  # superframes and columns that layers are rendered in together, so that they round alike
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,7 @@ def _reaching(header: Header, stretches: Sequence[Stretch]) -> list[tuple[int, i
     spans = [(stretch.start, stretch.end) for stretch in stretches]
     if touches_seam(header, stretches):
         spans.append((header.sound_frames, header.known_frames))
-    unit = _unit(header)
-    found = []
-    for begin, end in spans:
-        begin, end = begin // unit * unit - before, -(-end // unit) * unit + after
-        found.append((max(0, begin), min(end, header.known_frames)))
-    return found
+    return [(max(0, begin - before), min(end + after, header.known_frames)) for begin, end in spans]
 
 
 def _reach(header: Header) -> tuple[int, int]:
@@ -83,16 +77,6 @@ def _reach(header: Header) -> tuple[int, int]:
     if "latent" in layers:
         before, after = (each + _LATENT_COLUMNS * c.LATENT_HOP for each in (before, after))
     return before, after
-
-
-def _unit(header: Header) -> int:
-    """Frames that are rendered together from one grid: whoever has all that sounds in them has them to the bit."""
-    superframes, columns = _UNITS
-    if "latent" in header.layers:
-        return columns * c.LATENT_HOP
-    if "events" in header.layers or "noise" in header.layers:
-        return superframes * c.superframe_length(header.samplerate)
-    return 1
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
