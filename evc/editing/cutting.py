@@ -89,7 +89,8 @@ def cut_file(
     with seekable_output(target, overwrite) as output:
         done, total = 0, sum(link.header.segments for link in links.values())
         for link in links.values():
-            with closing(SegmentDecoder(link.container)) as decoder, ContainerWriter(output, link.header, *given) as out:
+            decoder = SegmentDecoder(link.container)
+            with closing(decoder), ContainerWriter(output, link.header, *given) as out:
                 for _ in _written(out, link, decoder):
                     done += 1
                     if progress:
