@@ -90,8 +90,9 @@ def _decode_stems(
     if others or len(paths) > 1 or options.output or options.out_dir or options.keep_times or options.skip_existing:
         raise click.UsageError("--stems takes one input, and of the other options --start, --duration, --force, --quiet")
     from evc.api import part_span
-    from evc.exports.stems import write_stems
+    from evc.exports.stems import INDEX, write_stems
 
+    output_file(os.path.join(folder, INDEX), options.force)
     with naming(paths[0], folder), seekable_input(input_file(paths[0])) as binary, evc.open(binary) as file:
         part = part_span(file, start, duration)
         with progress_bar("decoding", quiet=options.quiet) as progress:

@@ -27,6 +27,7 @@ from evc.format.errors import EvcError, EvcWarning
 _COMMANDS = {
     "encode": "Encode sound files as .evc.",
     "decode": "Decode .evc files to WAV, FLAC or another format.",
+    "play": "Play an .evc file.",
     "stats": "Report where the bits of .evc files went.",
     "patterns": "List what repeats in an .evc file; export it as WAV.",
     "events": "List the events of an .evc file: what sounds when.",

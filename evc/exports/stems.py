@@ -84,7 +84,7 @@ def write_stems(
     stems = stems_of(file, by_pattern)
     names = [*(stem.file for stem in stems), f"{_ROUNDING}.wav", INDEX]
     if not overwrite and (taken := [name for name in names if (Path(folder) / name).exists()]):
-        raise InputError(f"{Path(folder) / taken[0]}: exists already; overwrite it, or choose another folder")
+        raise InputError(f"{Path(folder) / taken[0]}: exists already")
     remainder = next((stem for stem in stems if stem.layer == "spectrum"), None)
     tracks = [stem for stem in stems if stem is not remainder]
     counted = _counted(progress, count * (len(tracks) + 1), file.samplerate)
