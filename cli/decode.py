@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,12 @@ from evc.cli.common import (
     STANDARD,
     TIME,
     examples,
+    gathered_warnings,
     input_file,
     naming,
     output_file,
     progress_bar,
+    show_warning,
     size_text,
     time_text,
 )
@@ -93,13 +96,18 @@ def _decode_stems(
     from evc.exports.stems import INDEX, write_stems
 
     output_file(os.path.join(folder, INDEX), options.force)
-    with naming(paths[0], folder), seekable_input(input_file(paths[0])) as binary, evc.open(binary) as file:
+    with ExitStack() as stack:
+        notes = stack.enter_context(gathered_warnings(paths[0], folder))
+        stack.enter_context(naming(paths[0], folder))
+        file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(paths[0])))))
         part = part_span(file, start, duration)
         with progress_bar("decoding", quiet=options.quiet) as progress:
             stems = write_stems(
                 file, folder, *part, by_pattern=by_pattern, overwrite=options.force, progress=progress
             )
     if not options.quiet:
+        for note in notes:
+            show_warning(note)
         click.echo(f"{folder}: {len(stems)} WAV file{'' if len(stems) == 1 else 's'}: {_names_text(stems)}")
     return 0
 

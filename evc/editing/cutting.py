@@ -113,6 +113,8 @@ def _links(
         stretches = [stretch for other, stretch in pieces if other == number]
         needed = needs(container, stretches, sources)
         header = replace(container.header, chained=number != numbers[-1])
+        if needed.leaning:  # which become spectra
+            header = replace(header, layers=(*header.layers, *{"spectrum"}.difference(header.layers)))
         if not touches_seam(header, stretches):
             # Entries of a dictionary may be excerpts of frames that nobody plays: the file stays as long as they say.
             most = header.known_frames if container.dictionaries else (needed.last + 1) * header.segment_frames

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import BinaryIO
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 
 from evc.api import encode
 from evc.file import EvcFile
-from evc.format.errors import InputError
+from evc.format.errors import EvcWarning, InputError
 from evc.format.metadata import Metadata
 from evc.format.rewriting import join
 from evc.loops import joined_metadata
-from evc.models.layers import LEAST_BITRATE
+from evc.models.layers import HINTS, LEAST_BITRATE
 from evc.models.progress import Progress
 from evc.models.training.dataset import RESAMPLING_MARGIN, resampled
 from evc.streaming import PathOrFile, display_name, seekable_input, seekable_output
@@ -87,9 +88,15 @@ def _coded_anew(file: EvcFile, first: EvcFile) -> bytes:
         audio = np.repeat(audio, 2, axis=1) if first.channels == 2 else audio.mean(axis=1, keepdims=True)
     if file.samplerate != first.samplerate:
         audio = _at_rate(audio, file.samplerate, first.samplerate)
-    bitrate = max(LEAST_BITRATE, 8e-3 * file.file_bytes / max(file.duration, 1e-3))
-    speakers = first.speakers or None
-    return encode(audio, first.samplerate, bitrate=bitrate, subtype=first.subtype, speakers=speakers)
+    hints = "spectrum" if "spectrum" in file.layers else "auto"
+    least = HINTS[hints].least if hints in HINTS else LEAST_BITRATE
+    bitrate = max(least, 8e-3 * file.file_bytes / max(file.duration, 1e-3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EvcWarning)  # nobody asked for a bitrate
+        return encode(
+            audio, first.samplerate, bitrate=bitrate, hints=hints, subtype=first.subtype,
+            speakers=first.speakers or None,
+        )  # fmt: skip
 
 
 def _at_rate(audio: NDArray[np.float32], old: int, new: int) -> NDArray[np.float32]:

@@ -142,6 +142,7 @@ def _add_up(
     """Write the stem of the spectrum, the `remainder` of what is decoded together, and what rounding leaves of the sum
     of all; whether that is anything."""
     file, left = part.file, False
+    before = file.tell()
     together = file.rendering([layer for layer in _TOGETHER if layer in file.layers])
     with ExitStack() as stack:
         out = stack.enter_context(part.writer(rounding))
@@ -160,6 +161,7 @@ def _add_up(
             out.write(rest)
             left = left or bool(rest.any())
             counted(length)
+    file.seek(before)
     return left
 
 
