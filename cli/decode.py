@@ -91,7 +91,7 @@ def _decode_stems(
     options: batch.Options, others: bool,
 ) -> int:  # fmt: skip
     if others or len(paths) > 1 or options.output or options.out_dir or options.keep_times or options.skip_existing:
-        raise click.UsageError("--stems takes one input, and of the other options --start, --duration, --force, --quiet")
+        raise click.UsageError("--stems takes one input, and besides --start, --duration, --force and --quiet")
     from evc.api import part_span
     from evc.exports.stems import INDEX, write_stems
 

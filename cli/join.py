@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import click
 
@@ -67,7 +68,7 @@ def join(paths: tuple[str, ...], re_encode: bool, force: bool, as_json: bool, qu
     for note in notes if not quiet else ():
         show_warning(note)
     told = f"{len(sources)} files, " + (f"{len(anew)} coded anew" if anew else "nothing coded anew")
-    summary = {"target": target, "files": sources, "coded_anew": [sources[number] for number in anew]}
+    summary: dict[str, Any] = {"target": target, "files": sources, "coded_anew": [sources[number] for number in anew]}
     if isinstance(output, str):
         with naming(target), evc.open(target) as file:
             summary |= {"bytes": os.path.getsize(target), "frames": file.frames, "duration": file.duration}

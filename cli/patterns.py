@@ -65,7 +65,8 @@ def patterns(
     With --export every pattern becomes a WAV file, a loop for another program, in the sample format of the track. Its
     name tells its number, start and length; it has loop points where it repeats and, where the tempo is clear, that
     too. instrument.sfz plays them all, each from a key of its own, from C2 upward. Beside each lies a JSON of its uses
-    and of the occurrences that they consist of: time in seconds and frames, fraction of a frame, lag, gain of each band.
+    and of the occurrences that they consist of: time in seconds and frames, fraction of a frame, lag, gain of each
+    band.
     """
     if zero_crossings and folder is None:
         raise click.UsageError("--zero-crossings goes with --export")
@@ -138,8 +139,9 @@ def _table(file: EvcFile, chosen: list[int], width: int) -> str:
 
 
 def _export(
-    file: EvcFile, chosen: list[int], listing: dict[str, Any], folder: Path, width: int, zero_crossings: bool, force: bool
-) -> None:
+    file: EvcFile, chosen: list[int], listing: dict[str, Any], folder: Path, width: int, zero_crossings: bool,
+    force: bool,
+) -> None:  # fmt: skip
     """Write the patterns `chosen`, the instrument and the index, all or nothing; `listing` learns names and loops."""
     from evc.exports.kits import sample_name, samples_of, sfz_text
     from evc.output import atomic_folder, opened

@@ -37,7 +37,7 @@ _HELP = "space pause, arrows seek, a whole or layer, l loop, q quit"
 @click.option("--start", type=TIME, default=0.0, metavar="TIME", help="Begin here: seconds, or as 1:30.5.")
 @click.option("--duration", type=TIME, metavar="TIME", help="Play this much; default: to the end.")
 @click.option("--loop", is_flag=True, help="Play it round and round: the file's own loop, if it tells one.")
-@click.option("--layer", "layers", multiple=True, metavar="NAME", help="Play only this layer; may be given several times.")
+@click.option("--layer", "layers", multiple=True, metavar="NAME", help="Play only this layer; may come several times.")
 @click.option("--device", metavar="NAME", help="The sound card, by name or number; default: that of the system.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def play(

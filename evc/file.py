@@ -192,8 +192,8 @@ class EvcFile(Forkable, FileContents):
         occurrences: ArrayLike | None = None,
         events: EventList | ArrayLike | None = None,
     ) -> Callable[[int, int], NDArray[np.float32]]:
-        """What gives as much as is wanted of what `render` does: called with a first frame and a number of frames, which
-        lie inside the file, it returns float32 [frames, channels]. Memory stays bounded."""
+        """What gives as much as is wanted of what `render` gives: called with a first frame and a number of frames,
+        which lie inside the file, it returns float32 [frames, channels]. Memory stays bounded."""
         names = self.layers if layers is None else tuple(layers)
         if unknown := [name for name in names if name not in self.layers]:
             raise InputError(f"the file has no layer {', '.join(unknown)}; it has: {', '.join(self.layers)}")

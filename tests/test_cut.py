@@ -125,7 +125,8 @@ def test_a_loop_stays_one_only_if_it_is_whole():
 
 def test_loops_and_cue_points_follow(encoded):
     """Out of the file into its parts, and out of these into the whole again."""
-    foreign = [smpl_chunk([Loop(100, 50), Loop(90_000, 400)], 16_000), *cue_chunks([Cue(40, 0, "a"), Cue(95_000, 9, "b")])]
+    cues = Cue(40, 0, "a"), Cue(95_000, 9, "b")
+    foreign = [smpl_chunk([Loop(100, 50), Loop(90_000, 400)], 16_000), *cue_chunks(cues)]
     target = io.BytesIO()
     evc.edit_tags(io.BytesIO(encoded), target, loop_tags(Loop(100, 50)) | {"title": "T"}, foreign=foreign)
     whole = opened(target.getvalue())
@@ -178,7 +179,7 @@ def test_commands(folder, tmp_path, whole, run_evc):
         (cut, [str(folder / "track.evc"), out], "exists already"),
         (cut, [str(folder / "track.evc"), "--chapters"], "tells of no tracks"),
         (cut, [str(folder / "track.evc"), str(tmp_path / "c.evc"), "--start", "99"], "cannot start at 99"),
-        (join, [str(folder / "track.wav"), str(folder / "track.evc"), str(tmp_path / "c.evc")], "track.wav: not an EVC"),
+        (join, [str(folder / "track.wav"), out, str(tmp_path / "c.evc")], "track.wav: not an EVC"),
     ):
         result = CliRunner().invoke(command, arguments)
         assert isinstance(result.exception, evc.EvcError) and message in str(result.exception)
@@ -250,7 +251,7 @@ def flac_sheet():
     "tags, foreign, wanted",
     [
         ({"cuesheet": SHEET}, [], [(4267, "One/first"), (71_893, "")]),
-        ({"chapter001": "00:00:00.000", "chapter001name": "A", "chapter002": "00:00:02.5"}, [], [(0, "A"), (40_000, "")]),
+        ({"chapter1": "00:00.000", "chapter1name": "A", "chapter2": "0:00:02.5"}, [], [(0, "A"), (40_000, "")]),
         ({}, [flac_sheet()], [(0, ""), (50_000, "")]),
         ({}, cue_chunks([Cue(0, 0, "in"), Cue(999, 0, "")]), [(0, "in"), (999, "")]),
     ],

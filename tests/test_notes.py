@@ -10,12 +10,10 @@ from click.testing import CliRunner
 
 import evc
 from evc.cli.events import events as command
-from evc.events import EventList
 from evc.exports.notes import FAMILIES, Notes, heard, notes_of
 from evc.exports.rolls import HOP, LOWEST
 from evc.exports.tempo import tempo_of_loops, tempo_of_onsets
 from evc.exports.train_notes import f_measure, planted
-from evc.format.networks import installed_network
 
 mido = pytest.importorskip("mido")
 
@@ -36,8 +34,9 @@ def test_a_clear_melody_is_found():
 def test_fragments_of_a_note_are_one():
     """An attack and a sustain of the same pitch, and partials beside them."""
     times, pitches = scale(12, 0.5)
-    more = [(times, pitches, 0.2), (times + 0.012, pitches, 0.08), (times, pitches + 12, 0.06), (times, pitches + 19, 0.04)]
-    everything = planted(*(np.concatenate(column) for column in zip(*((t, p, np.full(len(t), a)) for t, p, a in more))))
+    parts = [(0, 0, 0.2), (0.012, 0, 0.08), (0, 12, 0.06), (0, 19, 0.04)]  # later, higher, loud
+    rows = [np.column_stack([times + later, pitches + higher, np.full(12, loud)]) for later, higher, loud in parts]
+    everything = planted(*np.concatenate(rows).T)
     found = notes_of(everything, 7.0)
     assert len(everything) == 48
     assert f_measure(np.column_stack([times, pitches]), np.column_stack([found.times, found.pitches])) > 0.8
@@ -109,7 +108,8 @@ def test_what_is_written_is_read_by_others(tempo):
         assert (pitch, velocity) == (given.pitches[row], given.velocities[row])
         assert channel == (1 if given.families[row] else 0)
     assert [track.name for track in file.tracks[1:]] == [FAMILIES[0], FAMILIES[1]]
-    bends = [(message.pitch, message.channel) for track in file.tracks for message in track if message.type == "pitchwheel"]
+    messages = [message for track in file.tracks for message in track]
+    bends = [(message.pitch, message.channel) for message in messages if message.type == "pitchwheel"]
     assert bends == [(1024, 0), (0, 0)]  # a quarter of a semitone of two, and back
 
 

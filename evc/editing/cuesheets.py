@@ -91,7 +91,8 @@ def told_tracks(file: FileFacts) -> list[Track]:
         starts: dict[int, str] = {}
         for cue in file.cues:
             starts.setdefault(int(cue["start"]), str(cue["label"]))
-        found = [Track(start, n, {"title": label} if label else {}) for n, (start, label) in enumerate(starts.items(), 1)]
+        told = enumerate(starts.items(), 1)
+        found = [Track(start, number, {"title": label} if label else {}) for number, (start, label) in told]
     return found
 
 
@@ -109,7 +110,7 @@ def parts(tracks: Sequence[Track], file: FileFacts) -> list[tuple[Track, int, Ta
     found = []
     for number, (track, start, end) in enumerate(zip(tracks, starts, ends, strict=True), 1):
         count = {"tracknumber": str(track.number or number), "tracktotal": str(len(tracks))}
-        tags: Tags = own | track.tags | count
+        tags: Tags = {**own, **track.tags, **count}
         found.append((Track(start, track.number, track.tags), end - start, tags))
     return found
 

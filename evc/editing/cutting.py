@@ -1,5 +1,5 @@
-"""A part of an .evc file as a file of its own. Coded segments stay as they are, byte for byte; the ends are exact to the
-frame, by an edit list (spec 3.7)."""
+"""A part of an .evc file as a file of its own. Coded segments stay as they are, byte for byte; the ends are exact to
+the frame, by an edit list (spec 3.7)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import Any
 
 from evc.editing.spans import Needs, needs, touches_seam
 from evc.file import EvcFile
@@ -85,7 +86,8 @@ def cut_file(
         metadata.tags = dict(tags)
     if metadata.tags != before.tags:  # an ID3 tag among its chunks says what was
         metadata.foreign = [chunk for chunk in metadata.foreign if not chunk.holds_id3]
-    given = metadata.tags, source.container.speakers, metadata.pictures, metadata.foreign, _edits(pieces, links)
+    edits = _edits(pieces, links)
+    given: tuple[Any, ...] = metadata.tags, source.container.speakers, metadata.pictures, metadata.foreign, edits
     with seekable_output(target, overwrite) as output:
         done, total = 0, sum(link.header.segments for link in links.values())
         for link in links.values():
@@ -95,7 +97,7 @@ def cut_file(
                     done += 1
                     if progress:
                         progress(done, total)
-            given = ()
+            given = ()  # what is told of a file stands in its first link
     kept, anew = (sum(len(getattr(link.needs, name)) for link in links.values()) for name in ("kept", "leaning"))
     return CutReport(count, kept, anew)
 

@@ -1,4 +1,4 @@
-"""Patterns as loops for samplers: where they loop, their tempo, the chunks that say so, and an SFZ instrument of all."""
+"""Patterns as loops for samplers: where they loop, their tempo, the chunks that say so, and an SFZ instrument."""
 
 from __future__ import annotations
 

@@ -46,8 +46,9 @@ def roll_of(events: EventList, sounds: Sounds, duration: float) -> Roll:
         fading = np.exp(-since * sounds.deformation[number])[:, None]
         state = fading + (1 - fading) * sounds.states[number, heard]
         fall = np.exp(-np.outer(since, sounds.decays[number, heard]))
-        levels = events.amplitudes[number] * amplitudes[number, heard] * rise[:, None] * state * fall
-        np.add.at(power, (slice(first, first + count), places[number, heard]), np.square(levels))
+        levels = np.square(events.amplitudes[number] * amplitudes[number, heard] * rise[:, None] * state * fall)
         risen = min(count - 1, int(min(sounds.attacks[number], 0.05) / HOP) + 1)
-        np.add.at(onsets, (first, places[number, heard]), np.square(levels[risen]))
+        for level, place in zip(levels.T, places[number, heard].tolist(), strict=True):
+            power[first : first + count, place] += level
+            onsets[first, place] += level[risen]
     return Roll(power, onsets)

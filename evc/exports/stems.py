@@ -1,4 +1,4 @@
-"""Stems: a sound file for each layer of a file, or each of its patterns, which added up in order are what it decodes to.
+"""Stems: a sound file for each layer of a file, or each of its patterns; added up in order they are what it decodes to.
 
 Samples are float32, and so are sums. Where patterns and spectrum are decoded together, the spectrum is what the sum of
 the patterns leaves over of both. What rounding still leaves, some 10^-8 of full scale, is a stem of its own: with it

@@ -163,7 +163,8 @@ def main() -> None:
     more = planted_examples(round(PLANTED_SHARE * len(data)))
     for least, score in cross_checked(data).items():
         print(f"log odds {least:+.1f}: mean F {score:.3f} of {len(data)} files")
-    save_file({name: np.ascontiguousarray(value) for name, value in vars(trained([*data.values(), *more])).items()}, arguments.out)
+    network = trained([*data.values(), *more])
+    save_file({name: np.ascontiguousarray(value) for name, value in vars(network).items()}, arguments.out)
 
 
 if __name__ == "__main__":
