@@ -21,9 +21,6 @@ _AROUND = sorted({*_HARMONICS, *(-n for n in _HARMONICS), *range(-12, 13)})
 _QUIET = 1e-8  # power: -80 dB
 _CHUNK = 4096
 _SPAN = 0.5  # seconds around a candidate in which the density of events is told
-_WITHIN = 0.06  # seconds within which candidates compete
-_RIVALS = (-36, -31, -28, -24, -19, -12, -7, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 7, 12, 19, 24, 28, 31, 36)
-_UNLIKELY = -6.0  # log odds where there is no candidate
 
 
 @dataclass(frozen=True)
@@ -147,24 +144,3 @@ def _own(
         np.log(sounds.decays[numbers, 0]), levels[numbers] / 20, events.notes[numbers] - nearest[numbers],
         np.log(sounds.noise_levels[numbers] + 1e-3), (pitches - 60) / 12,
     ])  # fmt: skip
-
-
-def among_rivals(found: Candidates, odds: Reals) -> NDArray[np.float32]:
-    """What is known of each candidate once all have log odds [n]: besides its own, the best of those that begin with
-    it at other pitches, and of the same pitch a little earlier and later. [n, features]"""
-    hops = (found.times / HOP).astype(np.int64) + round(0.4 / HOP)
-    grid = np.full((hops.max(initial=0) + round(0.8 / HOP), LAST + 80), _UNLIKELY)
-    np.maximum.at(grid, (hops, found.pitches), odds)
-    reach = round(_WITHIN / HOP)
-    near = np.max([np.roll(grid, shift, axis=0) for shift in range(-reach, reach + 1)], axis=0)
-    beside = near[hops[:, None], np.clip(found.pitches[:, None] + np.array(_RIVALS), 0, grid.shape[1] - 1)]
-    early = np.max([grid[hops - back, found.pitches] for back in range(3, 8)], axis=0)
-    long_ago = np.max([grid[hops - back, found.pitches] for back in range(8, 31)], axis=0)
-    late = np.max([grid[hops + on, found.pitches] for on in range(3, 8)], axis=0)
-    later = np.max([grid[hops + on, found.pitches] for on in range(8, 31)], axis=0)
-    here = near[hops, found.pitches]
-    chances = 1 / (1 + np.exp(-near))
-    likely = chances.sum(axis=1)[hops]
-    columns = [odds, odds - here, beside.max(axis=1), early, long_ago, late, later, np.log(likely + 0.1)]
-    usual = np.full(len(hops), chances.sum() / max(len(grid), 1))
-    return np.concatenate([np.column_stack([*columns, usual]), beside], axis=1).clip(-8, 8).astype(np.float32)
