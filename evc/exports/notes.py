@@ -23,7 +23,7 @@ from evc.models.events.vectors import EVENTS_NETWORK
 
 NETWORK = "evc-notes-1"
 FAMILIES = ("mellow", "bright", "hollow", "bells")
-_LEAST_ODDS = -1.0  # log odds of a note, in training the best for the mean F
+_LEAST_ODDS = -1.25  # log odds of a note, in training the best for the mean F
 _LARGEST = 5.0  # of a normalised feature
 _APART = 0.06  # seconds from a note to the next one of its pitch, at least
 _FADED = 10**-2.2  # power, against the loudest, at which a note ends

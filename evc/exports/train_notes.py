@@ -24,12 +24,12 @@ from evc.models.events.vectors import EVENTS_NETWORK, PART_INDEX, PARTS, PITCH_P
 
 ONSET_SECONDS = 0.05
 HIDDEN = 48
-EPOCHS = 30
+EPOCHS = 15
 PLANTED = 40  # moments of a planted example ...
 PLANTED_SHARE = 0.15  # ... and how many of these there are, of all examples
 FOLDS = 4
 BATCH = 1024
-LEAST_ODDS = (-1.5, -1.0, -0.5, 0.0)
+LEAST_ODDS = (-2.0, -1.5, -1.25, -1.0, -0.5)
 
 Example = tuple[Candidates, Reals]  # what could be notes, and the notes [n, 2]: seconds and MIDI number
 
