@@ -179,6 +179,6 @@ def _summary(file: EvcFile, target: str, path: str, report: CutReport) -> dict[s
 
 def _show(summary: dict[str, Any], to_stderr: bool) -> None:
     anew = summary["segments_coded_anew"]
-    told = f"{anew} segment{'' if anew == 1 else 's'} coded anew" if anew else "nothing coded anew"
+    told = f"{anew} segment{'' if anew == 1 else 's'} coded anew (--exact: none)" if anew else "nothing coded anew"
     size = f"{size_text(summary['bytes'])}, " if not to_stderr else ""
     click.echo(f"{summary['target']}: {size}{time_text(summary['duration'])}, {told}", err=to_stderr)
