@@ -145,41 +145,43 @@ def _keys() -> Iterator[Callable[[float], str]]:
     """What waits so many seconds for a key, and returns it, or "" for none."""
     if sys.stdin is None or not sys.stdin.isatty():
         yield lambda seconds: ""
-        return
-    try:
+    elif sys.platform == "win32":
+        yield _key
+    else:
         import termios
         import tty
-    except ModuleNotFoundError:
-        yield _windows_key
-        return
-    number = sys.stdin.fileno()
-    before = termios.tcgetattr(number)
-    try:
-        tty.setcbreak(number)
-        yield lambda seconds: _unix_key(number, seconds)
-    finally:
-        with suppress(termios.error):
-            termios.tcsetattr(number, termios.TCSADRAIN, before)
+
+        number = sys.stdin.fileno()
+        before = termios.tcgetattr(number)
+        try:
+            tty.setcbreak(number)
+            yield _key
+        finally:
+            with suppress(termios.error):
+                termios.tcsetattr(number, termios.TCSADRAIN, before)
 
 
-def _unix_key(number: int, seconds: float) -> str:
-    import os
-    import select
+if sys.platform == "win32":
 
-    if not select.select([number], [], [], seconds)[0]:
-        return ""
-    return os.read(number, 8).decode("ascii", "replace").lower().replace("\x1bo", "\x1b[")
+    def _key(seconds: float) -> str:
+        import msvcrt
+        import time
 
+        if not msvcrt.kbhit():
+            time.sleep(seconds)
+            return ""
+        key = msvcrt.getwch().lower()
+        if key in ("\0", "\xe0"):
+            return {"K": "\x1b[d", "M": "\x1b[c", "P": "\x1b[b", "H": "\x1b[a"}.get(msvcrt.getwch(), "")
+        return key
 
-def _windows_key(seconds: float) -> str:
-    import time
-    from importlib import import_module
+else:
 
-    console: Any = import_module("msvcrt")
-    if not console.kbhit():
-        time.sleep(seconds)
-        return ""
-    key = str(console.getwch()).lower()
-    if key in ("\0", "\xe0"):
-        return {"K": "\x1b[d", "M": "\x1b[c", "P": "\x1b[b", "H": "\x1b[a"}.get(str(console.getwch()), "")
-    return key
+    def _key(seconds: float) -> str:
+        import os
+        import select
+
+        number = sys.stdin.fileno()
+        if not select.select([number], [], [], seconds)[0]:
+            return ""
+        return os.read(number, 8).decode("ascii", "replace").lower().replace("\x1bo", "\x1b[")

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from evc.file import EvcFile
@@ -23,7 +22,7 @@ from evc.format.metadata import Metadata
 from evc.loops import part_of
 from evc.models.progress import Progress
 from evc.output import atomic_folder, opened
-from evc.soundfiles import SoundWriter
+from evc.soundfiles import SoundWriter, read_span
 
 INDEX = "stems.json"
 ORDER = ("patterns", "spectrum", "events", "noise", "latent")  # in which decoding adds layers
@@ -132,8 +131,7 @@ class _Part:
 
     def read(self, stem: Stem, first: int, length: int) -> NDArray[np.float32]:
         """A block of a stem that is written, [frames, channels]."""
-        found, _ = soundfile.read(self._new / stem.file, length, first - self._start, dtype="float32", always_2d=True)
-        return np.asarray(found, np.float32)
+        return read_span(self._new / stem.file, first - self._start, length)
 
 
 def _add_up(
