@@ -22,10 +22,12 @@ from evc.cli.common import (
 )
 from evc.cli.tables import Column, sentence, table
 from evc.format.errors import EvcError, UnsupportedError
+from evc.format.tags import values_of
 from evc.streaming import seekable_input
 
 if TYPE_CHECKING:
     from evc.events import EventList
+    from evc.file import EvcFile
 
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 FIRST_PARTIAL, LAST_PARTIAL = 6, 12  # of the codes
@@ -59,7 +61,7 @@ def events(source: str, as_json: bool, as_csv: bool, onsets: bool, midi: str | N
 
     --midi tells which of the events are notes, of which several may make one, and writes these: with velocities from
     their loudness, a track for each family of sounds, bends where they are out of tune, and the tempo where it is
-    clear. Drums are left out.
+    clear. Drums are left out. Its times are those of what is played.
     """
     if as_json + as_csv + onsets + (midi is not None) > 1:
         raise click.UsageError("--json, --csv, --onsets and --midi exclude each other")
@@ -74,27 +76,28 @@ def events(source: str, as_json: bool, as_csv: bool, onsets: bool, midi: str | N
         elif as_csv:
             click.echo(_csv(found), nl=False)
         elif midi is not None:
-            _write_midi(source, midi, force, found, seconds, title=str(file.tags.get("title", "")))
+            _write_midi(source, midi, force, file)
         elif onsets:
             click.echo("".join(f"{time:.4f}\n" for time in found.onsets()), nl=False)
         else:
             _show(source, found, seconds)
 
 
-def _write_midi(source: str, target: str, force: bool, found: EventList, seconds: float, title: str) -> None:
+def _write_midi(source: str, target: str, force: bool, file: EvcFile) -> None:
     from evc.exports.midi import write_midi
-    from evc.exports.notes import FAMILIES, notes_of
+    from evc.exports.notes import FAMILIES, notes_of, played_events
     from evc.exports.tempo import tempo_of_onsets
     from evc.streaming import seekable_output
 
+    found = played_events(file)
     if not len(found):
         raise EvcError(f"{source}: has no events: those of a file come from evc encode --hints noise")
     output = output_file(target, force)
     with naming(source, target):
-        notes = notes_of(found, seconds)
+        notes = notes_of(found, file.duration)
         tempo = tempo_of_onsets(notes.times, notes.velocities)
         with seekable_output(output, force) as binary:
-            write_midi(binary, notes, tempo, title)
+            write_midi(binary, notes, tempo, " ".join(values_of(file.tags.get("title", ""))))
     tracks = sum((notes.families == number).any() for number in range(len(FAMILIES)))
     told = f"{len(notes)} note{'' if len(notes) == 1 else 's'} in {tracks} track{'' if tracks == 1 else 's'}"
     clear = "no clear tempo" if tempo is None else f"{tempo:g} beats per minute"

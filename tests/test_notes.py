@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import evc
 from evc.cli.events import events as command
-from evc.exports.notes import FAMILIES, Notes, heard, notes_of
+from evc.exports.notes import FAMILIES, Notes, heard, notes_of, played_events
 from evc.exports.rolls import HOP, LOWEST
 from evc.exports.tempo import tempo_of_loops, tempo_of_onsets
 from evc.exports.train_notes import f_measure, planted
@@ -134,6 +134,11 @@ def test_the_command(track, folder, tmp_path):
     assert result.exception is None and f"{out}: " in result.output and " notes in " in result.output
     file = mido.MidiFile(out)
     assert file.tracks[0].name == "T" and len(read_back(file)) > 5
+    with evc.open(tmp_path / "a.evc") as whole:
+        evc.cut_file(whole, tmp_path / "part.evc", 64_000, 48_000)
+        wanted = whole.events.times[(whole.events.times >= 4) & (whole.events.times < 7)] - 4
+    with evc.open(tmp_path / "part.evc") as part:  # which has events before what it plays, too
+        np.testing.assert_allclose(played_events(part).times, wanted)
     again = CliRunner().invoke(command, [str(tmp_path / "a.evc"), "--midi", str(out)])
     assert "exists already" in str(again.exception)
     none = CliRunner().invoke(command, [str(folder / "track.evc"), "--midi", str(tmp_path / "b.mid")])

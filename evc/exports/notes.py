@@ -13,9 +13,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.events import EventList
+from evc.events import EventList, joined
 from evc.exports.candidates import Candidates, candidates
 from evc.exports.rolls import BINS, HOP, LOWEST, Reals, Roll, roll_of
+from evc.file import EvcFile
 from evc.format.networks import find, tensors, weights
 from evc.models.events.sounding import SoundTables
 from evc.models.events.sounds import Sounds
@@ -89,6 +90,17 @@ def notes_of(events: EventList, duration: float) -> Notes:
     families = _families(sounds)[found.events[rows]]
     levels, durations = _shapes(roll, times, pitches)
     return Notes(times, durations, pitches, _velocities(levels), tunings, families, odds[rows])
+
+
+def played_events(file: EvcFile) -> EventList:
+    """The events of what an open file plays, with times from its start: all, unless it has an edit list."""
+    events, at, found = file.events, 0, []
+    for start, frames in file.edits.tolist():
+        begin, end = start / file.samplerate, (start + frames) / file.samplerate
+        inside = events[(events.times >= begin) & (events.times < end)]
+        found.append(inside.shifted(at / file.samplerate - begin))
+        at += frames
+    return joined(found) if found else events
 
 
 def heard(events: EventList, duration: float) -> tuple[Sounds, Candidates, Roll]:

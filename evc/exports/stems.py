@@ -72,7 +72,7 @@ def write_stems(
     none. Returns them in the order in which they add up.
 
         with evc.open("song.evc") as f:
-            write_stems(f, "stems")
+            evc.write_stems(f, "stems")
 
     `by_pattern` gives each pattern a stem. `progress` is called with seconds of audio done and in all, those of every
     stem. Raises InputError for a part that is not there, and for files that exist unless `overwrite`.
