@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,13 +17,21 @@ from evc.cli.common import (
     STANDARD,
     TIME,
     examples,
+    gathered_warnings,
     input_file,
+    naming,
     output_file,
+    progress_bar,
+    show_warning,
     size_text,
     time_text,
 )
 from evc.format.errors import EvcError
 from evc.models.progress import Progress
+from evc.streaming import seekable_input
+
+if TYPE_CHECKING:
+    from evc.exports.stems import Stem
 
 _SHOWN_SPANS = 100  # lost or impaired ones of a file; an edit list may play a damaged segment thousands of times
 
@@ -31,6 +40,7 @@ _SHOWN_SPANS = 100  # lost or impaired ones of a file; an edit list may play a d
     epilog=examples(
         "evc decode song.evc copy.flac --start 1:30 --duration 20  # a part of it, as FLAC",
         "evc decode encoded --recursive --out-dir music --format flac  # every .evc file below a folder",
+        "evc decode song.evc --stems stems  # a WAV file for each layer; their sum is the song",
     )
 )
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="IN... [OUT]")
@@ -42,10 +52,16 @@ _SHOWN_SPANS = 100  # lost or impaired ones of a file; an edit list may play a d
 @click.option(
     "--format", "name", metavar="EXT", help="wav, flac or another: the format of outputs without a name of their own."
 )
+@click.option(
+    "--stems", "folder", type=click.Path(file_okay=False), metavar="DIR",
+    help="Write each layer to a WAV file of its own in DIR; added up in the order of stems.json they are the whole.",
+)  # fmt: skip
+@click.option("--stem-patterns", is_flag=True, help="With --stems: a file for each pattern, in place of one for all.")
 @batch.batch_options
 def decode(
-    paths: tuple[str, ...], start: float, duration: float | None, salvage: bool, name: str | None, **common: Any
-) -> int:
+    paths: tuple[str, ...], start: float, duration: float | None, salvage: bool, name: str | None,
+    folder: str | None, stem_patterns: bool, **common: Any,
+) -> int:  # fmt: skip
     """Decode .evc files: IN becomes a WAV file of the same name, beside it.
 
     Several inputs may be given, and folders, whose .evc files are inputs. The last of several paths is an output if its
@@ -55,6 +71,10 @@ def decode(
     "-" reads standard input, or at the end writes WAV to standard output.
     """
     options = batch.Options(**common)
+    if folder is not None:
+        return _decode_stems(paths, folder, start, duration, stem_patterns, options, salvage or name is not None)
+    if stem_patterns:
+        raise click.UsageError("--stem-patterns goes with --stems")
     ending = "." + (name or "wav").lower().removeprefix(".")
     kind = batch.Kind(frozenset([batch.ENDING]), ending, _names_output, ".evc files", "decoding", "decoded")
     plan = batch.planned(paths, kind, options)
@@ -64,6 +84,39 @@ def decode(
         _check_format(name, ending)
     work = partial(_decode_one, start=start, duration=duration, salvage=salvage, force=options.force)
     return batch.run(plan, kind, options, work, _show)
+
+
+def _decode_stems(
+    paths: tuple[str, ...], folder: str, start: float, duration: float | None, by_pattern: bool,
+    options: batch.Options, others: bool,
+) -> int:  # fmt: skip
+    if others or len(paths) > 1 or options.output or options.out_dir or options.keep_times or options.skip_existing:
+        raise click.UsageError("--stems takes one input, and besides --start, --duration, --force and --quiet")
+    from evc.api import part_span
+    from evc.exports.stems import INDEX, write_stems
+
+    output_file(os.path.join(folder, INDEX), options.force)
+    with ExitStack() as stack:
+        notes = stack.enter_context(gathered_warnings(paths[0], folder))
+        stack.enter_context(naming(paths[0], folder))
+        file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(paths[0])))))
+        part = part_span(file, start, duration)
+        with progress_bar("decoding", quiet=options.quiet) as progress:
+            stems = write_stems(
+                file, folder, *part, by_pattern=by_pattern, overwrite=options.force, progress=progress
+            )
+    if not options.quiet:
+        for note in notes:
+            show_warning(note)
+        click.echo(f"{folder}: {len(stems)} WAV file{'' if len(stems) == 1 else 's'}: {_names_text(stems)}")
+    return 0
+
+
+def _names_text(stems: list[Stem]) -> str:
+    """Names of stems, those of patterns by their number."""
+    patterns = sum(stem.pattern is not None for stem in stems)
+    named = [f"{patterns} pattern{'' if patterns == 1 else 's'}"] if patterns else []
+    return ", ".join(named + [stem.name for stem in stems if stem.pattern is None])
 
 
 def _names_output(path: str) -> bool:

@@ -10,26 +10,43 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import evc
-from evc.cli.common import PATH, examples, input_file, naming, print_json, time_text
+from evc.cli.common import (
+    PATH,
+    STANDARD,
+    examples,
+    input_file,
+    naming,
+    output_file,
+    print_json,
+    time_text,
+)
 from evc.cli.tables import Column, sentence, table
-from evc.format.errors import UnsupportedError
+from evc.format.errors import EvcError, UnsupportedError
+from evc.format.tags import values_of
 from evc.streaming import seekable_input
 
 if TYPE_CHECKING:
     from evc.events import EventList
+    from evc.file import EvcFile
 
 FIRST_PARTIAL, LAST_PARTIAL = 6, 12  # of the codes
 SOUND = (2, 3, 4, 5, 13, 14, 15)
 
 
 @click.command(
-    epilog=examples("evc events song.evc", "evc events song.evc --onsets > onsets.txt  # moments, for other programs")
+    epilog=examples(
+        "evc events song.evc",
+        "evc events song.evc --onsets > onsets.txt  # moments, for other programs",
+        "evc events song.evc --midi song.mid  # its notes, for a sequencer",
+    )
 )
 @click.argument("source", type=PATH, metavar="FILE")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: all that is known of every event.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a line for every event, under a line of names.")
 @click.option("--onsets", is_flag=True, help="Print the moments at which something begins, in seconds, one on a line.")
-def events(source: str, as_json: bool, as_csv: bool, onsets: bool) -> None:
+@click.option("--midi", type=PATH, metavar="OUT.mid", help="Write the notes as a MIDI file.")
+@click.option("-f", "--force", is_flag=True, help="Replace OUT.mid if it exists.")
+def events(source: str, as_json: bool, as_csv: bool, onsets: bool, midi: str | None, force: bool) -> None:
     """List the events of the .evc file FILE in order of time: when something sounds, and what.
 
     "level" is the amplitude of the first partial in dB of full scale. "pan" runs from -1, left, to 1, right. The note
@@ -40,9 +57,13 @@ def events(source: str, as_json: bool, as_csv: bool, onsets: bool) -> None:
 
     --onsets is for programs that compare onsets with a score: events that swell slowly are none, and those within 30 ms
     are one. --json has the vectors too, if the network is installed.
+
+    --midi tells which of the events are notes, of which several may make one, and writes these: with velocities from
+    their loudness, a track for each family of sounds, bends where they are out of tune, and the tempo where it is
+    clear. Drums are left out. Its times are those of what is played.
     """
-    if as_json + as_csv + onsets > 1:
-        raise click.UsageError("--json, --csv and --onsets exclude each other")
+    if as_json + as_csv + onsets + (midi is not None) > 1:
+        raise click.UsageError("--json, --csv, --onsets and --midi exclude each other")
     with ExitStack() as stack:
         with naming(source):
             file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(source)))))
@@ -53,10 +74,33 @@ def events(source: str, as_json: bool, as_csv: bool, onsets: bool) -> None:
             print_json(about | {"events": _as_dicts(found)})
         elif as_csv:
             click.echo(_csv(found), nl=False)
+        elif midi is not None:
+            _write_midi(source, midi, force, file)
         elif onsets:
             click.echo("".join(f"{time:.4f}\n" for time in found.onsets()), nl=False)
         else:
             _show(source, found, seconds)
+
+
+def _write_midi(source: str, target: str, force: bool, file: EvcFile) -> None:
+    from evc.exports.midi import write_midi
+    from evc.exports.notes import FAMILIES, notes_of, played_events
+    from evc.exports.tempo import tempo_of_onsets
+    from evc.streaming import seekable_output
+
+    found = played_events(file)
+    if not len(found):
+        raise EvcError(f"{source}: has no events: those of a file come from evc encode --hints noise")
+    output = output_file(target, force)
+    with naming(source, target):
+        notes = notes_of(found, file.duration)
+        tempo = tempo_of_onsets(notes.times, notes.velocities)
+        with seekable_output(output, force) as binary:
+            write_midi(binary, notes, tempo, " ".join(values_of(file.tags.get("title", ""))))
+    tracks = sum((notes.families == number).any() for number in range(len(FAMILIES)))
+    told = f"{len(notes)} note{'' if len(notes) == 1 else 's'} in {tracks} track{'' if tracks == 1 else 's'}"
+    clear = "no clear tempo" if tempo is None else f"{tempo:g} beats per minute"
+    click.echo(f"{target}: {told}, {clear}", err=target == STANDARD)
 
 
 def _codes(found: EventList) -> list[dict[str, int]]:

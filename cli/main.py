@@ -27,10 +27,13 @@ from evc.format.errors import EvcError, EvcWarning
 _COMMANDS = {
     "encode": "Encode sound files as .evc.",
     "decode": "Decode .evc files to WAV, FLAC or another format.",
+    "play": "Play an .evc file.",
     "stats": "Report where the bits of .evc files went.",
     "patterns": "List what repeats in an .evc file; export it as WAV.",
     "events": "List the events of an .evc file: what sounds when.",
     "edit": "Change the events of an .evc file.",
+    "cut": "Cut a part or the tracks out of an .evc file, without coding it anew.",
+    "join": "Join .evc files, without coding them anew.",
     "train": "Train a network on a folder of audio.",
     "heatmap": "Show target, reconstruction and difference as pictures.",
     "report": "Make a page that shows and plays what is in .evc files.",

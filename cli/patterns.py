@@ -27,38 +27,49 @@ from evc.format.errors import EvcError
 from evc.streaming import seekable_input
 
 if TYPE_CHECKING:
+    from evc.exports.kits import Sample
     from evc.file import EvcFile
 
-INDEX = "index.json"
+INDEX, INSTRUMENT = "index.json", "instrument.sfz"
 
 
 @click.command(
     epilog=examples(
-        "evc patterns song.evc", "evc patterns song.evc --min-seconds 1 --export loops  # each as WAV, with its times"
+        "evc patterns song.evc",
+        "evc patterns song.evc --min-seconds 1 --export loops  # each as WAV, and an instrument of all",
     )
 )
 @click.argument("source", type=PATH, metavar="FILE")
 @click.option(
     "--export", "folder", type=click.Path(file_okay=False), metavar="DIR",
-    help="Write each pattern as WAV, with a JSON of when it sounds, and an index of them all.",
+    help="Write each pattern as WAV, with a JSON of when it sounds, an index and an SFZ instrument of them all.",
+)  # fmt: skip
+@click.option(
+    "--zero-crossings", is_flag=True,
+    help="Begin and end exported patterns where their sound rises through zero, up to 10 ms away, so that none clicks.",
 )  # fmt: skip
 @click.option("--min-seconds", type=TIME, default=0.0, metavar="TIME", help="Only patterns this long.")
 @click.option("--min-uses", type=click.IntRange(min=0), default=0, metavar="N", help="Only patterns used this often.")
 @click.option("-f", "--force", is_flag=True, help="Replace exported files that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the time of every use.")
 def patterns(
-    source: str, folder: str | None, min_seconds: float, min_uses: int, force: bool, as_json: bool
-) -> None:
+    source: str, folder: str | None, zero_crossings: bool, min_seconds: float, min_uses: int, force: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """List the patterns of the .evc file FILE: what it stores once and repeats, those with the most sound first.
 
     An excerpt is a stretch of the track that sounds again later; "uses" counts how often it does, whole or in part, and
     "in all" is the time of all its uses. Explicit and lattice patterns have a sound of their own, and sound only where
     they are used.
 
-    With --export every pattern becomes a file, a loop for another program: pattern-000.wav and so on, in the sample
-    format of the track. Beside it lies a JSON of its uses and of the occurrences that they consist of: time in seconds
-    and frames, fraction of a frame, lag, gain of each band.
+    With --export every pattern becomes a WAV file, a loop for another program, in the sample format of the track. Its
+    name tells its number, start and length; it has loop points where it repeats and, where the tempo is clear, that
+    too. instrument.sfz plays them all, each from a key of its own, from C2 upward. Beside each lies a JSON of its uses
+    and of the occurrences that they consist of: time in seconds and frames, fraction of a frame, lag, gain of each
+    band.
     """
+    if zero_crossings and folder is None:
+        raise click.UsageError("--zero-crossings goes with --export")
     with ExitStack() as stack:
         with naming(source):
             file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(source)))))
@@ -77,7 +88,7 @@ def patterns(
             "patterns": [_as_dict(file, number) for number in chosen],
         }
         if folder is not None and chosen:
-            _export(file, chosen, listing, Path(folder), width, force)
+            _export(file, chosen, listing, Path(folder), width, zero_crossings, force)
         if as_json:
             print_json(listing)
         else:
@@ -128,28 +139,39 @@ def _table(file: EvcFile, chosen: list[int], width: int) -> str:
 
 
 def _export(
-    file: EvcFile, chosen: list[int], listing: dict[str, Any], folder: Path, width: int, force: bool
-) -> None:
-    """Write the patterns `chosen` and the index, all or nothing; `listing` learns the names of the files."""
+    file: EvcFile, chosen: list[int], listing: dict[str, Any], folder: Path, width: int, zero_crossings: bool,
+    force: bool,
+) -> None:  # fmt: skip
+    """Write the patterns `chosen`, the instrument and the index, all or nothing; `listing` learns names and loops."""
+    from evc.exports.kits import sample_name, samples_of, sfz_text
     from evc.output import atomic_folder, opened
 
+    samples, tempo = samples_of(file, chosen)
     for row in listing["patterns"]:
-        row["wav"], row["json"] = (f"pattern-{row['number']:0{width}}.{suffix}" for suffix in ("wav", "json"))
+        name = sample_name(file, row["number"], width)
+        row["wav"], row["json"] = f"{name}.wav", f"{name}.json"
     names = [row[suffix] for row in listing["patterns"] for suffix in ("wav", "json")]
-    for name in [*names, INDEX]:
+    for name in [*names, INSTRUMENT, INDEX]:
         if not force and (folder / name).exists():
             raise EvcError(f"{folder / name}: exists already; --force replaces it")
+    listing["tempo"] = None if tempo is None else round(tempo, 3)
+    rows = list(zip(listing["patterns"], samples, strict=True))
+    written: dict[str, Sample] = {}
     with atomic_folder(folder) as new, progress_bar("exporting", files=True) as progress:
         # In the order of the track, which decodes it once.
-        for done, row in enumerate(sorted(listing["patterns"], key=lambda row: row["frame"] or 0), 1):
+        for done, (row, sample) in enumerate(sorted(rows, key=lambda pair: pair[0]["frame"] or 0), 1):
             with opened(new / row["wav"], str(folder / row["wav"])) as output:
-                _write_wav(file, listing["file"], row["number"], output)
+                sample = written[row["wav"]] = _write_wav(file, listing["file"], sample, zero_crossings, output)
+            row |= {"wav_start": sample.start, "wav_frames": sample.frames, "loop_frames": sample.loop}
             occurrences = [_occurrence(file, i) for i in (file.occurrences["pattern"] == row["number"]).nonzero()[0]]
             found = {"file": listing["file"], "samplerate": file.samplerate} | row | {"occurrences": occurrences}
             with opened(new / row["json"], str(folder / row["json"])) as output:
                 _write_json(found, output)
             if progress:
                 progress(done, len(chosen))
+        with opened(new / INSTRUMENT, str(folder / INSTRUMENT)) as output:
+            named = [(written[row["wav"]], row["wav"]) for row in listing["patterns"]]
+            output.write(sfz_text(named, listing["file"], tempo).encode())
         with opened(new / INDEX, str(folder / INDEX)) as output:
             _write_json(listing, output)
 
@@ -182,15 +204,22 @@ def _turns(phase: complex) -> float:
     return round(math.atan2(phase.imag, phase.real) / (2 * math.pi) * (1 << 16)) % (1 << 16) / (1 << 16)
 
 
-def _write_wav(file: EvcFile, source: str, number: int, output: BinaryIO) -> None:
+def _write_wav(file: EvcFile, source: str, sample: Sample, zero_crossings: bool, output: BinaryIO) -> Sample:
+    """Write a pattern's sound; what of it is in the file then."""
+    from evc.exports.kits import at_zero_crossings
     from evc.format.metadata import Metadata
     from evc.soundfiles import SoundWriter, chosen_subtype
 
     with naming(source):
-        audio = file.pattern_audio(number)
+        audio = file.pattern_audio(sample.number)
+    if zero_crossings:
+        sample = at_zero_crossings(sample, audio, file.samplerate)
+        audio = audio[sample.start : sample.start + sample.frames]
+    told = Metadata(foreign=sample.chunks(file.samplerate))
     subtype = chosen_subtype("WAV", file.subtype, None)
-    with SoundWriter(output, "WAV", subtype, file.samplerate, audio.shape[1], len(audio), Metadata()) as out:
+    with SoundWriter(output, "WAV", subtype, file.samplerate, audio.shape[1], len(audio), told) as out:
         out.write(audio)
+    return sample
 
 
 def _write_json(value: Any, output: BinaryIO) -> None:

@@ -26,6 +26,9 @@ _HOMES = {
         "DamagedError", "EvcError", "EvcWarning", "FormatError", "InputError", "OutputError", "UnsupportedError",
     ),
     "evc.contents": ("DamagedSpan", "SegmentInfo"),
+    "evc.editing.cutting": ("CutReport", "cut_file"),
+    "evc.editing.joining": ("join_files",),
+    "evc.exports.stems": ("Stem", "write_stems"),
     "evc.events": ("EventList", "write_events"),
     "evc.file": ("EvcFile",),
     "evc.format.metadata": ("Foreign", "Picture"),
@@ -36,16 +39,19 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "DamagedError", "DamagedSpan", "EncodeSettings", "EvcError", "EvcFile", "EvcWarning", "EventList", "FileInfo",
-    "Foreign", "FormatError", "InputError", "OutputError", "Picture", "SegmentInfo", "Stats", "UnsupportedError",
-    "__version__", "decode", "decode_file", "edit_tags", "encode", "encode_file", "info", "open", "write_events",
-    "write_report",
+    "CutReport", "DamagedError", "DamagedSpan", "EncodeSettings", "EvcError", "EvcFile", "EvcWarning", "EventList",
+    "FileInfo", "Foreign", "FormatError", "InputError", "OutputError", "Picture", "SegmentInfo", "Stats", "Stem",
+    "UnsupportedError", "__version__", "cut_file", "decode", "decode_file", "edit_tags", "encode", "encode_file",
+    "info", "join_files", "open", "write_events", "write_report", "write_stems",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from evc.api import FileInfo, decode, decode_file, edit_tags, encode, encode_file, info, open
     from evc.contents import DamagedSpan, SegmentInfo
+    from evc.editing.cutting import CutReport, cut_file
+    from evc.editing.joining import join_files
     from evc.events import EventList, write_events
+    from evc.exports.stems import Stem, write_stems
     from evc.file import EvcFile
     from evc.format.errors import (
         DamagedError,

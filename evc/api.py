@@ -150,7 +150,7 @@ def decode_file(
     container = format or output_format(target)
     with ExitStack() as stack:
         file = stack.enter_context(open(stack.enter_context(seekable_input(source)), salvage))
-        first, frames = _span(file, start, duration)
+        first, frames = part_span(file, start, duration)
         output = stack.enter_context(seekable_output(target, overwrite))
         file.seek(first)
         shape = (file.samplerate, file.channels, frames)
@@ -254,7 +254,7 @@ def _in_frames(progress: Progress | None, samplerate: int) -> Progress | None:
     return lambda done, total: progress(done / samplerate, total / samplerate)
 
 
-def _span(file: EvcFile, start: float, duration: float | None) -> tuple[int, int]:
+def part_span(file: EvcFile, start: float, duration: float | None) -> tuple[int, int]:
     """First frame and number of frames of a part given in seconds."""
     if not 0 <= start <= file.duration:
         raise InputError(f"the file has {file.duration:g} seconds: a part cannot start at {start:g}")

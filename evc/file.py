@@ -186,6 +186,21 @@ class EvcFile(Forkable, FileContents):
         Parts add up to the whole: what an occurrence repeats of the file is as it is there, whatever is left out here.
         Raises InputError for layers that the file does not have, and for occurrences and events that are not there.
         """
+        first = min(whole_number(start, "a frame"), self.frames)
+        left, frames = self.frames - first, whole_number(frames, "a number of frames")
+        if first < 0:
+            raise InputError(f"frame {first} is outside the file's 0 to {self.frames}")
+        return self.rendering(layers, occurrences, events)(first, left if frames < 0 else min(frames, left))
+
+    @alone
+    def rendering(
+        self,
+        layers: Iterable[str] | None = None,
+        occurrences: ArrayLike | None = None,
+        events: EventList | ArrayLike | None = None,
+    ) -> Callable[[int, int], NDArray[np.float32]]:
+        """What gives as much as is wanted of what `render` gives: called with a first frame and a number of frames,
+        which lie inside the file, it returns float32 [frames, channels]. Memory stays bounded."""
         names = self.layers if layers is None else tuple(layers)
         if unknown := [name for name in names if name not in self.layers]:
             raise InputError(f"the file has no layer {', '.join(unknown)}; it has: {', '.join(self.layers)}")
@@ -193,12 +208,13 @@ class EvcFile(Forkable, FileContents):
         if events is not None:
             names = ("events",) if layers is None else names
             events = events if isinstance(events, EventList) else self.events[events]
-        first = min(whole_number(start, "a frame"), self.frames)
-        left, frames = self.frames - first, whole_number(frames, "a number of frames")
-        if first < 0:
-            raise InputError(f"frame {first} is outside the file's 0 to {self.frames}")
-        count = left if frames < 0 else min(frames, left)
-        return np.ascontiguousarray(self._played(self._links.chosen(names, rows, events), first, count).T)
+        chosen = self._links.chosen(names, rows, events)
+
+        def rendered(start: int, frames: int) -> NDArray[np.float32]:
+            with self._lock:
+                return np.ascontiguousarray(self._played(chosen, start, frames).T)
+
+        return rendered
 
     @alone
     def pattern_audio(self, pattern: int) -> NDArray[np.float32]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from evc.format.metadata import Foreign, Metadata
@@ -88,6 +89,44 @@ def smpl_chunk(loops: Iterable[Loop], samplerate: int, like: Foreign | None = No
         end = loop.start + loop.frames - 1
         data += struct.pack("<6I", number, KINDS.index(loop.kind), loop.start, end, 0, loop.plays)
     return Foreign("RIFF", "smpl", data)
+
+
+def cue_chunks(cues: Iterable[Cue]) -> list[Foreign]:
+    """Cue points as little-endian chunks `cue ` and `LIST adtl`; none for none."""
+    rows = [cue for cue in cues if cue.start < _MOST_FRAMES]
+    points = (struct.pack("<II4sIII", n, cue.start, b"data", 0, 0, cue.start) for n, cue in enumerate(rows, 1))
+    listed = b"adtl"
+    for number, cue in enumerate(rows, 1):
+        if cue.frames:
+            content = struct.pack("<I4s4H", min(cue.frames, _MOST_FRAMES - 1), b"rgn ", 0, 0, 0, 0)
+            listed += _list_item("<", b"ltxt", number, content)
+        if cue.label:
+            listed += _list_item("<", b"labl", number, cue.label.encode() + b"\0")
+    chunks = [Foreign("RIFF", "cue ", struct.pack("<I", len(rows)) + b"".join(points))] if rows else []
+    return chunks + ([Foreign("RIFF", "LIST", listed)] if len(listed) > 4 else [])
+
+
+def joined_metadata(parts: Sequence[tuple[Metadata, int]], samplerate: int) -> Metadata:
+    """What a file tells that consists of `parts`, each with its length in frames, one behind the other: all that the
+    first one tells, and the loops and cue points of all, counted from its start."""
+    first, length = parts[0]
+    starts = accumulate((frames for _, frames in parts), initial=0)
+    loops: list[Loop] = []
+    cues: list[Cue] = []
+    for (metadata, frames), start in zip(parts, starts, strict=False):
+        found = loops_of(metadata.tags, metadata.foreign, frames)
+        loops += [loop._replace(start=start + loop.start) for loop in found]
+        cues += [cue._replace(start=start + cue.start) for cue in cues_of(metadata.foreign, frames)]
+    tags, foreign = dict(first.tags), list(first.foreign)
+    if _tagged_loop(tags, length) is not None and loops:  # one without a length goes to the end
+        tags = {name: value for name, value in tags.items() if name.lower() not in (LOOP_START, LOOP_LENGTH)}
+        tags |= loop_tags(loops[0])
+    if loops != loops_of(first.tags, foreign, length):
+        like = next(iter(_named(foreign, "smpl")), None)
+        foreign = [chunk for chunk in foreign if chunk.id != "smpl"] + [smpl_chunk(loops, samplerate, like)]
+    if cues != cues_of(first.foreign, length):
+        foreign = [chunk for chunk in foreign if chunk.name not in ("cue", "LIST adtl")] + cue_chunks(cues)
+    return Metadata(tags, first.pictures, foreign)
 
 
 def only_loops(chunk: Foreign) -> bool:

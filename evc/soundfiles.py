@@ -141,6 +141,12 @@ class SoundWriter:
             warnings.warn(f"{self._format} {left}", EvcWarning, stacklevel=2)
 
 
+def read_span(path: os.PathLike[str], start: int, frames: int) -> NDArray[np.float32]:
+    """Frames [start, start + frames) of a sound file that was written here: float32 [frames, channels]."""
+    found, _ = soundfile.read(path, frames, start, dtype="float32", always_2d=True)
+    return np.asarray(found, np.float32)
+
+
 def _channel_order(format: str, channels: int, speakers: Sequence[str]) -> list[int] | None:
     """For each channel of a file of a format with an order of its own, that of the audio; None where they are the same,
     or the format has not these speakers, which is warned of."""

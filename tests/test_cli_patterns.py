@@ -58,7 +58,9 @@ def test_export(run_evc, loops, tmp_path):
     index = json.loads((folder / "index.json").read_text())
     count = len(index["patterns"])
     assert result.stdout.decode().splitlines()[-1].startswith(f"out/loops: {count} WAV file")
-    names = {"index.json"} | {f"pattern-{number:03}.{suffix}" for number in range(count) for suffix in ("wav", "json")}
+    names = {"index.json", "instrument.sfz"} | {row[kind] for row in index["patterns"] for kind in ("wav", "json")}
+    assert index["patterns"][0]["wav"].startswith("000-at-") and len(names) == 2 * count + 2
+    assert (folder / "instrument.sfz").read_text().count("<region>") == count
     assert {path.name for path in folder.iterdir()} == names
     with evc.open(loops / "loop.evc") as file:
         everything = file.read(dtype="int16")

@@ -42,9 +42,14 @@ def rewrite(
         replaced = {}
 
 
-def join(sources: Sequence[BinaryIO], target: BinaryIO) -> None:
+def join(
+    sources: Sequence[BinaryIO],
+    target: BinaryIO,
+    tags: Mapping[str, str | list[str]] | None = None,
+    foreign: Sequence[Foreign] | None = None,
+) -> None:
     """Writes one file that plays what `sources` play, at least one, one after the other and to the bit: a chain of
-    their links (spec 4.6). Tags, pictures and foreign chunks are those of the first.
+    their links (spec 4.6). Tags, pictures and foreign chunks are those of the first, or those given in their place.
 
     Raises what reading the sources strictly raises, and InputError for such as do not go together.
     """
@@ -57,7 +62,7 @@ def join(sources: Sequence[BinaryIO], target: BinaryIO) -> None:
     if len(links) > c.MAX_LINKS:
         raise InputError(f"{len(links)} links; {c.MAX_LINKS} are allowed")
     starts = [0, *accumulate(chain.frames for chain in chains)]
-    replaced: dict[bytes, bytes] = {}
+    replaced = _replacements(chains[0], tags, None, foreign, None)
     if any(chain.edited for chain in chains):
         moved = zip(chains, starts, strict=False)
         edits = [Stretch(start + at, n) for chain, start in moved for at, n in chain.edits.stretches]

@@ -1,0 +1,1 @@
+"""Files made of others without decoding them whole: cut, and joined."""

@@ -1,0 +1,1 @@
+"""What musicians take away: notes as MIDI, stems, loops as an instrument."""

@@ -1,0 +1,121 @@
+"""Patterns as loops for samplers: where they loop, their tempo, the chunks that say so, and an SFZ instrument."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.exports.tempo import tempo_of_loops
+from evc.file import EvcFile
+from evc.format.metadata import Foreign
+from evc.loops import Loop, smpl_chunk
+
+FIRST_KEY, LAST_KEY = 36, 127  # that play patterns
+_SHORTEST = 0.05  # s: of a loop
+_SLACK = 0.01  # of a pattern, by which it may be too short for its beats
+_AROUND = 0.01  # s: how far away a zero crossing may be
+_LONGER = 1.05  # than a pattern, for a distance of its uses: it ends in silence, or in what sounds besides
+_MIDDLE_C = 60
+_STRETCHED = 0x04  # of the flags in `acid`: a loop, not one hit
+_METER = 4, 4
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A pattern as a file: its number, and frames [start, start + frames) of its sound, which are those written; they
+    repeat after `loop` frames. Beats are None where the tempo is not clear."""
+
+    number: int
+    start: int
+    frames: int
+    loop: int
+    beats: float | None = None
+
+    def chunks(self, samplerate: int) -> list[Foreign]:
+        """Loop points and tempo, as WAVE files have them."""
+        found = [smpl_chunk([Loop(0, self.loop)], samplerate)]
+        if self.beats is not None and self.beats.is_integer():
+            tempo = 60 * self.beats * samplerate / self.loop
+            fields = (_STRETCHED, _MIDDLE_C, 0x8000, 0.0, int(self.beats), *_METER, tempo)
+            found.append(Foreign("RIFF", "acid", struct.pack("<IHHfIHHf", *fields)))
+        return found
+
+
+def distances(file: EvcFile, number: int) -> list[int]:
+    """How many frames apart a pattern's uses begin, one after the other, where they could follow each other."""
+    row = file.patterns[number]
+    uses = file.uses[file.uses["pattern"] == number]
+    starts = sorted({int(start) for start in uses["frame"] - uses["offset"]} | ({int(row["frame"])} - {-1}))
+    least = round(_SHORTEST * file.samplerate)
+    found = (later - start for start, later in zip(starts, starts[1:]))
+    return [distance for distance in found if least <= distance <= _LONGER * row["frames"]]
+
+
+def samples_of(file: EvcFile, numbers: Sequence[int]) -> tuple[list[Sample], float | None]:
+    """Patterns as they sound in the file, to the frame, with their loops; and the tempo, None where it is not clear.
+
+    A pattern loops after as many beats as there are in it; where there is no tempo, after as many of the distances that
+    its uses most often have, or at its end."""
+    counts = {number: Counter(distances(file, number)) for number in numbers}
+    apart = sum(counts.values(), Counter())
+    tempo = tempo_of_loops([frames / file.samplerate for frames in apart], list(apart.values()))
+    found = []
+    for number in numbers:
+        frames = int(file.patterns[number]["frames"])
+        beats = None if tempo is None else _beats(frames / file.samplerate * tempo / 60)
+        if tempo is not None and beats is not None:
+            loop = min(frames, round(beats * 60 / tempo * file.samplerate))
+        else:
+            unit = counts[number].most_common(1)[0][0] if counts[number] else frames
+            loop = min(frames, int((1 + _SLACK) * frames / unit) * unit) or frames
+        found.append(Sample(number, 0, frames, loop, beats))
+    return found, tempo
+
+
+def at_zero_crossings(sample: Sample, audio: NDArray[np.float32], samplerate: int) -> Sample:
+    """The sample from one rise through zero of its sound [frames, channels] to another, each the nearest to where it
+    would begin and end; its loop keeps its length as far as there is sound for it."""
+    mono = audio.mean(axis=1)
+    rises = np.flatnonzero((mono[:-1] < 0) & (mono[1:] >= 0)) + 1
+    if not len(rises):
+        return sample
+    around = round(_AROUND * samplerate)
+
+    def near(frame: int) -> int:
+        found = int(rises[np.abs(rises - frame).argmin()])
+        return found if abs(found - frame) <= around else frame
+
+    start, end = near(0), near(sample.frames)
+    if end <= start:
+        return sample
+    loop_end = min(near(start + sample.loop), end)
+    return Sample(sample.number, start, end - start, max(1, loop_end - start), sample.beats)
+
+
+def sample_name(file: EvcFile, number: int, width: int) -> str:
+    """What the file of a pattern is called, without ending: its number, where it begins and how long it is."""
+    row = file.patterns[number]
+    place = f"at-{row['start']:.2f}s" if row["frame"] >= 0 else str(row["kind"])
+    return f"{number:0{width}}-{place}-{row['duration']:.2f}s"
+
+
+def sfz_text(named: Sequence[tuple[Sample, str]], source: str, tempo: float | None) -> str:
+    """An SFZ instrument that plays each sample, of a file name, from a key of its own on, round and round while the key
+    is held; those beyond the last key are left out."""
+    about = "" if tempo is None else f", {tempo:.4g} beats per minute"
+    lines = [f"// Patterns of {source}{about}", "<global>", "ampeg_release=0.05", "loop_mode=loop_continuous"]
+    for key, (sample, name) in zip(range(FIRST_KEY, LAST_KEY + 1), named):
+        places = f"loop_start=0 loop_end={sample.loop - 1}"
+        lines += ["<region>", f"sample={name}", f"key={key} pitch_keycenter={key} {places}"]
+    return "\n".join(lines) + "\n"
+
+
+def _beats(count: float) -> float | None:
+    """The most beats that so many hold: whole ones, or parts of one; None where there is not even a quarter."""
+    whole = int(count * (1 + _SLACK) * 4) / 4
+    return (float(int(whole)) if whole >= 1 else whole) or None
