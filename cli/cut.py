@@ -136,7 +136,10 @@ def _tracks(file: EvcFile, source: str, sheet: str | None) -> list[Track]:
                 raise EvcError("tells of no tracks: --cue takes a cue sheet")
         return tracks
     with naming(sheet), seekable_input(input_file(sheet) if sheet == STANDARD else open_binary(sheet)) as binary:
-        return read_cue(decoded(binary.read(_MOST_BYTES)), file.samplerate)
+        data = binary.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise EvcError("too large for a cue sheet")
+        return read_cue(decoded(data), file.samplerate)
 
 
 def _cut_tracks(
@@ -150,11 +153,13 @@ def _cut_tracks(
     with naming(source):
         found = parts(tracks, file)
     names = [f"{track.name}.evc" for track, _, _ in found]
+    taken: set[str] = set()
     for name in names:
-        if not force and (folder / name).exists():
-            raise EvcError(f"{folder / name}: exists already; --force replaces it")
-        if names.count(name) > 1:
+        refuse_same(source, str(folder / name))
+        output_file(str(folder / name), force)
+        if (folded := name.casefold()) in taken:  # on some systems these are one
             raise EvcError(f"{source}: two tracks would both become {name}")
+        taken.add(folded)
     summaries = []
     with atomic_folder(folder) as new, progress_bar("cutting", files=True, quiet=quiet) as progress:
         for done, (name, (track, frames, tags)) in enumerate(zip(names, found, strict=True), 1):

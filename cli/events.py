@@ -18,6 +18,7 @@ from evc.cli.common import (
     naming,
     output_file,
     print_json,
+    refuse_same,
     time_text,
 )
 from evc.cli.tables import Column, sentence, table
@@ -60,10 +61,13 @@ def events(source: str, as_json: bool, as_csv: bool, onsets: bool, midi: str | N
 
     --midi tells which of the events are notes, of which several may make one, and writes these: with velocities from
     their loudness, a track for each family of sounds, bends where they are out of tune, and the tempo where it is
-    clear. Drums are left out. Its times are those of what is played.
+    clear. Drums are left out. Its times are those of what is played. It needs a part that is not installed by default:
+    pip install 'evc[midi]'.
     """
     if as_json + as_csv + onsets + (midi is not None) > 1:
         raise click.UsageError("--json, --csv, --onsets and --midi exclude each other")
+    if midi is not None:
+        refuse_same(source, midi)
     with ExitStack() as stack:
         with naming(source):
             file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(source)))))

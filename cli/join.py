@@ -54,8 +54,10 @@ def join(paths: tuple[str, ...], re_encode: bool, force: bool, as_json: bool, qu
         refuse_same(source, target)
     for source in sources:
         if source != STANDARD:  # whichever is no good is named
-            with naming(source):
-                evc.open(source).close()
+            with naming(source), gathered_warnings(""), evc.open(source) as file:
+                for link in file.chain.links:
+                    for number in range(link.segments):
+                        link.segment(number)
     from evc.editing.joining import join_files
 
     output = output_file(target, force)
@@ -67,7 +69,8 @@ def join(paths: tuple[str, ...], re_encode: bool, force: bool, as_json: bool, qu
             )  # fmt: skip
     for note in notes if not quiet else ():
         show_warning(note)
-    told = f"{len(sources)} files, " + (f"{len(anew)} coded anew" if anew else "nothing coded anew")
+    told = f"{len(sources)} file{'' if len(sources) == 1 else 's'}, "
+    told += f"{len(anew)} coded anew" if anew else "nothing coded anew"
     summary: dict[str, Any] = {"target": target, "files": sources, "coded_anew": [sources[number] for number in anew]}
     if isinstance(output, str):
         with naming(target), evc.open(target) as file:

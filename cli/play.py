@@ -49,6 +49,9 @@ def play(
     Decoding keeps ahead of the sound. On a terminal keys are: space for pause, left and right to go 5 seconds, down and
     up to go 30, a for the whole file or only the layers named by --layer (or each layer in turn), l for a loop, q to
     quit.
+
+    Needs a part that is not installed by default: pip install 'evc[play]'. Then, python -m sounddevice lists the sound
+    cards.
     """
     from evc.api import part_span
     from evc.exports.live import Deck

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import webbrowser
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -22,10 +22,12 @@ from evc.cli.common import (
     naming,
     output_file,
     progress_bar,
+    refuse_same,
     show_warning,
     size_text,
 )
 from evc.format.errors import EvcError
+from evc.output import writing
 from evc.streaming import PathOrFile, seekable_input
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ def report(
 
     check_parts()
     names = None if sections is None else [name.strip() for name in sections.split(",") if name.strip()]
+    if names == []:
+        raise click.UsageError(f"--sections names none, out of {_SECTIONS}")
     with naming("--sections"):
         check_sections(names)
     if seconds <= 0:
@@ -94,6 +98,8 @@ def _single(
         raise click.UsageError("--open needs a page in a file")
     if os.path.isdir(target):
         target = os.path.join(target, PurePath(path).stem + _SUFFIX)
+    for original in (path, source or STANDARD):
+        refuse_same(original, target)
     output = output_file(target, force)
     _made(path, source, output, seconds, names, "")
     if target != STANDARD:
@@ -115,16 +121,23 @@ def _catalogue(
         output_file(page, force)
     if folder.exists() and not folder.is_dir():
         raise EvcError(f"{folder}: is no folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    entries = []
     for path, page in zip(files, pages, strict=True):
-        try:
-            entry = _made(path, None, str(folder / page), seconds, names, CATALOGUE)
-        except EvcError as error:
-            click.echo(f"evc: {error}", err=True)
-            continue
-        entries.append(replace(entry, href=quote(page)))
-        click.echo(f"{folder / page}: {size_text((folder / page).stat().st_size)}")
+        refuse_same(path, str(folder / page))
+    with writing(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    try:
+        for path, page in zip(files, pages, strict=True):
+            try:
+                entry = _made(path, None, str(folder / page), seconds, names, CATALOGUE)
+            except EvcError as error:
+                click.echo(f"evc: {error}", err=True)
+                continue
+            entries.append(replace(entry, href=quote(page)))
+            click.echo(f"{folder / page}: {size_text((folder / page).stat().st_size)}")
+    finally:
+        with suppress(OSError):  # unless something is in it
+            folder.rmdir()
     if entries:
         write_catalogue(index, entries)
         click.echo(f"{index}: {len(entries)} file{'' if len(entries) == 1 else 's'}")
@@ -141,12 +154,12 @@ def _made(
     from evc.sound.source import FileSource
 
     with ExitStack() as stack:
-        stack.enter_context(naming(path, output if isinstance(output, str) else STANDARD))
-        file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(path)))))
         original = None
         if source is not None:
             with naming(source):
                 original = stack.enter_context(FileSource(input_file(source)))
+        stack.enter_context(naming(path, output if isinstance(output, str) else STANDARD))
+        file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(path)))))
         progress = stack.enter_context(progress_bar(path, files=True))
         name = "" if path == STANDARD else path
         return write_report(

@@ -75,7 +75,11 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         with writing(name):
             target.mkdir(parents=True, exist_ok=True)
-            for file in sorted(temporary.iterdir()):
+            files = sorted(temporary.iterdir())
+            for file in files:  # before the first is moved
+                if (target / file.name).is_dir():
+                    raise OutputError(f"{os.path.join(name, file.name)}: is a folder")
+            for file in files:
                 os.replace(file, target / file.name)
             temporary.rmdir()
     except BaseException:

@@ -144,7 +144,7 @@ def test_loops_and_cue_points_follow(encoded):
 
 def test_what_does_not_fit_is_refused_with_the_reason_or_coded_anew(encoded, whole):
     other = evc.encode(np.sin(2 * np.pi * 440 * np.arange(8000) / 8000), 8000, quality=6)
-    with pytest.raises(InputError, match="has 8000 Hz, the first file 16000"):
+    with pytest.raises(InputError, match="has 1 channel, the first file 2: coding it anew would"):
         join_files([io.BytesIO(encoded), io.BytesIO(other)], io.BytesIO())
     target = io.BytesIO()
     assert join_files([io.BytesIO(encoded), io.BytesIO(other)], target, re_encode=True) == [1]
@@ -156,7 +156,7 @@ def test_what_does_not_fit_is_refused_with_the_reason_or_coded_anew(encoded, who
     wanted = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)[inner, None]
     assert np.abs(tone[inner] - wanted).max() < 0.1
     three = evc.encode(np.zeros((2000, 3), np.float32), 16_000, quality=1)
-    with pytest.raises(InputError, match="has 3 channels, the first file 2"):
+    with pytest.raises(InputError, match="has 3 channels, the first file 2, which cannot be made fit"):
         join_files([io.BytesIO(encoded), io.BytesIO(three)], io.BytesIO(), re_encode=True)
 
 
@@ -226,7 +226,9 @@ def test_a_cue_sheet_splits_an_album(folder, tmp_path, whole):
         ("TRACK 01 AUDIO\nINDEX 01 00:99:00\n", "line 2 of the cue sheet: 00:99:00 is no time"),
         ("FILE a WAVE\nFILE b WAVE\nTRACK 1 AUDIO\nINDEX 01 0:00:00", "about several files"),
         ("INDEX 01 00:00:00\n", "line 1 is none of a cue sheet"),
-        (SHEET + "  TRACK 03 AUDIO\n    INDEX 01 09:00:00\n", "track 3 begins at 540.00 s, where it has no sound"),
+        (f"TRACK {'9' * 5000} AUDIO\n", "line 1 is none of a cue sheet"),
+        (SHEET + "  TRACK 03 AUDIO\n    INDEX 01 00:01:00\n", "track 2 begins at 4.49 s, where the next one has begun"),
+        (SHEET + "  TRACK 03 AUDIO\n    INDEX 01 09:00:00\n", "track 3 begins at 540.00 s, where the file has ended"),
     ],
 )
 def test_sheets_that_cannot_be_used(text, message, folder):
@@ -234,6 +236,42 @@ def test_sheets_that_cannot_be_used(text, message, folder):
 
     with evc.open(folder / "track.evc") as file, pytest.raises(InputError, match=message):
         parts(read_cue(text, 16_000), file)
+
+
+@pytest.mark.parametrize(
+    "title, name",
+    [
+        ("../../etc/passwd", "07 _.._etc_passwd"),
+        ("a\x9b\x7f\u202egpj.\n", "07 a___gpj._"),
+        ("\u540d" * 200, "07 " + "\u540d" * 66),  # a name has 255 bytes at most
+        ("...", "07"),
+    ],
+)
+def test_tracks_have_names_that_every_system_takes(title, name):
+    from evc.editing.cuesheets import Track
+
+    assert Track(0, 7, {"title": title}).name == name
+
+
+def test_tracks_replace_neither_their_file_nor_each_other(tmp_path, encoded):
+    (tmp_path / "01 One_first.evc").write_bytes(encoded)
+    (tmp_path / "a.cue").write_text(SHEET)
+    twice = SHEET.replace("One/first", "b").replace("TRACK 02", "TRACK 01").replace("PERFORMER Ben", "TITLE B")
+    (tmp_path / "b.cue").write_text(twice)
+    for sheet, message in (("a.cue", "is both input and output"), ("b.cue", "two tracks would both become 01 B.evc")):
+        arguments = [str(tmp_path / "01 One_first.evc"), "--cue", str(tmp_path / sheet), "--force"]
+        result = CliRunner().invoke(cut, arguments, standalone_mode=False)
+        assert message in getattr(result.exception, "message", str(result.exception))
+    assert len(list(tmp_path.iterdir())) == 3 and (tmp_path / "01 One_first.evc").read_bytes() == encoded
+
+
+def test_a_damaged_file_among_those_to_join_is_named(tmp_path, encoded):
+    at = segment_places(encoded)[1].end - 9
+    (tmp_path / "a.evc").write_bytes(encoded)
+    (tmp_path / "b.evc").write_bytes(encoded[:at] + bytes([encoded[at] ^ 1]) + encoded[at + 1 :])
+    result = CliRunner().invoke(join, [str(tmp_path / name) for name in ("a.evc", "b.evc", "c.evc")])
+    assert str(result.exception).startswith(f"{tmp_path / 'b.evc'}: segment 1 is damaged")
+    assert not (tmp_path / "c.evc").exists()
 
 
 def flac_sheet():

@@ -141,6 +141,8 @@ def test_the_command(track, folder, tmp_path):
         np.testing.assert_allclose(played_events(part).times, wanted)
     again = CliRunner().invoke(command, [str(tmp_path / "a.evc"), "--midi", str(out)])
     assert "exists already" in str(again.exception)
+    onto = CliRunner().invoke(command, [str(tmp_path / "a.evc"), "--force", "--midi", str(tmp_path / "a.evc")])
+    assert onto.exit_code == 2 and "is both input and output" in onto.output
     none = CliRunner().invoke(command, [str(folder / "track.evc"), "--midi", str(tmp_path / "b.mid")])
     assert "has no events: those of a file come from evc encode --hints noise" in str(none.exception)
 

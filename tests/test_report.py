@@ -141,6 +141,10 @@ def test_one_page(folder, monkeypatch):
         (["a.evc", "--sections", "heat"], "there is no section heat; there are: head, listen"),
         (["a.evc", "--source", "other.wav", "-o", "x.html"], "the source has 16000 frames, but the .evc file"),
         (["a.wav", "-o", "x.html"], "a.wav: "),
+        (["a.evc", "--source", "none.wav", "-o", "x.html"], "none.wav: no such file or directory"),
+        (["a.evc", "--sections", ","], "names none, out of head, listen"),
+        (["a.evc", "--force", "-o", "a.evc"], "a.evc is both input and output"),
+        (["a.evc", "--force", "-o", "a.wav", "--source", "a.wav"], "a.wav is both input and output"),
         (["a.evc", "b.evc"], "-o DIR"),
         (["a.evc", "b.evc", "-o", "pages", "--source", "a.wav"], "belongs to one FILE"),
     ],
@@ -148,7 +152,8 @@ def test_one_page(folder, monkeypatch):
 def test_what_cannot_be_reported(folder, monkeypatch, arguments, message):
     monkeypatch.chdir(folder)
     result = run(*arguments)
-    assert message in str(result.exception) and not (folder / "x.html").exists()
+    told = getattr(result.exception, "message", str(result.exception))
+    assert message in told and not (folder / "x.html").exists()
 
 
 def test_a_catalogue_links_the_pages_that_could_be_made(folder, monkeypatch):

@@ -14,6 +14,7 @@ from test_cli import one_line
 
 import evc
 from evc.format.metadata import Metadata
+from evc.output import atomic_folder
 from evc.soundfile_checks import BROKEN, CheckedFile
 from evc.soundfiles import SoundWriter
 from evc.streaming import check_readable, seekable_input
@@ -263,3 +264,12 @@ def test_opus_where_libsndfile_has_none(tmp_path, monkeypatch):
     monkeypatch.setattr(soundfile, "check_format", lambda *_: False)
     with pytest.raises(evc.InputError, match="cannot write Opus: choose .ogg for Vorbis"):
         evc.decode_file(tmp_path / "a.evc", tmp_path / "a.opus")
+
+
+def test_of_several_files_none_is_replaced_where_one_cannot_be(tmp_path):
+    (tmp_path / "a").write_text("before")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(evc.EvcError, match="b: is a folder"), atomic_folder(tmp_path) as new:
+        for name in "ab":
+            (new / name).write_text("after")
+    assert (tmp_path / "a").read_text() == "before" and len(list(tmp_path.iterdir())) == 2

@@ -14,16 +14,18 @@ from evc.format.tags import Tags, folded, values_of
 
 _PER_SECOND = 75  # frames of a compact disc, in which a cue sheet counts
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
+_NUMBER = re.compile(r"\d{1,9}")
 _TIME = re.compile(r"(\d{1,4}):(\d{2}):(\d{2})")
-_CHAPTER = re.compile(r"chapter(\d+)")
-_CHAPTER_TIME = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{2}(?:\.\d*)?)")
+_CHAPTER = re.compile(r"chapter(\d{1,9})")
+_CHAPTER_TIME = re.compile(r"(?:(\d{1,4}):)?(\d{1,2}):(\d{2}(?:\.\d*)?)")
 _LEAST_TRACK_BYTES = 36  # of a track in FLAC's cue sheet
 _LEAD_OUT = (170, 255)
 _OF_ALBUM = {"TITLE": "album", "PERFORMER": "albumartist", "CATALOG": "barcode"}
 _OF_TRACK = {"TITLE": "title", "PERFORMER": "artist", "SONGWRITER": "composer", "ISRC": "isrc"}
 _REMARKS = {"GENRE": "genre", "DATE": "date", "DISCNUMBER": "discnumber", "TOTALDISCS": "disctotal"}
-_FORBIDDEN = re.compile(r'[\x00-\x1f/\\:*?"<>|]')
-_MOST_NAME = 120  # characters
+# In names of files: what some system does not allow, and what makes a terminal or a list show another name.
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\u200e\u200f\u2028-\u202e\u2066-\u2069]')
+_MOST_NAME = 200  # bytes
 _MOST_TRACKS = 9999
 
 
@@ -38,8 +40,9 @@ class Track:
     @property
     def name(self) -> str:
         """That a file of it can have, without ending."""
-        title = _FORBIDDEN.sub("_", self.tags.get("title", "")).strip(" .")[:_MOST_NAME]
-        return f"{self.number:02d} {title}".strip()
+        title = _FORBIDDEN.sub("_", self.tags.get("title", "")).strip(" .")
+        title = title.encode()[:_MOST_NAME].decode(errors="ignore")  # not in the middle of a character
+        return f"{self.number:02d} {title}".strip(" .")
 
 
 def read_cue(text: str, samplerate: int) -> list[Track]:
@@ -56,9 +59,9 @@ def read_cue(text: str, samplerate: int) -> list[Track]:
         match command.upper(), rest:
             case "FILE", _:
                 files += 1
-            case "TRACK", [found, *_] if found.isdecimal() and len(tracks) < _MOST_TRACKS:
+            case "TRACK", [found, *_] if _NUMBER.fullmatch(found) and len(tracks) < _MOST_TRACKS:
                 tracks.append((int(found), {}, []))
-            case "INDEX", [index, time] if tracks and index.isdecimal():
+            case "INDEX", [index, time] if tracks and _NUMBER.fullmatch(index):
                 if int(index) == 1:
                     tracks[-1][2].append(_frames(time, samplerate, number))
             case "TRACK" | "INDEX", _:
@@ -104,8 +107,9 @@ def parts(tracks: Sequence[Track], file: FileFacts) -> list[tuple[Track, int, Ta
     ends = [*starts[1:], file.frames]
     for track, start, end in zip(tracks, starts, ends, strict=True):
         if start >= end:
-            where = f"{track.start / file.samplerate:.2f} s"
-            raise InputError(f"track {track.number} begins at {where}, where it has no sound: is this its file?")
+            why = "the file has ended" if start >= file.frames else "the next one has begun"
+            where = f"{start / file.samplerate:.2f} s"
+            raise InputError(f"track {track.number} begins at {where}, where {why}: is this its cue sheet?")
     own = {name: value for name, value in folded(file.tags).items() if not _about_one(name)}
     found = []
     for number, (track, start, end) in enumerate(zip(tracks, starts, ends, strict=True), 1):

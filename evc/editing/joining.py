@@ -54,8 +54,9 @@ def join_files(
             file = stack.enter_context(EvcFile(binary))
             first = first or file
             if reason := _misfit(file, first):
-                if not re_encode or (file.channels != first.channels and max(file.channels, first.channels) > 2):
-                    way = "" if re_encode else ": coding it anew would make it fit"
+                mixable = file.channels == first.channels or max(file.channels, first.channels) <= 2
+                if not (re_encode and mixable):
+                    way = ": coding it anew would make it fit" if mixable else ", which cannot be made fit"
                     raise InputError(f"{display_name(source)}: {reason}{way}")
                 binary = io.BytesIO(_coded_anew(file, first))
                 file = stack.enter_context(EvcFile(binary))
@@ -71,10 +72,10 @@ def join_files(
 
 def _misfit(file: EvcFile, first: EvcFile) -> str:
     """Why a file cannot follow another as it is; "" where it can."""
-    for name, unit in (("samplerate", "Hz"), ("channels", "channels")):
-        own, wanted = getattr(file, name), getattr(first, name)
-        if own != wanted:
-            return f"has {own} {unit}, the first file {wanted}"
+    if file.channels != first.channels:
+        return f"has {file.channels} channel{'' if file.channels == 1 else 's'}, the first file {first.channels}"
+    if file.samplerate != first.samplerate:
+        return f"has {file.samplerate} Hz, the first file {first.samplerate}"
     if file.container.speakers != first.container.speakers:
         own, wanted = (" ".join(each.speakers) or "unknown" for each in (file, first))
         return f"its speakers are {own}, those of the first file {wanted}"

@@ -108,7 +108,8 @@ def sfz_text(named: Sequence[tuple[Sample, str]], source: str, tempo: float | No
     """An SFZ instrument that plays each sample, of a file name, from a key of its own on, round and round while the key
     is held; those beyond the last key are left out."""
     about = "" if tempo is None else f", {tempo:.4g} beats per minute"
-    lines = [f"// Patterns of {source}{about}", "<global>", "ampeg_release=0.05", "loop_mode=loop_continuous"]
+    of = " ".join(source.split())  # whatever it is, the comment is one line
+    lines = [f"// Patterns of {of}{about}", "<global>", "ampeg_release=0.05", "loop_mode=loop_continuous"]
     for key, (sample, name) in zip(range(FIRST_KEY, LAST_KEY + 1), named):
         places = f"loop_start=0 loop_end={sample.loop - 1}"
         lines += ["<region>", f"sample={name}", f"key={key} pitch_keycenter={key} {places}"]
