@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -14,6 +15,9 @@ from evc.format.lazy import cached_property
 from evc.format.sharing import alone
 from evc.links import Link, Links
 from evc.patterns import PatternMap, joined_maps, read_patterns
+
+if TYPE_CHECKING:
+    from evc.stats import Stats
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,21 @@ class FileContents(FileFacts):
         """
         return self._patterns.occurrences
 
+    @alone
+    def stats(self, symbols: bool = True, progress: Callable[[float, float], None] | None = None) -> Stats:
+        """Where the bits went. Without `symbols` only what the chunks tell, without decoding; `progress` is
+        called with seconds of audio done and in all. Decodes spectra, noise and latents anew, with accounts."""
+        from evc.stats import joined_stats, measure
+
+        found = []
+        for link in self._links:
+            told = _later(progress, link.seconds, self.coded_frames / self.samplerate)
+            patterns = None
+            if symbols:
+                patterns = self._patterns if len(self._links) == 1 else read_patterns(link.decoder)
+            found.append(measure(link.decoder, patterns, told))
+        return found[0] if len(found) == 1 else joined_stats(found)
+
     @cached_property
     def _events(self) -> EventList:
         found = [read_events(link.decoder).shifted(link.seconds) for link in self._links]
@@ -148,3 +167,10 @@ def _segment_info(link: Link, index: int, impaired: bool) -> SegmentInfo:
     dependencies = tuple(link.first + other for other in link.container.dependencies(index))
     damaged = index in link.decoder.lost
     return SegmentInfo(link.first + index, link.start + start, frames, size, offset, dependencies, damaged, impaired)
+
+
+def _later(
+    progress: Callable[[float, float], None] | None, start: float, total: float
+) -> Callable[[float, float], None] | None:
+    """`progress` for something that begins at `start` and is part of what lasts `total` seconds."""
+    return None if progress is None else lambda done, _: progress(start + done, total)

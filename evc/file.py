@@ -11,7 +11,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from io import SEEK_CUR, SEEK_END, SEEK_SET
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,12 +24,8 @@ from evc.format.errors import EvcError, InputError
 from evc.format.patterns import chosen_places
 from evc.format.sharing import Forkable, alone
 from evc.links import Coded, Links, in_one
-from evc.patterns import read_patterns
 from evc.samples import converted, turned, whole_number
 from evc.streaming import open_binary
-
-if TYPE_CHECKING:
-    from evc.stats import Stats
 
 
 class EvcFile(Forkable, FileContents):
@@ -72,21 +68,6 @@ class EvcFile(Forkable, FileContents):
         if self._path is None:
             raise TypeError("a reader of an open file cannot be pickled: open it by path")
         return _reopened, (self._path, self.chain.salvage, self._position)
-
-    @alone
-    def stats(self, symbols: bool = True, progress: Callable[[float, float], None] | None = None) -> Stats:
-        """Where the bits went. Without `symbols` only what the chunks tell, without decoding; `progress` is
-        called with seconds of audio done and in all. Decodes spectra, noise and latents anew, with accounts."""
-        from evc.stats import joined_stats, measure
-
-        found = []
-        for link in self._links:
-            told = _later(progress, link.seconds, self.coded_frames / self.samplerate)
-            patterns = None
-            if symbols:
-                patterns = self._patterns if len(self._links) == 1 else read_patterns(link.decoder)
-            found.append(measure(link.decoder, patterns, told))
-        return found[0] if len(found) == 1 else joined_stats(found)
 
     @alone
     def verify(self, synthesis: bool = False, progress: Callable[[float, float], None] | None = None) -> None:
@@ -303,13 +284,6 @@ class EvcFile(Forkable, FileContents):
     def _close_owned(self) -> None:
         if self._owned is not None:
             self._owned.close()
-
-
-def _later(
-    progress: Callable[[float, float], None] | None, start: float, total: float
-) -> Callable[[float, float], None] | None:
-    """`progress` for something that begins at `start` and is part of what lasts `total` seconds."""
-    return None if progress is None else lambda done, _: progress(start + done, total)
 
 
 def _reopened(path: str, salvage: bool, position: int) -> EvcFile:
