@@ -245,7 +245,3 @@ def patterns_text(file: EvcFile) -> str:
         f"{patterns} pattern{' sounds' if patterns == 1 else 's sound'} {uses} time{'' if uses == 1 else 's'} again, "
         f"in {time_text(frames / file.samplerate)} of {time_text(file.coded_frames / file.samplerate)}"
     )
-
-
-def channels_text(channels: int) -> str:
-    return {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")

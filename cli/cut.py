@@ -106,16 +106,14 @@ def cut(
 def _cut_part(
     file: EvcFile, source: str, target: str, start: float, duration: float | None, exact: bool, force: bool, quiet: bool
 ) -> dict[str, Any]:
+    from evc.api import part_span
     from evc.editing.cutting import cut_file
 
     output = output_file(target, force)
     with gathered_warnings(source, target) as notes, naming(source, target):
-        if start >= file.duration:
-            raise InputError(f"the file has {file.duration:g} seconds: a part cannot start at {start:g}")
-        first = round(start * file.samplerate)
-        frames = file.frames - first
-        if duration is not None:
-            frames = min(frames, round(duration * file.samplerate))
+        first, frames = part_span(file, start, duration)
+        if not frames:
+            raise InputError("there is no sound in that part")
         with progress_bar("cutting", files=True, quiet=quiet) as progress:
             report = cut_file(
                 file, output, first, frames, sources=exact, overwrite=force, progress=progress

@@ -10,7 +10,6 @@ import evc
 from evc.cli.common import (
     PATH,
     STANDARD,
-    channels_text,
     examples,
     in_command,
     input_file,
@@ -21,6 +20,7 @@ from evc.cli.common import (
 from evc.cli.several import attempts
 from evc.cli.tables import terminal_width
 from evc.format.constants import SIGNATURE
+from evc.format.speakers import channels_text
 from evc.format.tags import values_of
 from evc.streaming import seekable_input
 

@@ -24,6 +24,7 @@ from evc.cli.common import (
 )
 from evc.cli.tables import Column, sentence, table
 from evc.format.errors import EvcError
+from evc.patterns import numbered
 from evc.streaming import seekable_input
 
 if TYPE_CHECKING:
@@ -79,7 +80,6 @@ def patterns(
             for number, row in enumerate(rows)
             if row["duration"] >= min_seconds and row["uses"] >= min_uses and row["kind"] != "lost"
         ]
-        width = max(3, len(str(len(rows) - 1)))
         listing = {
             "file": source,
             "samplerate": file.samplerate,
@@ -88,20 +88,20 @@ def patterns(
             "patterns": [_as_dict(file, number) for number in chosen],
         }
         if folder is not None and chosen:
-            _export(file, chosen, listing, Path(folder), width, zero_crossings, force)
+            _export(file, chosen, listing, Path(folder), zero_crossings, force)
         if as_json:
             print_json(listing)
         else:
-            _show(file, source, chosen, width)
+            _show(file, source, chosen)
             if folder is not None and chosen:
                 click.echo(f"{folder}: {len(chosen)} WAV file{'' if len(chosen) == 1 else 's'}")
 
 
-def _show(file: EvcFile, source: str, chosen: list[int], width: int) -> None:
+def _show(file: EvcFile, source: str, chosen: list[int]) -> None:
     count = len(file.patterns)
     click.echo(sentence(f"{source}: {patterns_text(file) if count else 'no patterns'}"))
     if chosen:
-        click.echo(_table(file, chosen, width), nl=False)
+        click.echo(_table(file, chosen), nl=False)
     if len(chosen) < count:
         click.echo(f"{count - len(chosen)} not shown")
 
@@ -126,7 +126,7 @@ def _as_dict(file: EvcFile, number: int) -> dict[str, Any]:
     }
 
 
-def _table(file: EvcFile, chosen: list[int], width: int) -> str:
+def _table(file: EvcFile, chosen: list[int]) -> str:
     columns = [Column("number"), Column("kind", 2, left=True), Column("start"), Column("duration")]
     columns += [Column("uses"), Column("in all", 1)]
     rows = []
@@ -134,12 +134,12 @@ def _table(file: EvcFile, chosen: list[int], width: int) -> str:
         row = file.patterns[number]
         start = time_text(float(row["start"])) if row["frame"] >= 0 else ""
         times = time_text(float(row["duration"])), str(row["uses"]), time_text(float(row["seconds"]))
-        rows.append([f"{number:0{width}}", str(row["kind"]), start, *times])
+        rows.append([numbered(number, len(file.patterns)), str(row["kind"]), start, *times])
     return table(columns, rows)
 
 
 def _export(
-    file: EvcFile, chosen: list[int], listing: dict[str, Any], folder: Path, width: int, zero_crossings: bool,
+    file: EvcFile, chosen: list[int], listing: dict[str, Any], folder: Path, zero_crossings: bool,
     force: bool,
 ) -> None:  # fmt: skip
     """Write the patterns `chosen`, the instrument and the index, all or nothing; `listing` learns names and loops."""
@@ -148,7 +148,7 @@ def _export(
 
     samples, tempo = samples_of(file, chosen)
     for row in listing["patterns"]:
-        name = sample_name(file, row["number"], width)
+        name = sample_name(file, row["number"])
         row["wav"], row["json"] = f"{name}.wav", f"{name}.json"
     names = [row[suffix] for row in listing["patterns"] for suffix in ("wav", "json")]
     for name in [*names, INSTRUMENT, INDEX]:

@@ -12,7 +12,6 @@ import click
 import evc
 from evc.cli.common import (
     PATH,
-    channels_text,
     examples,
     input_file,
     print_json,
@@ -22,6 +21,7 @@ from evc.cli.common import (
 )
 from evc.cli.several import attempts
 from evc.cli.tables import Column, sentence, table, terminal_width
+from evc.format.speakers import channels_text
 from evc.streaming import seekable_input
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ LOOP_START, LOOP_LENGTH = "loopstart", "looplength"
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _SMPL_BYTES, _LOOP_BYTES, _CUE_BYTES = 36, 24, 24
 _MOST_FRAMES = 1 << 32  # that its fields can count
-_MIDDLE_C = 60
+MIDDLE_C = 60
 _BEXT_TIME = 338  # offset of the frames since midnight in `bext` (EBU Tech 3285)
 _RIFF = {"RIFF": "<", "RIFX": ">"}
 
@@ -81,7 +81,7 @@ def smpl_chunk(loops: Iterable[Loop], samplerate: int, like: Foreign | None = No
     """A little-endian `smpl` chunk with these loops, all else as in `like`."""
     rows = [loop for loop in loops if loop.start + loop.frames <= _MOST_FRAMES]
     period = round(1e9 / samplerate)  # nanoseconds
-    head = struct.pack("<7I", 0, 0, period, _MIDDLE_C, 0, 0, 0)
+    head = struct.pack("<7I", 0, 0, period, MIDDLE_C, 0, 0, 0)
     if like is not None and like.origin == "RIFF" and len(like.data) >= _SMPL_BYTES:
         head = like.data[:28]
     data = head + struct.pack("<2I", len(rows), 0)
@@ -135,7 +135,7 @@ def only_loops(chunk: Foreign) -> bool:
         return False
     note, *others = struct.unpack(_RIFF[chunk.origin] + "4I", chunk.data[12:28])
     whole = len(chunk.data) == _SMPL_BYTES + _LOOP_BYTES * len(_smpl_rows(chunk))
-    return whole and note in (0, _MIDDLE_C) and not any(others)
+    return whole and note in (0, MIDDLE_C) and not any(others)
 
 
 def part_of(metadata: Metadata, start: int, frames: int, length: int) -> tuple[Metadata, list[str]]:

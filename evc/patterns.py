@@ -232,3 +232,8 @@ def _occurrence_array(
     array["pattern"][copies] = use["pattern"]
     array["offset"][copies] = use["offset"] + begins[copies] - use["frame"]
     return array
+
+
+def numbered(number: int, count: int) -> str:
+    """The number of one of `count` patterns, as tables and names of files have it."""
+    return f"{number:0{max(3, len(str(count - 1)))}}"

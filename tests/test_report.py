@@ -52,9 +52,10 @@ def test_two_parts_without_loss_make_the_source_again():
 def test_the_loudest_stretch_is_found():
     audio = np.full((20_000, 2), 0.01, np.float32)
     audio[12_000:14_000] = 0.5
-    start, frames = sounds.loudest(audio, 1000, 2.0)
+    profile = sounds.Profile.of(lambda first, count: audio[first : first + count], len(audio), 1000)
+    start, frames = profile.loudest(2000)
     assert frames == 2000 and abs(start - 12_000) <= 100
-    assert sounds.loudest(audio, 1000, 60.0) == (0, 20_000)
+    assert profile.loudest(60_000) == (0, 20_000)
 
 
 def test_alike_vectors_are_near_each_other():

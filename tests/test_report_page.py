@@ -13,7 +13,7 @@ import soundfile
 from report_tools import HOSTILE, RATE, SECONDS, browser, music, whole_file
 
 import evc
-from evc.models.report.sounds import loudest
+from evc.models.report.sounds import Profile
 
 pytest.importorskip("sklearn")
 
@@ -230,7 +230,8 @@ def test_the_keyboard_is_enough(quiet):
 
 def test_the_stretch_is_where_the_page_says(shown, page):
     with evc.open(page.with_suffix(".evc")) as file:
-        start, frames = loudest(file.read(always_2d=True), RATE, 4.0)
+        profile = Profile.of(lambda first, count: file.render(start=first, frames=count), file.frames, RATE)
+        start, frames = profile.loudest(4 * RATE)
     deck = js(shown, "const deck = evcReport.decks.listen; return [deck.start, deck.duration]")
     assert deck == pytest.approx([start / RATE, frames / RATE])
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from evc.facts import FileFacts
 from evc.format.errors import InputError
 from evc.format.tags import Tags, folded, values_of
+from evc.loops import cues_of
 
 _PER_SECOND = 75  # frames of a compact disc, in which a cue sheet counts
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
@@ -92,8 +93,8 @@ def told_tracks(file: FileFacts) -> list[Track]:
     found = list(_flac_tracks(blocks[0])) if blocks else list(_chapters(tags, file.samplerate))
     if not found:
         starts: dict[int, str] = {}
-        for cue in file.cues:
-            starts.setdefault(int(cue["start"]), str(cue["label"]))
+        for cue in cues_of(file.foreign, file.frames):  # an array of all labels may be large
+            starts.setdefault(cue.start, cue.label)
         told = enumerate(starts.items(), 1)
         found = [Track(start, number, {"title": label} if label else {}) for number, (start, label) in told]
     return found

@@ -10,8 +10,8 @@ from evc.format import constants as c
 from evc.format.edits import Stretch
 from evc.format.header import Header
 from evc.format.reader import ContainerReader
+from evc.models.events.layer import LONGEST_EVENT
 
-_EVENT_SECONDS = 6.05  # until an event has died away
 _LATENT_COLUMNS = 14  # beyond which nothing matters
 
 
@@ -73,7 +73,7 @@ def _reach(header: Header) -> tuple[int, int]:
     if "noise" in layers:
         before, after = max(before, superframe), max(after, superframe)
     if "events" in layers:
-        before = max(before, int(_EVENT_SECONDS * header.samplerate) + 1)
+        before = max(before, int(LONGEST_EVENT * header.samplerate) + 1)
     if "latent" in layers:
         before, after = (each + _LATENT_COLUMNS * c.LATENT_HOP for each in (before, after))
     return before, after

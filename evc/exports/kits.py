@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from evc.exports.tempo import tempo_of_loops
 from evc.file import EvcFile
 from evc.format.metadata import Foreign
-from evc.loops import Loop, smpl_chunk
+from evc.loops import MIDDLE_C, Loop, smpl_chunk
+from evc.patterns import numbered
 
 FIRST_KEY, LAST_KEY = 36, 127  # that play patterns
 _SHORTEST = 0.05  # s: of a loop
 _SLACK = 0.01  # of a pattern, by which it may be too short for its beats
 _AROUND = 0.01  # s: how far away a zero crossing may be
 _LONGER = 1.05  # than a pattern, for a distance of its uses: it ends in silence, or in what sounds besides
-_MIDDLE_C = 60
 _STRETCHED = 0x04  # of the flags in `acid`: a loop, not one hit
 _METER = 4, 4
 
@@ -41,7 +41,7 @@ class Sample:
         found = [smpl_chunk([Loop(0, self.loop)], samplerate)]
         if self.beats is not None and self.beats.is_integer():
             tempo = 60 * self.beats * samplerate / self.loop
-            fields = (_STRETCHED, _MIDDLE_C, 0x8000, 0.0, int(self.beats), *_METER, tempo)
+            fields = (_STRETCHED, MIDDLE_C, 0x8000, 0.0, int(self.beats), *_METER, tempo)
             found.append(Foreign("RIFF", "acid", struct.pack("<IHHfIHHf", *fields)))
         return found
 
@@ -97,11 +97,11 @@ def at_zero_crossings(sample: Sample, audio: NDArray[np.float32], samplerate: in
     return Sample(sample.number, start, end - start, max(1, loop_end - start), sample.beats)
 
 
-def sample_name(file: EvcFile, number: int, width: int) -> str:
+def sample_name(file: EvcFile, number: int) -> str:
     """What the file of a pattern is called, without ending: its number, where it begins and how long it is."""
     row = file.patterns[number]
     place = f"at-{row['start']:.2f}s" if row["frame"] >= 0 else str(row["kind"])
-    return f"{number:0{width}}-{place}-{row['duration']:.2f}s"
+    return f"{numbered(number, len(file.patterns))}-{place}-{row['duration']:.2f}s"
 
 
 def sfz_text(named: Sequence[tuple[Sample, str]], source: str, tempo: float | None) -> str:

@@ -22,6 +22,7 @@ from evc.format.metadata import Metadata
 from evc.loops import part_of
 from evc.models.progress import Progress
 from evc.output import atomic_folder, opened
+from evc.patterns import numbered
 from evc.soundfiles import SoundWriter, read_span
 
 INDEX = "stems.json"
@@ -50,9 +51,8 @@ def stems_of(file: EvcFile, by_pattern: bool = False) -> list[Stem]:
     found = []
     for layer in ORDER:
         if layer == "patterns" and layer in file.layers and by_pattern:
-            width = max(3, len(str(len(file.patterns) - 1)))
             sounding = [n for n, row in enumerate(file.patterns) if row["uses"] and row["kind"] != "lost"]
-            found += [Stem.of(f"pattern-{number:0{width}}", layer, number) for number in sounding]
+            found += [Stem.of(f"pattern-{numbered(n, len(file.patterns))}", layer, n) for n in sounding]
         elif layer in file.layers:
             found.append(Stem.of("latents" if layer == "latent" else layer, layer))
     return found

@@ -158,3 +158,8 @@ def read_speakers(payload: bytes, channels: int) -> int:
 
 def _mask_valid(mask: int, channels: int) -> bool:
     return 0 < mask < 1 << len(c.SPEAKERS) and mask.bit_count() <= channels
+
+
+def channels_text(channels: int) -> str:
+    """How many channels there are, for people."""
+    return {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")

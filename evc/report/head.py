@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from evc.format.errors import DamagedError, FormatError, InputError
 from evc.format.metadata import FRONT_COVER
+from evc.format.speakers import channels_text
 from evc.format.tags import values_of
 from evc.models.report.pictures import thumbnail
-from evc.models.report.sounds import outline
 from evc.report.document import COLOURS, OTHER_COLOUR, Document, uri
 from evc.report.section import Section
 from evc.report.subject import Subject, clock
@@ -33,12 +33,11 @@ def fill(subject: Subject, page: Document) -> dict[str, Any]:
     rate = rates(subject)
     parts = _parts(subject)
     layers = [(layer.name, layer.bits) for layer in stats.layers] + [("overhead", stats.overhead_bits)]
-    channels = {1: "mono", 2: "stereo"}.get(file.channels, f"{file.channels} channels")
     return {
         "facts": [
             ("Length", clock(subject.duration)), ("Bitrate", f"{stats.kbps(stats.bits):.2f} kbit/s"),
             ("Size", f"{stats.file_bytes / 1000:.1f} kB"), ("Layers", ", ".join(file.layers) or "none"),
-            ("Sound", f"{file.samplerate} Hz, {channels}"),
+            ("Sound", f"{file.samplerate} Hz, {channels_text(file.channels)}"),
             *([("Networks", ", ".join(stats.networks))] if stats.networks else []),
         ],
         "tags": [(name, "\n".join(values_of(value))) for name, value in file.tags.items() if name not in _KNOWN_TAGS],
@@ -51,7 +50,7 @@ def fill(subject: Subject, page: Document) -> dict[str, Any]:
         "rows": _rows(subject),
         "rate_range": f"{rate.min():.1f} to {rate.max():.1f} kbit/s",
         "rate": _steps(rate, subject.duration),
-        "wave": _wave(outline(subject.whole, _POINTS)),
+        "wave": _wave(subject.profile.outline(_POINTS)),
         "duration": subject.duration,
         "plays": subject.whole_is_played,
     }  # fmt: skip

@@ -46,7 +46,7 @@ def _maps(subject: Subject, lattice: LatticeModel | None) -> HeatMaps:
         target = None if source is None else source.read
         span = 0, subject.file.frames
         return audio_maps(
-            target, lambda start, count: subject.whole[start : start + count].T, span, subject.samplerate, _SHAPE
+            target, lambda start, count: subject.read(start, count).T, span, subject.samplerate, _SHAPE
         )
     fft, hop = lattice.patterns[0].fft_log2, lattice.patterns[0].hop_log2
     cells = None if source is None else to_cells(source.read(0, source.frames)[0], fft, hop)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evc.patterns import numbered
 from evc.report.document import Document
 from evc.report.section import Section
 from evc.report.subject import Subject, clock
@@ -45,7 +46,8 @@ def fill(subject: Subject, page: Document) -> dict[str, Any]:
             blocks.append([number, round(time, 6), round(length, 6)])
         origin = (_percent(float(row["start"]), duration), _percent(float(row["duration"]), duration))
         lanes.append({
-            "number": number, "name": f"{number:03} {row['kind']}", "colour": _KINDS.get(str(row["kind"]), "#8a8a8a"),
+            "number": number, "name": f"{numbered(number, len(file.patterns))} {row['kind']}",
+            "colour": _KINDS.get(str(row["kind"]), "#8a8a8a"),
             "about": f"{row['uses']} times, {row['duration']:.2f} s{_saving(saved.get(number, 0.0))}",
             "origin": None if np.isnan(row["start"]) else origin, "blocks": own,
         })  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 from evc.file import EvcFile
 from evc.format.errors import InputError
 from evc.models.arrays import Signal
-from evc.models.report.sounds import loudest
+from evc.models.report.sounds import Profile
 from evc.models.source import AudioSource
 from evc.stats import Stats
 
@@ -94,15 +94,26 @@ class Subject:
         found: Signal = self.file.read(always_2d=True)
         return found
 
+    def read(self, start: int, frames: int) -> Signal:
+        """Frames of what is played: float32 [frames, channels]. Only of files that are in the page all is kept."""
+        if self.whole_is_played:
+            return self.whole[start : start + frames]
+        return self.file.render(start=start, frames=frames)
+
+    @shared
+    def profile(self) -> Profile:
+        return Profile.of(self.read, self.file.frames, self.samplerate)
+
     @shared
     def stretch(self) -> Stretch:
         """The loudest stretch of as many seconds as asked for."""
-        return Stretch(*loudest(self.whole, self.samplerate, self._seconds), self.samplerate)
+        wanted = round(min(self._seconds, self.duration) * self.samplerate)
+        return Stretch(*self.profile.loudest(wanted), self.samplerate)
 
     @shared
     def heard(self) -> Signal:
         """The stretch of the file: float32 [frames, channels]."""
-        return self._part(self.whole)
+        return self.read(self.stretch.start, self.stretch.frames)
 
     @shared
     def source_heard(self) -> Signal | None:
@@ -135,9 +146,6 @@ class Subject:
             return found
 
         return render
-
-    def _part(self, audio: Signal) -> Signal:
-        return audio[self.stretch.start : self.stretch.start + self.stretch.frames]
 
 
 def check_source(file: EvcFile, source: AudioSource) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.models.arrays import Signal
+from evc.models.arrays import Floats, Signal
 
 FLAC, OGG = "audio/flac", "audio/ogg"
 _OPUS_RATE = 48_000
@@ -75,28 +77,46 @@ def _opus() -> bool:
     return "OPUS" in soundfile.available_subtypes("OGG")
 
 
-def loudest(audio: Signal, samplerate: int, seconds: float) -> tuple[int, int]:
-    """First frame and number of frames of the stretch of at most so many seconds that has most energy."""
-    frames = max(1, min(len(audio), round(seconds * samplerate)))
-    block = max(1, samplerate // 10)
-    power = np.square(audio, dtype=np.float32).sum(axis=1)
-    blocks = np.add.reduceat(power, np.arange(0, len(power), block)) if len(power) else np.zeros(1)
-    sums = np.cumsum(np.concatenate([[0.0], blocks]))
-    width = max(1, min(len(blocks), frames // block))
-    start = int(np.argmax(sums[width:] - sums[:-width])) * block
-    return max(0, min(start, len(audio) - frames)), frames
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """A sound of `frames` frames in parts of `unit` frames: low, high [parts], its lowest and highest samples, and
+    energy [parts]."""
+
+    frames: int
+    unit: int
+    low: Floats
+    high: Floats
+    energy: Floats
+
+    @classmethod
+    def of(cls, read: Callable[[int, int], Signal], frames: int, samplerate: int) -> Profile:
+        """That of `frames` frames, at least one: read(first frame, frames) gives some of them, [frames, channels]. A
+        minute at most is in memory."""
+        unit = max(1, min(samplerate // 10, frames // 1000))
+        at_once = max(1, 60 * samplerate // unit) * unit
+        rows = []
+        for start in range(0, frames, at_once):
+            audio = read(start, min(at_once, frames - start))
+            edges = np.arange(0, len(audio), unit)
+            energy = np.add.reduceat(np.square(audio, dtype=np.float32).sum(axis=1), edges)
+            low, high = np.minimum.reduceat(audio.min(axis=1), edges), np.maximum.reduceat(audio.max(axis=1), edges)
+            rows.append(np.stack([low, high, energy]).astype(float))
+        return cls(frames, unit, *np.concatenate(rows, axis=1))
+
+    def loudest(self, wanted: int) -> tuple[int, int]:
+        """First frame and number of frames of the stretch of at most so many frames that has most energy."""
+        frames = max(1, min(self.frames, wanted))
+        sums = np.cumsum(np.concatenate([[0.0], self.energy]))
+        width = max(1, min(len(self.energy), frames // self.unit))
+        start = int(np.argmax(sums[width:] - sums[:-width])) * self.unit
+        return max(0, min(start, self.frames - frames)), frames
+
+    def outline(self, points: int) -> Floats:
+        """Lowest and highest sample of each of `points` parts, or of as many as there are: [points, 2]."""
+        edges = np.linspace(0, len(self.low), min(points, len(self.low)) + 1).astype(int)[:-1]
+        return np.stack([np.minimum.reduceat(self.low, edges), np.maximum.reduceat(self.high, edges)], axis=1)
 
 
 def level_db(audio: NDArray[np.floating]) -> float:
     """The level of audio [frames, channels]: its mean square, in dB; -120 for silence."""
     return float(10 * np.log10(max(np.square(audio, dtype=np.float64).mean(), 1e-12)) if audio.size else -120.0)
-
-
-def outline(audio: Signal, points: int) -> NDArray[np.float64]:
-    """Lowest and highest sample of each of `points` parts of audio [frames, channels]: [points, 2]."""
-    frames = len(audio)
-    points = max(1, min(points, frames))
-    edges = np.linspace(0, frames, points + 1).astype(int)[:-1]
-    low = np.minimum.reduceat(audio.min(axis=1), edges)
-    high = np.maximum.reduceat(audio.max(axis=1), edges)
-    return np.stack([low, high], axis=1).astype(float)
