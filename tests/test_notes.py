@@ -31,6 +31,21 @@ def test_a_clear_melody_is_found():
     assert ((found.velocities >= 1) & (found.velocities <= 127)).all()
 
 
+def test_notes_of_long_tracks_are_those_of_their_parts(monkeypatch):
+    """Which are heard a few at a time, those around them too; none is lost or told twice where they meet."""
+    times, pitches = scale()
+    events = planted(times, pitches, np.geomspace(0.5, 0.1, 24))
+    whole = notes_of(events, 9.0)
+    monkeypatch.setattr("evc.exports.notes._AT_ONCE", 2)
+    parts = notes_of(events, 9.0)
+    np.testing.assert_allclose(parts.times, whole.times)
+    for name in ("pitches", "velocities", "families"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+    far = events.shifted(3000.0)  # with nothing before
+    monkeypatch.setattr("evc.exports.notes._AT_ONCE", 600)
+    np.testing.assert_allclose(notes_of(far, 3009.0).times, whole.times + 3000)
+
+
 def test_fragments_of_a_note_are_one():
     """An attack and a sustain of the same pitch, and partials beside them."""
     times, pitches = scale(12, 0.5)

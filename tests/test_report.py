@@ -26,6 +26,7 @@ from evc.models.report import embedding, film, pictures, sounds, stages  # noqa:
 from evc.models.report.spectrogram import constant_q  # noqa: E402
 from evc.report import write  # noqa: E402
 from evc.report.document import script_json  # noqa: E402
+from evc.report.subject import Subject  # noqa: E402
 
 
 @pytest.mark.parametrize("hertz", [65.41, 440.0, 3520.0])
@@ -56,6 +57,20 @@ def test_the_loudest_stretch_is_found():
     start, frames = profile.loudest(2000)
     assert frames == 2000 and abs(start - 12_000) <= 100
     assert profile.loudest(60_000) == (0, 20_000)
+
+
+def test_of_a_long_file_a_part_is_in_memory_at_a_time(folder, monkeypatch):
+    def subject():
+        with evc.open(folder / "a.evc") as file:
+            found = Subject(file, "a", seconds=0.5)
+            return found.profile, found.heard, "whole" in found.known
+
+    short, heard, kept = subject()
+    monkeypatch.setattr("evc.report.subject.MOST_PLAYED", 1.0)
+    long, again, kept_too = subject()
+    assert kept and not kept_too
+    np.testing.assert_allclose(long.energy, short.energy, rtol=1e-4)
+    np.testing.assert_allclose(again, heard, atol=1e-6)
 
 
 def test_alike_vectors_are_near_each_other():

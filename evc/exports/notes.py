@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Self
+from math import ceil
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from evc.models.events.vectors import EVENTS_NETWORK
 
 NETWORK = "evc-notes-1"
 FAMILIES = ("mellow", "bright", "hollow", "bells")
+_AT_ONCE, _MARGIN = 600, 10  # seconds whose roll is in memory, and those around them that are heard besides
 _LEAST_ODDS = -1.25  # log odds of a note, in training the best for the mean F
 _LARGEST = 5.0  # of a normalised feature
 _APART = 0.06  # seconds from a note to the next one of its pitch, at least
@@ -81,7 +83,23 @@ class NoteNetwork:
 def notes_of(events: EventList, duration: float) -> Notes:
     """The notes in the events of so many seconds. Raises UnsupportedError where the network that made these, or that
     which tells notes, is not installed."""
-    sounds, found, roll = heard(events, duration)
+    parts = [part for begin in range(0, max(1, ceil(duration)), _AT_ONCE) if (part := _part(events, begin, duration))]
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    times, durations, pitches, levels, tunings, families, odds = columns
+    return Notes(times, durations, pitches, _velocities(levels), tunings, families, odds)
+
+
+def _part(events: EventList, begin: int, duration: float) -> tuple[NDArray[Any], ...]:
+    """The notes of `_AT_ONCE` s from `begin` on, as `Notes` has them, but for levels in place of velocities; () where a
+    part behind the first has no events."""
+    start, until = max(0, begin - _MARGIN), begin + _AT_ONCE
+    last = until >= duration
+    inside = events.times >= start
+    inside &= last | (events.times < until + _MARGIN)
+    if begin and not inside.any():
+        return ()
+    events = events[inside].shifted(-start)
+    sounds, found, roll = heard(events, (duration if last else until + _MARGIN) - start)
     odds = NoteNetwork.load().odds(found.known) if len(found) else np.zeros(0)
     rows = picked(found, odds)
     times, pitches = found.times[rows], found.pitches[rows]
@@ -89,7 +107,9 @@ def notes_of(events: EventList, duration: float) -> Notes:
     tunings = np.where(own, events.notes[found.events[rows]] - pitches, 0.0)
     families = _families(sounds)[found.events[rows]]
     levels, durations = _shapes(roll, times, pitches)
-    return Notes(times, durations, pitches, _velocities(levels), tunings, families, odds[rows])
+    times = times + start
+    here = (times >= begin) & (last | (times < until))
+    return tuple(column[here] for column in (times, durations, pitches, levels, tunings, families, odds[rows]))
 
 
 def played_events(file: EvcFile) -> EventList:
