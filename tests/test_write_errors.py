@@ -44,7 +44,7 @@ def run_limited(*arguments, cwd, stdin=b"", stdout=subprocess.PIPE, optimise=Fal
     command = [sys.executable, *(["-O"] if optimise else []), "-m", "evc.cli.main", *map(str, arguments)]
     return subprocess.run(
         command, cwd=cwd, input=stdin, stdout=stdout, stderr=subprocess.PIPE, timeout=120, preexec_fn=limited,
-        env=os.environ | variables,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | variables,  # Python would keep what it could write of it
     )  # fmt: skip
 
 
