@@ -127,19 +127,19 @@ def test_there_and_back(start_evc: Run, music: Path) -> None:
     assert soundfile.info(music / "decoded/b.flac").format == "FLAC"
 
 
-def test_names_without_an_output(start_evc: Run, tmp_path: Path) -> None:
+def test_names_without_an_output(run_evc: Run, start_evc: Run, tmp_path: Path) -> None:
     before = [write_sound(tmp_path / name).read_bytes() for name in ("a.wav", "b.wav")]
     assert start_evc("encode", "a.wav", "b.wav", *FAST, cwd=tmp_path).returncode == 0
     assert names(tmp_path) == ["a.evc", "a.wav", "b.evc", "b.wav"]
     assert [(tmp_path / name).read_bytes() for name in ("a.wav", "b.wav")] == before
-    kept = start_evc("decode", "a.evc", cwd=tmp_path)
+    kept = run_evc("decode", "a.evc", cwd=tmp_path)
     assert (kept.returncode, kept.stderr) == (1, b"evc: a.wav: exists already; --force replaces it\n")
-    skipped = start_evc("decode", "a.evc", "b.evc", "--skip-existing", cwd=tmp_path)
+    skipped = run_evc("decode", "a.evc", "b.evc", "--skip-existing", cwd=tmp_path)
     assert (skipped.returncode, skipped.stdout) == (0, b"0 decoded, 2 skipped, 0 failed\n")
-    result = start_evc("decode", "a.evc", "-f", cwd=tmp_path)
+    result = run_evc("decode", "a.evc", "-f", cwd=tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
     assert (tmp_path / "a.wav").read_bytes() != before[0]
-    assert start_evc("decode", "a.evc", "-o", "c.wav", cwd=tmp_path).returncode == 0
+    assert run_evc("decode", "a.evc", "-o", "c.wav", cwd=tmp_path).returncode == 0
 
 
 def test_quiet_is_quiet(run_evc: Run, tmp_path: Path) -> None:
@@ -152,10 +152,10 @@ def test_quiet_is_quiet(run_evc: Run, tmp_path: Path) -> None:
     assert result.stderr.startswith(b"evc: b.wav: not a sound file") and result.stderr.count(b"\n") == 1
 
 
-def test_bitrates_that_are_missed_are_said(start_evc: Run, tmp_path: Path) -> None:
+def test_bitrates_that_are_missed_are_said(run_evc: Run, start_evc: Run, tmp_path: Path) -> None:
     for name in ("a.wav", "b.wav"):
         write_sound(tmp_path / name, 1.0, 0)
-    result = start_evc("encode", "a.wav", "--bitrate", "48", *FAST, cwd=tmp_path)
+    result = run_evc("encode", "a.wav", "--bitrate", "48", *FAST, cwd=tmp_path)
     lines = result.stderr.decode().splitlines()
     assert result.returncode == 0 and len(lines) == 1
     assert lines[0].startswith("evc: warning: a.wav: the file has ")

@@ -20,8 +20,6 @@ from evc.format.streams.positions import class_start, distance_class
 from evc.models.events import train_tables
 from evc.models.events.train_tables import TABLES, cost, count, make_tables, search, streams_of, train
 
-pytestmark = pytest.mark.xdist_group("tables of events")  # what a fixture makes takes long: once
-
 
 def planted(seed: int) -> tuple[EventStream, StreamContext]:
     """A few sounds, each with a pan of its own."""

@@ -30,8 +30,6 @@ from evc.models.training.discriminator import MultiDiscriminator, discriminator_
 from evc.models.training.loop import Draws
 from evc.models.training.measures import complex_distance, mel_distance, slaney_matrix, tonal_similarity
 
-pytestmark = pytest.mark.xdist_group("training of latents")  # what a fixture makes takes long: once
-
 RATE = 44_100
 PAIRS = PairSettings(training=2, validation=1, seconds=0.6, rates=(2.0,))
 CPU = torch.device("cpu")

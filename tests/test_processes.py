@@ -16,8 +16,6 @@ from evc.models.events.decompose import decompose
 from evc.models.processes import Processes
 from evc.models.source import ArraySource
 
-pytestmark = pytest.mark.xdist_group("pieces")  # what a fixture makes takes long: once
-
 RATE = 22_050
 
 
