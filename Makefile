@@ -14,7 +14,7 @@ demo: $(VENV)/installed
 	$(BIN)/evc stats $(DEMO)/demo.evc
 
 test: lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: types
 	$(BIN)/ruff check .

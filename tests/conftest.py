@@ -1,8 +1,11 @@
 """Audio and files that many tests share, made once per test process by our own sequencer."""
 
 import os
-import subprocess
 import sys
+
+# Tests start hundreds of processes: what one has compiled, the others need not. They inherit this.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    sys.dont_write_bytecode = False
 
 # Where several processes share the tests, threads of the libraries would only wait for each other. They read this when
 # they are imported.
@@ -10,6 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
+import command_tools  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import soundfile  # noqa: E402
@@ -60,14 +64,12 @@ def folder(tmp_path_factory, track, encoded):
 
 @pytest.fixture(scope="session")
 def run_evc():
-    """Runs the `evc` command in a process of its own: run_evc(*arguments, cwd=..., stdin=bytes) ->
-    CompletedProcess with bytes in stdout and stderr."""
+    """Runs the `evc` command in this process: run_evc(*arguments, cwd=..., stdin=bytes) -> CompletedProcess with bytes
+    in stdout and stderr."""
+    return command_tools.run
 
-    def run(*arguments, cwd=None, stdin=b"", **options):
-        command = [sys.executable, "-m", "evc.cli.main", *map(str, arguments)]
-        environment = os.environ | {"COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
-        return subprocess.run(
-            command, cwd=cwd, input=stdin, capture_output=True, timeout=120, env=environment, **options
-        )
 
-    return run
+@pytest.fixture(scope="session")
+def start_evc():
+    """The same in a process of its own, where that is what counts."""
+    return command_tools.start

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = "evc.kernels.sources", "evc.format.header", "evc.models.pipeline", "evc.cli.main", "evc.spec.vectors"
+MODULES = "evc.kernels.sources", "evc.format.header", "evc.models.pipeline", "evc.cli.main", "evc.spec.synthesis"
 
 
 def test_a_checkout_is_complete_without_an_installation():

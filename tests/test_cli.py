@@ -35,13 +35,13 @@ def usage_error(result):
     return text.split("Error: ")[1]
 
 
-def test_encode_and_decode(run_evc, folder, tmp_path):
-    encoded = run_evc("encode", folder / "track.wav", "a.evc", "--patterns", "off", "--verify", cwd=tmp_path)
+def test_encode_and_decode(start_evc, folder, tmp_path):
+    encoded = start_evc("encode", folder / "track.wav", "a.evc", "--patterns", "off", "--verify", cwd=tmp_path)
     assert encoded.returncode == 0 and encoded.stderr == b""
     summary = encoded.stdout.decode()
     assert "a.evc: 640 kB to" in summary and "spectrum" in summary and "overhead" in summary
     assert "real time" in summary and "decoded again and checked" in summary
-    decoded = run_evc("decode", "a.evc", "a.flac", cwd=tmp_path)
+    decoded = start_evc("decode", "a.evc", "a.flac", cwd=tmp_path)
     assert (decoded.returncode, decoded.stdout, decoded.stderr) == (0, b"", b"")
     found = soundfile.info(tmp_path / "a.flac")
     assert (found.format, found.subtype, found.frames, found.channels) == ("FLAC", "PCM_16", 160_000, 2)
@@ -60,27 +60,27 @@ def test_encode_summary_as_json(run_evc, folder, tmp_path):
     assert sum(summary["layers"].values()) == 8 * summary["bytes"]
 
 
-def test_pipes(run_evc, folder):
-    encoded = run_evc("encode", "-", "-", "--patterns", "off", stdin=(folder / "track.wav").read_bytes())
+def test_pipes(start_evc, folder):
+    encoded = start_evc("encode", "-", "-", "--patterns", "off", stdin=(folder / "track.wav").read_bytes())
     assert encoded.returncode == 0 and b"standard output: " in encoded.stderr
     with evc.open(io.BytesIO(encoded.stdout)) as file:
         assert file.frames == 160_000 and file.tags["title"] == "Grid"
         expected = file.read(dtype="int16").astype(int)
-    decoded = run_evc("decode", "-", "-", "--start", "1", "--duration", "0.5", stdin=encoded.stdout)
+    decoded = start_evc("decode", "-", "-", "--start", "1", "--duration", "0.5", stdin=encoded.stdout)
     assert (decoded.returncode, decoded.stderr) == (0, b"")
     audio, rate = soundfile.read(io.BytesIO(decoded.stdout), dtype="int16")
     assert rate == 16_000
     np.testing.assert_allclose(audio, expected[16_000:24_000], atol=1)  # floats of another process, rounded
     for command in ("info", "stats", "verify"):
-        assert run_evc(command, "-", stdin=encoded.stdout).returncode == 0
+        assert start_evc(command, "-", stdin=encoded.stdout).returncode == 0
 
 
-def test_several_files_in_parallel(run_evc, folder, tmp_path):
+def test_several_files_in_parallel(start_evc, folder, tmp_path):
     soundfile.write(tmp_path / "b.flac", np.zeros((4000, 1)), 8000)
     (tmp_path / "broken.wav").write_bytes(b"nothing")
     sources = [folder / "track.wav", "b.flac", "broken.wav"]
     options = "--out-dir", "out", "--jobs", "2", "--patterns", "off", "--json"
-    result = run_evc("encode", *sources, *options, cwd=tmp_path)
+    result = start_evc("encode", *sources, *options, cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr.decode().startswith("evc: broken.wav: not a sound file that can be read")
     assert {summary["target"] for summary in json.loads(result.stdout)} == {
@@ -88,9 +88,9 @@ def test_several_files_in_parallel(run_evc, folder, tmp_path):
         os.path.join("out", "b.evc"),
     }
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.evc", "track.evc"]
-    again = run_evc("encode", "b.flac", "--out-dir", "out", cwd=tmp_path)
+    again = start_evc("encode", "b.flac", "--out-dir", "out", cwd=tmp_path)
     assert "out/b.evc: exists already; --force replaces it" in one_line(again)
-    assert run_evc("encode", "b.flac", "--out-dir", "out", "--force", cwd=tmp_path).returncode == 0
+    assert start_evc("encode", "b.flac", "--out-dir", "out", "--force", cwd=tmp_path).returncode == 0
 
 
 def test_outputs_are_kept_unless_forced(run_evc, folder, tmp_path):
@@ -264,9 +264,8 @@ def test_a_reader_that_goes_away_is_no_drama(folder):
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interruption_leaves_nothing_behind(number, code, tmp_path):
-    from evc.models import sequencer
-
-    soundfile.write(tmp_path / "long.wav", np.tile(sequencer.track(20, 44_100), (15, 1)), 44_100)
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (20 * 44_100, 2))
+    soundfile.write(tmp_path / "long.wav", np.tile(noise, (15, 1)), 44_100)
     command = [sys.executable, "-m", "evc.cli.main", "encode", "long.wav", "a.evc"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
         while len(list(tmp_path.iterdir())) < 2 and process.poll() is None:

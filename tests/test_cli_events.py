@@ -126,11 +126,11 @@ def test_the_edited_file_is_heard(run_evc, melody, tmp_path):
     np.testing.assert_allclose(other[4000:20_000], one[:16_000], atol=1e-4)
 
 
-def test_pipes(run_evc, melody):
+def test_pipes(start_evc, melody):
     data = (melody / "melody.evc").read_bytes()
-    result = run_evc("edit", "-", "-", "--shift", "0.5", stdin=data)
+    result = start_evc("edit", "-", "-", "--shift", "0.5", stdin=data)
     assert (result.returncode, result.stderr) == (0, b"")
-    assert b"6 events" in run_evc("events", "-", stdin=result.stdout).stdout
+    assert b"6 events" in start_evc("events", "-", stdin=result.stdout).stdout
 
 
 def test_files_that_exist_are_kept(run_evc, melody, tmp_path):

@@ -115,8 +115,8 @@ def test_a_file_without_patterns(run_evc, loops, tmp_path):
     assert json.loads(run_evc("patterns", "plain.evc", "--json", cwd=loops).stdout)["patterns"] == []
 
 
-def test_standard_input(run_evc, loops):
-    result = run_evc("patterns", "-", stdin=(loops / "loop.evc").read_bytes())
+def test_standard_input(start_evc, loops):
+    result = start_evc("patterns", "-", stdin=(loops / "loop.evc").read_bytes())
     assert result.returncode == 0 and result.stdout.startswith(b"-: ")
 
 

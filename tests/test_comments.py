@@ -6,7 +6,7 @@ import base64
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from metadata_tools import PICTURES, TAGS
 from test_metadata import pictures
@@ -33,6 +33,7 @@ def test_literal_bytes():
     assert vendor == b"xyx" and found.metadata.tags == {"artist": ["A", "Ä"]} and not found.problems
 
 
+@settings(max_examples=30)
 @given(st.binary(max_size=10), tags, st.lists(pictures, max_size=2))
 def test_what_is_written_is_read(vendor, tags, pictures):
     found, back = read(write_comments(vendor, tags, pictures))

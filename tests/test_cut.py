@@ -166,8 +166,8 @@ def test_parts_that_are_not_there(start, frames, encoded):
         cut_file(opened(encoded), io.BytesIO(), start, frames)
 
 
-def test_commands(folder, tmp_path, whole, run_evc):
-    piped = run_evc("cut", folder / "track.evc", "-", "--start", "2.5", "--duration", "1")
+def test_commands(folder, tmp_path, whole, start_evc):
+    piped = start_evc("cut", folder / "track.evc", "-", "--start", "2.5", "--duration", "1")
     assert piped.returncode == 0 and piped.stderr == b"-: 1.00 s, nothing coded anew\n"
     np.testing.assert_array_equal(opened(piped.stdout).read(), whole[40_000:56_000])
     out = str(tmp_path / "b.evc")

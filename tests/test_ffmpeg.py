@@ -60,9 +60,9 @@ def test_from_aac_to_a_file(tmp_path, run_evc, suffix):
 
 
 @needs_ffmpeg
-def test_from_a_pipe(tmp_path, run_evc):
+def test_from_a_pipe(tmp_path, start_evc):
     data = converted(tmp_path, "wv").read_bytes()
-    result = run_evc("encode", "-", tmp_path / "a.evc", "--patterns", "off", stdin=data)
+    result = start_evc("encode", "-", tmp_path / "a.evc", "--patterns", "off", stdin=data)
     assert result.returncode == 0, result.stderr
     assert evc.info(tmp_path / "a.evc").frames == 60_000
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -102,9 +103,26 @@ def module_of(name):
     return name if name in MODULES else None
 
 
-def imports_of(path):
-    """Names of the modules of ours that a file imports, wherever in it, for types only too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def imported_and_named():
+    """For each module, which of ours its file imports, wherever in it, for types only too; and which a string of it
+    names: itself, or a class or a function in it."""
+    imported, named = {}, {}
+    for name, (_, path) in MODULES.items():
+        nodes = list(ast.walk(tree(path)))
+        imported[name] = set(imports_of(path, nodes)) - {name, None}
+        texts = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+        named[name] = {module_of(text) for text in texts if re.fullmatch(r"evc(\.\w+)+", text)} - {name, None}
+    return imported, named
+
+
+@cache
+def tree(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports_of(path, nodes):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (module_of(alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -112,32 +130,23 @@ def imports_of(path):
             yield from (module_of(f"{node.module}.{alias.name}") for alias in node.names)
 
 
-def named_in(path):
-    """Names of the modules that a string of a file names: itself, or a class or a function in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"evc(\.\w+)+", node.value):
-            yield module_of(node.value)
-
-
-IMPORTED = {name: set(imports_of(path)) - {name, None} for name, (_, path) in MODULES.items()}
-NAMED = {name: set(named_in(path)) - {name, None} for name, (_, path) in MODULES.items()}
-
-
 def test_dependencies_point_one_way():
+    imported, named = imported_and_named()
     upward = {
         (name, other)
         for name in MODULES
-        for other in IMPORTED[name] | NAMED[name]
+        for other in imported[name] | named[name]
         if ORDER[MODULES[other][0]] > ORDER[MODULES[name][0]]
     }
     assert upward == {("evc.__main__", "evc.cli.main")}
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    left = {name: IMPORTED[name] | NAMED[name] for name in MODULES}
+    imported, named = imported_and_named()
+    left = {name: imported[name] | named[name] for name in MODULES}
     # What the table of layers names is built upon that table, and found by it when a file has the layer.
-    assert "evc.models.events.layer" in NAMED["evc.models.layers"]
-    left["evc.models.layers"] = IMPORTED["evc.models.layers"]
+    assert "evc.models.events.layer" in named["evc.models.layers"]
+    left["evc.models.layers"] = imported["evc.models.layers"]
     while leaves := {name for name, others in left.items() if not others & left.keys()}:
         left = {name: others for name, others in left.items() if name not in leaves}
     assert not left, f"in a circle, or above one: {sorted(left)}"
@@ -152,7 +161,7 @@ def test_modules_are_imported_by_name_in_few_places():
 
 def top_level_packages(path):
     """Packages that are imported as soon as the module is."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in tree(path).body:
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -49,14 +49,9 @@ def cost(model: LatentModel, others: list[tuple[np.ndarray, int]]) -> float:
     return sum(float(model.bits(latents, step).sum()) for latents, step in others)
 
 
-@pytest.fixture(scope="module")
-def fitted() -> Arrays:
-    return fit(items(0), steps=250, groups=GROUPS)
-
-
-def test_a_fitted_model_is_better_than_what_knows_less(fitted: Arrays) -> None:
+def test_a_fitted_model_is_better_than_what_knows_less() -> None:
     others = items(1)
-    found = cost(model_of(fitted), others)
+    found = cost(model_of(fit(items(0), steps=250, groups=GROUPS)), others)
     assert found < 0.85 * cost(model_of(untrained_entropy(sum(GROUPS))), others)
     assert found < 0.9 * static_bits(others) < raw_bits(others)
 
@@ -122,11 +117,11 @@ def test_priors_are_probabilities() -> None:
         np.testing.assert_allclose(prior.sum(axis=1), 1)
 
 
-def test_tables_are_put_into_weights(fitted: Arrays, tmp_path: Path) -> None:
+def test_tables_are_put_into_weights(tmp_path: Path) -> None:
     from safetensors import safe_open
     from safetensors.numpy import save_file
 
-    path = tmp_path / "network.safetensors"
+    path, fitted = tmp_path / "network.safetensors", fit(items(0, 2), steps=5, groups=GROUPS)
     network = {"decoder.weight": np.arange(6, dtype=np.float16).reshape(2, 3), "entropy.old": np.zeros(3, np.int32)}
     save_file(network, path, {"config": "{}"})
     with pytest.raises(InputError, match="probabilities of latents"):

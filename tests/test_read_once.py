@@ -288,7 +288,7 @@ def held() -> Counter[type]:
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long file: neither its words, nor its small streams, nor its spectra are all held."""
-    count, keep, few = 40, 4, 9
+    count, keep, few = 20, 4, 9
     data = layered(count)
     with evc.open(io.BytesIO(data)) as file:
         expected = file.read()

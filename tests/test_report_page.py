@@ -19,7 +19,6 @@ pytest.importorskip("sklearn")
 
 from evc.report import write  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("browser")  # one browser, and one page, for all of them
 WIDTHS = 360, 1400
 # Samples of an event as the page makes them, as base64 of float32 [channels, frames].
 RENDERED = """
