@@ -249,8 +249,7 @@ class Superframes:
 
         with np.errstate(over="ignore", invalid="ignore"):  # steps and gains may be absurd
             prediction = predicted(soundings)
-            masks = None if prediction is None else prediction.predicted
-            residual = residual_spectra(run, blocks, group.channels, masks)
+            residual = residual_spectra(run, blocks, group.channels)
             if choice is not None:
                 heard = prediction
                 if choice.occurrences is not None:

@@ -280,9 +280,6 @@ def _spectrum(part: _Part, block: Block, superframe: int, channels: slice) -> Fl
             counters = c.MAX_CHANNELS * (part.start + np.arange(low, high)) + channels.start + channel
             energy, step = block.energies[channel, band], block.steps[channel, band]
             coded[channel, low:high] = _dequantised(values[low:high], int(energy), int(step), counters)
-            unit = int(low) >> (c.BLOCK_DEPTHS - 1 - block.depth)
-            if any(_is_on(sounding, unit, channels) for sounding in part.soundings):
-                coded[channel, low:high][values[low:high] == 0] = 0
     if len(coded) == 1:
         return coded
     edges = geometry.coarse.edges << (c.BLOCK_DEPTHS - 1 - block.depth)
@@ -292,15 +289,6 @@ def _spectrum(part: _Part, block: Block, superframe: int, channels: slice) -> Fl
             side = coded[1, low:high] + c.STEREO_PREDICTIONS[mode] * mid
             coded[:, low:high] = (mid + side) / np.sqrt(2), (mid - side) / np.sqrt(2)
     return coded
-
-
-def _is_on(sounding: _Sounding, unit: int, channels: slice) -> bool:
-    """Whether an occurrence sounds, in any channel of a group, in the band that a unit lies in."""
-    planes = sounding.gains
-    if len(planes) > 1 and not sounding.mid_side:
-        planes = planes[channels]
-    band = max(band for band, edge in enumerate(sounding.edges[:-1]) if edge <= unit)
-    return any(plane[band] is not None for plane in planes)
 
 
 def _dequantised(values: NDArray[np.int32], energy: int, log_step: int, counters: NDArray[np.int64]) -> Floats:

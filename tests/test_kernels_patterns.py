@@ -85,7 +85,10 @@ def copied(chooser: Chooser, random: np.random.Generator, planes: int, blocks: i
     heard = np.where(random.uniform(size=shape) > 0.5, own, own * 10 ** random.uniform(0, 2, shape)).astype(np.float32)
     power = (10 ** random.uniform(-4, 5, shape) * (random.uniform(size=shape) > 0.1)).astype(np.float32)
     cross = (np.sqrt(own) * np.sqrt(power) * random.uniform(-1, 1, shape)).astype(np.float32)
-    return Copied(own, heard, cross, power, chooser._plain_cost(own, heard))
+    own_heard = (np.sqrt(own) * np.sqrt(heard) * random.uniform(0, 1, shape)).astype(np.float32)
+    copy_heard = (np.sqrt(heard) * np.sqrt(power) * random.uniform(-1, 1, shape)).astype(np.float32)
+    plain = chooser._plain_cost(own, heard, own_heard)
+    return Copied(own, heard, cross, power, plain, own_heard, copy_heard)
 
 
 @pytest.mark.parametrize("rate", [8000, 44_100, 192_000])
@@ -108,8 +111,8 @@ def test_saved_where_a_copy_is_all_there_is() -> None:
     """A copy of the very same sound saves all that coding it costs."""
     chooser = Chooser(44_100, 1)
     own = np.full((1, 2, chooser.fine.bands), 100, np.float32) * chooser.widths
-    plain = chooser._plain_cost(own, own)
-    found = Copied(own, own, own, own, plain).saved(np.ones(1, np.float32), 2, chooser.firsts, chooser.widths)
+    plain = chooser._plain_cost(own, own, own)
+    found = Copied(own, own, own, own, plain, own, own).saved(np.ones(1, np.float32), 2, chooser.firsts, chooser.widths)
     np.testing.assert_allclose(found[0, :, 0], plain.sum(axis=1), rtol=1e-5)
 
 

@@ -158,16 +158,15 @@ def test_uniform_spectra_and_back(depth: int) -> None:
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize("channels, coarse_bands, masked", [(1, 1, False), (2, 20, True), (2, 23, False)])
-def test_dequantise(depth: int, channels: int, coarse_bands: int, masked: bool) -> None:
+@pytest.mark.parametrize("channels, coarse_bands", [(1, 1), (2, 20), (2, 23)])
+def test_dequantise(depth: int, channels: int, coarse_bands: int) -> None:
     choices, bands = random(depth), layout.geometry(SUPERFRAME, coarse_bands).layouts[depth]
     of_bands = channels, 5, bands.bands
     coefficients = choices.integers(-3, 4, (channels, 5, bands.bins)) * choices.integers(0, 2, (1, 5, bands.bins))
     coefficients[..., bands.bins // 2 :] = 0
     energies, steps = choices.integers(0, c.ENERGY_MAX + 1, of_bands), choices.integers(-200, 700, of_bands)
     starts = np.array([0, 7, 4096, (1 << 29) - 5, (1 << 40) + 3])  # at which counters wrap
-    predicted = choices.integers(0, 2, (5, bands.bands)).astype(bool) if masked else None
-    found, expected = both(lambda: dequantise(coefficients, energies, steps, bands, starts, 6, predicted))
+    found, expected = both(lambda: dequantise(coefficients, energies, steps, bands, starts, 6))
     assert found.dtype == expected.dtype == np.float32
     scale = np.exp2(np.maximum(layout.energy_log(energies), steps) / c.OCTAVE)[..., bands.band_of_bin]
     assert (np.abs(found - expected) <= 1e-6 * scale + 1e-6 * np.abs(expected)).all()
@@ -189,13 +188,12 @@ def test_absurd_steps_and_coefficients_leave_nothing_to_fill() -> None:
         assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("change", [("energies", -1), ("steps", 0), ("starts", 0), ("predicted", 1)])
+@pytest.mark.parametrize("change", [("energies", -1), ("steps", 0), ("starts", 0)])
 def test_shapes_that_do_not_go_together_are_refused(change: tuple[str, int]) -> None:
     bands, of_bands = GEOMETRY.layouts[0], (2, 3, GEOMETRY.layouts[0].bands)
     arrays = {
         "coefficients": np.zeros((2, 3, bands.bins), np.int32), "energies": np.zeros(of_bands, np.int64),
         "steps": np.zeros(of_bands, np.int64), "starts": np.zeros(3, np.int64),
-        "predicted": np.zeros(of_bands[1:], bool),
     }  # fmt: skip
     dequantise(**arrays, bands=bands, channel=0)
     name, axis = change

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthesis_tools import (
-    COARSE,
     COPIES,
     LEAST,
     ONE,
@@ -31,7 +30,6 @@ from evc.format.coder import CodedStream
 from evc.format.errors import FormatError
 from evc.format.sources import Entry, decode_entry, sound_sources
 from evc.format.streams import StreamContext
-from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.bands import band_count
 from evc.format.streams.dictionary import Excerpt, Explicit, Lattice
 from evc.format.streams.gains import OFF
@@ -225,8 +223,6 @@ def test_gains_are_those_of_their_bands(stride: int) -> None:
         bins = np.array(edges) << (4 - depth)
         assert spectra.any() and set(one.spectra) == set(run.depths)
         np.testing.assert_array_equal(other.spectra[depth], spectra * np.repeat(weights, np.diff(bins)))
-        on = np.repeat(levels[0] != OFF, np.diff(edges))[coarse]
-        assert one.predicted[depth].all() and (other.predicted[depth] == on).all()
 
 
 def test_planes_of_mid_and_side() -> None:
@@ -240,23 +236,18 @@ def test_planes_of_mid_and_side() -> None:
         np.testing.assert_allclose(found.spectra[depth], [(left + right) / 2] * 2, rtol=1e-6, atol=1e-3)
 
 
-def test_what_is_predicted_is_not_filled_with_noise() -> None:
-    """Zeros stay zeros where a copy is on; elsewhere, and what is coded, is as ever."""
-    spectrum = random_spectrum(2, 2, 5)
-    blocks = [block for frame in spectrum.groups[0].superframes for block in frame]
-    run = BlockRun(N, 0, [tuple(block.depth for block in frame) for frame in spectrum.groups[0].superframes])
-    random = np.random.default_rng(0)
-    masks = {int(d): random.random((len(run.numbers(d)), COARSE)) < 0.5 for d in np.unique(run.depths)}
-    for block in blocks:
-        block.modes = np.zeros(COARSE, np.int64)
-    filled, found = (residual_spectra(run, blocks, slice(0, 2), mask) for mask in (None, masks))
-    assert found.keys() == set(run.depths.tolist()) and any((filled[depth] != found[depth]).any() for depth in found)
-    for depth, spectra in found.items():
-        edges = layout.geometry(N, COARSE).coarse.edges << (4 - depth)
-        on = np.repeat(masks[depth], np.diff(edges), axis=1)
-        coded = np.stack([blocks[number].coefficients for number in run.numbers(depth)], axis=1)
-        np.testing.assert_array_equal(spectra != 0, (coded != 0) | ~on & (filled[depth] != 0))
-        np.testing.assert_array_equal(spectra[spectra != 0], filled[depth][spectra != 0])
+def test_a_copy_that_is_off_changes_nothing() -> None:
+    """Noise is filled in by energies, wherever occurrences are."""
+    off = {1: [a_copy(0, SEGMENT, SEGMENT, gains=np.array([[OFF]]))]}
+    np.testing.assert_array_equal(whole(a_file(2, 2, off)), whole(a_file(2, 2, {})))
+
+
+def test_noise_is_filled_in_beside_a_copy() -> None:
+    """What a segment sounds like is its own sound, noise included, and that of the copy."""
+    copied = {1: [a_copy(0, SEGMENT, SEGMENT)]}
+    both, alone = (whole(a_file(2, 1, rows))[:, SEGMENT + N : -N] for rows in (copied, {}))
+    source = whole(a_file(2, 1, {}))[:, N : SEGMENT - N]
+    np.testing.assert_allclose(both, alone + source, atol=1e-5)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

@@ -51,18 +51,18 @@ INLINE double values_of(const int32_t *coefficients, int64_t width, float step, 
     return sum;
 }
 
-INLINE void dequantised(const int32_t *coefficients, int64_t width, float step, float rms, bool predicted,
-                        uint32_t counter, float *out) {
+INLINE void dequantised(const int32_t *coefficients, int64_t width, float step, float rms, uint32_t counter,
+                        float *out) {
     int32_t zeros = 0;
     for (int64_t k = 0; k < width; k++) zeros += coefficients[k] == 0;
     if (zeros == width) {
-        const float level = predicted ? 0 : (float)EVC_FILL_EMPTY * rms;
+        const float level = (float)EVC_FILL_EMPTY * rms;
         INDEPENDENT
         for (int64_t k = 0; k < width; k++) out[k] = noise(counter + 8u * (uint32_t)k) * level;
         return;
     }
     const double coded = values_of(coefficients, width, step, out), left = (double)width * rms * rms - coded;
-    if (!zeros || predicted || !(left > 0)) return;
+    if (!zeros || !(left > 0)) return;
     const double most = (float)EVC_FILL_CAP * step, wanted = EVC_FILL_PARTLY * sqrt(left / zeros);
     const float level = (float)(wanted < most ? wanted : most);
     INDEPENDENT
@@ -73,8 +73,8 @@ INLINE void dequantised(const int32_t *coefficients, int64_t width, float step, 
 }
 
 INLINE void dequantise(const int32_t *coefficients, const int64_t *energies, const int64_t *steps,
-                       const uint8_t *predicted, const int64_t *starts, int64_t channels, int64_t blocks,
-                       const int64_t *edges, int64_t bands, int64_t channel, float *out) {
+                       const int64_t *starts, int64_t channels, int64_t blocks, const int64_t *edges, int64_t bands,
+                       int64_t channel, float *out) {
     const int64_t bins = edges[bands];
     for (int64_t row = 0; row < channels * blocks; row++, coefficients += bins, out += bins) {
         const int64_t block = row % blocks;
@@ -83,7 +83,7 @@ INLINE void dequantise(const int32_t *coefficients, const int64_t *energies, con
             const int64_t first = edges[band];
             const float rms = *energies > 0 ? power(EVC_ENERGY_FLOOR + (*energies - 1) * EVC_ENERGY_STEP) : 0.0f;
             dequantised(coefficients + first, edges[band + 1] - first, power(*steps), rms,
-                        predicted && predicted[block * bands + band], counter + 8u * (uint32_t)first, out + first);
+                        counter + 8u * (uint32_t)first, out + first);
         }
     }
 }
@@ -155,10 +155,9 @@ INLINE void weigh(const float *spectra, int64_t blocks, const int64_t *from, flo
 }
 
 VARIANTS(dequantise,
-         (const int32_t *coefficients, const int64_t *energies, const int64_t *steps, const uint8_t *predicted,
-          const int64_t *starts, int64_t channels, int64_t blocks, const int64_t *edges, int64_t bands,
-          int64_t channel, float *out),
-         (coefficients, energies, steps, predicted, starts, channels, blocks, edges, bands, channel, out))
+         (const int32_t *coefficients, const int64_t *energies, const int64_t *steps, const int64_t *starts,
+          int64_t channels, int64_t blocks, const int64_t *edges, int64_t bands, int64_t channel, float *out),
+         (coefficients, energies, steps, starts, channels, blocks, edges, bands, channel, out))
 VARIANTS(stereo,
          (const float *pair, int64_t size, const int64_t *modes, int64_t blocks, const int64_t *edges, int64_t bands,
           int32_t inverse, float *out, int64_t size_out),

@@ -130,30 +130,35 @@ VARIANTS(scores,
 
 /* --- The choice of copies --------------------------------------------------------------------------------- */
 
-/* Bits of a band: `cost` of models/patterns/cost.py. */
+/* Bits of a band: `cost` of models/patterns/cost.py. All is computed in any case: no branch to take. */
 INLINE float cost(const evc_costs *c, float left, float heard, float brought, float width) {
-    const float rest = larger(left, 0), limit = smaller(1 + c->rate_factor * rest / width, 0x1p120f);
+    const float rest = larger(left, 0), missing = larger(heard - brought, 0);
+    const float off = sqrtf(heard) - sqrtf(larger(brought, 0));
+    const int fill = missing > c->missing * heard;
+    const float filling = c->filling * missing, level = c->level * off * off, energy_bits = c->energy_bits;
+    const float noise = smaller(rest + (fill ? filling : 0.f), c->filled * heard) + (fill ? 0.f : level);
+    const float uncoded = c->noise_bits * noise + (fill ? energy_bits : 0.f);
+    const float limit = smaller(1 + c->rate_factor * rest / width, 0x1p120f);
     const float louder = smaller(larger(left / larger(heard, c->quiet * width), 1), 0x1p120f);
-    const float coded = c->coded_noise * width * fast_exp2(c->step_exponent * fast_log2(louder));
-    const int faint = brought < c->faint * heard, kept = left > c->uncoded * width;
-    const float by_noise = c->filled, of_energy = c->energy_bits; /* read in any case: no branch to take */
-    const float filled = rest * (faint ? by_noise : 1.f), energy = faint | kept ? of_energy : 0.f;
-    return fast_log2(limit) * (width / 2) + c->noise_bits * smaller(filled, coded) + energy;
+    const float steps = c->coded_noise * width * fast_exp2(c->step_exponent * fast_log2(louder));
+    return smaller(uncoded, fast_log2(limit) * (width / 2) + c->noise_bits * steps + energy_bits);
 }
 
 /* Subtracts from `saved` [bands] the bits of one block with the copy; `at`: of its first fine band in the arrays. */
 INLINE void subtract_costs(const evc_costs *costs, const evc_copied *copied, int64_t at, float gain, float *saved) {
     enum { AT_ONCE = 64 };
     const float *own = copied->own + at, *heard = copied->heard + at, *cross = copied->cross + at,
-                *power = copied->power + at, *widths = copied->widths, square = gain * gain;
+                *power = copied->power + at, *own_heard = copied->own_heard + at,
+                *copy_heard = copied->copy_heard + at, *widths = copied->widths, square = gain * gain;
     float bits[AT_ONCE];
     int64_t band = 0;
     for (int64_t first = 0; first < copied->fine; first += AT_ONCE) {
         const int64_t count = copied->fine - first < AT_ONCE ? copied->fine - first : AT_ONCE;
         for (int64_t i = 0; i < count; i++) {
             const int64_t fine = first + i;
-            const float brought = square * power[fine];
-            bits[i] = cost(costs, own[fine] - 2 * gain * cross[fine] + brought, heard[fine], brought, widths[fine]);
+            const float left = own[fine] - 2 * gain * cross[fine] + square * power[fine];
+            const float brought = heard[fine] - 2 * (own_heard[fine] - gain * copy_heard[fine]) + left;
+            bits[i] = cost(costs, left, heard[fine], brought, widths[fine]);
         }
         for (int64_t i = 0; i < count; i++) {
             if (first + i == copied->firsts[band + 1]) band++;

@@ -25,17 +25,19 @@ void evc_left_bits(const evc_bands *layout, int64_t planes, int64_t blocks, cons
 
 /* The constants of models/patterns/cost.py. */
 typedef struct {
-    float rate_factor, coded_noise, noise_bits, step_exponent, filled, faint, energy_bits, uncoded, quiet;
+    float rate_factor, coded_noise, noise_bits, step_exponent, filled, filling, missing, level, energy_bits, quiet;
 } evc_costs;
 
 /* Energies in squared steps [planes, blocks, fine bands] of what is to be coded, of all that is heard, and of a copy,
-   and the copy's inner product with the first; its gains are chosen in bands: [bands + 1] first fine bands. */
+   and the copy's inner product with the first; the inner products of what is heard with the first and with the copy.
+   Gains are chosen in bands: [bands + 1] first fine bands. */
 typedef struct {
     int64_t planes, blocks, fine, bands;
     const int64_t *firsts;
     const float *widths; /* [fine], coefficients */
     const float *own, *heard, *cross, *power;
     const float *plain; /* [planes, blocks, bands]: bits without the copy */
+    const float *own_heard, *copy_heard;
 } evc_copied;
 
 /* Bits saved [gains, planes, blocks / per, bands] by the copy at each of some gains. */

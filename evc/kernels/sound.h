@@ -28,11 +28,10 @@ void evc_fold(float *signal, int64_t channels, int64_t samples, const int64_t *b
 /* --- Coefficients (coefficients.c) -------------------------------------------------------------------------- */
 
 /* Values of coefficients [channels, blocks, bins] with noise filled in (spec 10.1, 10.2), by energies and steps
-   [channels, blocks, bands] and the first frames `starts` of the blocks. channel: number of the first one; predicted
-   [blocks, bands]: where nothing is filled in, or NULL. */
-void evc_dequantise(const int32_t *coefficients, const int64_t *energies, const int64_t *steps,
-                    const uint8_t *predicted, const int64_t *starts, int64_t channels, int64_t blocks,
-                    const int64_t *edges, int64_t bands, int64_t channel, float *out);
+   [channels, blocks, bands] and the first frames `starts` of the blocks. channel: number of the first one. */
+void evc_dequantise(const int32_t *coefficients, const int64_t *energies, const int64_t *steps, const int64_t *starts,
+                    int64_t channels, int64_t blocks, const int64_t *edges, int64_t bands, int64_t channel,
+                    float *out);
 
 /* Coded values [2, blocks, size_out] of spectra [2, blocks, size], or the inverse (spec 10.3), by modes [blocks,
    bands]. Both sizes are at least the bins; behind these, zeros are put out. */

@@ -20,7 +20,7 @@ from evc.format.streams.bands import band_edges
 from evc.format.streams.gains import OFF
 from evc.format.streams.spectrum_steps import step_logs
 from evc.models.arrays import Signal
-from evc.models.patterns.cost import UNCODED, Copied, cost, plain_cost, rate
+from evc.models.patterns.cost import UNCODED, Copied, cost, rate, uncoded_noise
 from evc.models.patterns.products import Bands
 from evc.models.spectrum.analysis import LOG_FLOOR, uniform_signal, uniform_spectra
 from evc.models.spectrum.stereo import mid_side
@@ -118,15 +118,19 @@ class Chooser:
         target = self._spectra(signal, count)
         scale = self._scale(target, gain, offsets)
         left = target.copy()
-        heard = own = self._bins.products(left, left) * scale
+        heard = own = own_heard = self._bins.products(left, left) * scale
         full = self._by_superframe(self._bits(heard))
         candidates = {lag: self._spectra(past(lag), count) for lag in lags}
         powers = {lag: self._bins.products(spectra, spectra) * scale for lag, spectra in candidates.items()}
+        copies_heard = {lag: self._bins.products(left, spectra) * scale for lag, spectra in candidates.items()}
         copies: list[Copy] = []
         for _ in range(self.layers if candidates else 0):
-            plain, bits = self._plain_cost(own, heard), self._bits(own)
+            plain, bits = self._plain_cost(own, heard, own_heard), self._bits(own)
             products = ((lag, self._bins.products(left, spectra) * scale) for lag, spectra in candidates.items())
-            copied = {lag: Copied(own, heard, product, powers[lag], plain) for lag, product in products}
+            copied = {
+                lag: Copied(own, heard, product, powers[lag], plain, own_heard, copies_heard[lag])
+                for lag, product in products
+            }
             found = self._layer(copied, bits, full, known)
             if not found:
                 break
@@ -134,7 +138,7 @@ class Chooser:
                 self._subtract(copy, left, candidates[copy.lag])
             known = known | {copy.lag for copy in found}
             copies += found
-            own = self._bins.products(left, left) * scale
+            own, own_heard = (self._bins.products(left, other) * scale for other in (left, target))
         choice = ChosenCopies(
             copies,
             full,
@@ -158,15 +162,16 @@ class Chooser:
         spectra[..., : self.fine.bins] = np.where(coded, noise, -remainder.left[..., : self.fine.bins])
         return self._signal(spectra)
 
-    def noise(self, signal: Signal, decoded: Signal, gain: int) -> float:
-        """Mean power of the error of `decoded`, in the squared steps that `signal` has at a gain without patterns, at
-        most MOST_NOISE in a band. Both float32 [planes, samples], with one superframe of context on both sides."""
+    def noise(self, signal: Signal, decoded: Signal, gain: int) -> NDArray[np.float64]:
+        """Mean power [superframes] of what is heard of the error of `decoded` (see `cost.uncoded_noise`), in the
+        squared steps that `signal` has at a gain without patterns, at most MOST_NOISE in a band. Both float32 [planes,
+        samples], with one superframe of context on both sides."""
         count = signal.shape[1] // self.superframe - 2
-        target = self._spectra(signal, count)
-        error = self._spectra(decoded - signal, count)
+        target, found = self._spectra(signal, count), self._spectra(decoded, count)
         scale = self._scale(target, gain, np.zeros(count, np.int64))
-        noise = self._bins.products(error, error) * scale / self.widths
-        return float(np.mean(np.minimum(noise, MOST_NOISE)))
+        left, heard, brought = (self._bins.products(one, one) for one in (found - target, target, found))
+        noise = np.minimum(uncoded_noise(left, heard, brought) * scale / self.widths, MOST_NOISE)
+        return noise.mean(axis=(0, 2), dtype=np.float64).reshape(count, PER_SUPERFRAME).mean(axis=1)
 
     def _spectra(self, planes: Signal, count: int) -> Signal:
         return uniform_spectra(planes, self.superframe, count * self.superframe, self.size)
@@ -186,10 +191,10 @@ class Chooser:
         """Bits [..., bands of gains] of energies [..., fine bands]."""
         return np.add.reduceat(rate(energies, self.widths), self.firsts[:-1], axis=-1)
 
-    def _plain_cost(self, own: Signal, heard: Signal) -> Signal:
-        """The same with the noise where nothing more is subtracted: see `cost.plain_cost`."""
-        found = np.where(own == heard, plain_cost(own, self.widths), cost(own, heard, own, self.widths))
-        return np.add.reduceat(found, self.firsts[:-1], axis=-1)
+    def _plain_cost(self, own: Signal, heard: Signal, own_heard: Signal) -> Signal:
+        """The same with the noise where nothing more is subtracted: see `cost.cost`."""
+        brought = heard - 2 * own_heard + own
+        return np.add.reduceat(cost(own, heard, brought, self.widths), self.firsts[:-1], axis=-1)
 
     @staticmethod
     def _by_superframe(bits: Signal) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from evc.format.header import Header
 from evc.format.segment import dependency_depth
 from evc.models.encoded import Encoded, word_bytes
 from evc.models.patterns.choose import SHIFTS, ChosenCopies
-from evc.models.patterns.encoder import CodedSegment, SegmentCoder
+from evc.models.patterns.encoder import CodedSegment, Plain, SegmentCoder, burden
 from evc.models.patterns.reuse import Inheritance, importance, mean_noise, step_offsets
 from evc.models.patterns.search import LagSearch
 from evc.models.progress import Progress, forward, stage
@@ -23,36 +23,33 @@ from evc.models.spectrum.encoder import SegmentAnalyser
 from evc.models.spectrum.rate import ACCEPTED, SLOPES, segment_gain
 
 SPAN_SEGMENTS = 64  # how far back copies reach: bounds the memory of encoder and decoder
-LEAST_SHARE = 0.01  # of a file's bits that patterns have to save, by estimate, to be worth a second pass ...
-SURE_SHARE = 0.45  # ... and to be kept without a look at the file without them
-NOISE_EXPONENT = 0.8  # of the noise, in what a file takes at equal noise
-LEAST_GAIN = 0.03  # of that, by logarithm, since the noise is measured roughly
+LEAST_SHARE = 0.01  # of a file's bits that patterns have to save, by estimate, to be worth a second pass
 CORRECTIONS = 5  # passes for a bitrate after the second, at most
-RISE = 0.35  # of the gain's rise at which the mean noise would stay: where nothing repeats, the ear hears all of it
+RISE = 0.35  # of the gain's rise at which the mean noise would stay, by estimate
+NEW_SHARE = 0.3  # of a superframe's bits, saved by copies: where it is less, steps do not get coarser
+NOISE_SLOPE = 1.2  # of log2 noise, by that of the step
 AT_ONCE = (1, 1, 2, 2, 3, 3, 3, 3, 4, 4)  # copies that sound at once, by effort
 
 BYTES_PER_BIT = 0.145  # of words, about, for a bit by estimate
-LEAST_TOLD = 0.3  # of a file without patterns by bits, before it may be clear that it takes more ...
-UNSURE = 0.15  # ... by as much, by logarithm, as the rest of it may be different
 
 Lags = list[list[int]]  # candidates by superframe, in fractions of a frame
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What would be copied, by segment, and the share of the file's bits that this saves, by estimate."""
+    """What would be copied, by segment, and the lags that are worth another try: of these copies, where they sound."""
 
     choices: list[ChosenCopies]
-    share: float
+    lags: Lags
 
-    def lags(self, superframes: int, per_segment: int) -> Lags:
-        """Those that are worth another try: of its copies, where they sound."""
-        lags: Lags = [[] for _ in range(superframes)]
-        for index, choice in enumerate(self.choices):
-            for copy in choice.copies:
-                for number in range(copy.first, copy.end):
-                    lags[index * per_segment + number].append(copy.lag)
-        return lags
+
+@dataclass(frozen=True, eq=False)
+class Reuse:
+    """Offsets by superframe, and by how much the gain may rise with them, in 1/64 octave. What is new has an offset at
+    which its steps are about as fine as without that rise."""
+
+    offsets: NDArray[np.int64]
+    rise: float
 
 
 class CurveSearch:
@@ -99,44 +96,44 @@ class PatternEncoder:
         self.effort = effort
 
     def at_quality(self, progress: Progress | None = None) -> Encoded | None:
-        """The file at the analyser's gain, its noise on average that of a file without patterns, or just that, where
-        they would save nothing; None where that is clear from the start."""
-        planned = float(self.analyser.gain)
+        """The file at the analyser's gain, no noisier than without patterns, and smaller; or just that file; None where
+        it is clear from the start that they save nothing."""
         plan = self._plan(progress, 4)
         if plan is None:
             return None
-        offsets, rise = self._reuse(plan)
-        lags = plan.lags(self.analyser.superframes, self.analyser.per_segment)
-        coded = list(self._pass(planned + rise, lags, offsets, stage(progress, 2, 4)))
-        if plan.share >= SURE_SHARE:
-            return self._encoded(coded)
-        plain = self._plain(plan, stage(progress, 3, 4), _burden(coded))
-        if len(plain) < len(coded) or (_burden(coded) <= _burden(plain) - LEAST_GAIN and _size(coded) < _size(plain)):
+        reuse, plain = self._reuse(plan), self._plain(stage(progress, 2, 4))
+        coded = list(self._beside(plain, self.analyser.gain, reuse, plan.lags, stage(progress, 3, 4)))
+        if _better(coded, plain):
             return self._encoded(coded)
         return Encoded(self.plain_header, [one.segment for one in plain])
 
     def to_target(self, target: float, progress: Progress | None = None) -> Encoded | None:
         """The file in about `target` bytes of coded words; None where patterns would make it worse."""
-        passes = 3 + CORRECTIONS
+        passes = 4 + CORRECTIONS
         plan = self._plan(progress, passes)
         if plan is None:
             return None
-        offsets, rise = self._reuse(plan)
+        reuse, plain = self._reuse(plan), self._plain(stage(progress, 2, passes))
         search = CurveSearch(target)
         search.estimated(float(self.analyser.gain), plan.choices)
-        search.gain += rise
-        lags, number = plan.lags(self.analyser.superframes, self.analyser.per_segment), count(2)
+        lags, number = plan.lags, count(3)
+
+        def code() -> list[CodedSegment]:
+            """The next pass. What the one before found out about offsets, and where copies do not pay, stays."""
+            nonlocal reuse, lags
+            coded = list(self._beside(plain, search.gain, reuse, lags, stage(progress, next(number), passes)))
+            reuse = replace(reuse, offsets=np.concatenate([one.offsets for one in coded]))
+            used = np.repeat([bool(one.choice.copies) for one in coded], self.analyser.per_segment)
+            lags = [found if use else [] for found, use in zip(lags, used, strict=False)]
+            return coded
+
         coded = nearest(
-            lambda: list(self._pass(search.gain, lags, offsets, stage(progress, next(number), passes))),
+            code,
             lambda coded: search.tried([one.choice for one in coded], word_bytes(one.segment for one in coded)),
             1 + CORRECTIONS,
             ACCEPTED,
         )
-        if plan.share < SURE_SHARE:
-            plain = self._plain(plan, None, _burden(coded))
-            if len(plain) == len(coded) and _burden(coded) > _burden(plain) - LEAST_GAIN:
-                return None
-        return self._encoded(coded)
+        return self._encoded(coded) if _burden(coded) < _burden(plain) else None
 
     def _plan(self, progress: Progress | None, passes: int) -> Plan | None:
         """What to copy, by estimate; None if that saves too little."""
@@ -150,7 +147,16 @@ class PatternEncoder:
             forward(stage(progress, 1, passes), self.header, index)
         plain = sum(choice.plain_bits.sum() for choice in choices)
         share = float(1 - sum(choice.bits.sum() for choice in choices) / max(plain, 1.0))
-        return Plan(choices, share) if share >= LEAST_SHARE else None
+        return Plan(choices, self._copied_lags(choices)) if share >= LEAST_SHARE else None
+
+    def _copied_lags(self, choices: list[ChosenCopies]) -> Lags:
+        """Of copies, where they sound."""
+        lags: Lags = [[] for _ in range(self.analyser.superframes)]
+        for index, choice in enumerate(choices):
+            for copy in choice.copies:
+                for number in range(copy.first, copy.end):
+                    lags[index * self.analyser.per_segment + number].append(copy.lag)
+        return lags
 
     def _lags(self, progress: Progress | None) -> Lags:
         span = SPAN_SEGMENTS * self.header.segment_frames
@@ -159,18 +165,31 @@ class PatternEncoder:
             [candidate.lag for candidate in superframe] for segment in search.run(progress) for superframe in segment
         ]
 
-    def _plain(self, plan: Plan, progress: Progress | None, burden: float) -> list[CodedSegment]:
-        """The segments at the planned gain without any copy: all, or fewer if these make sure that the file would be
-        more of a burden than another of that `burden`."""
-        bits = np.array([choice.plain_bits.sum() for choice in plan.choices])
-        coded: list[CodedSegment] = []
-        none: Lags = [[]] * self.analyser.superframes
-        for one in self._pass(float(self.analyser.gain), none, self._no_offsets, progress):
-            coded.append(one)
-            done = bits[: len(coded)].sum() / max(bits.sum(), 1.0)
-            if done >= LEAST_TOLD and _burden(coded) - np.log(done) > burden + LEAST_GAIN + UNSURE:
-                break
+    def _plain(self, progress: Progress | None) -> list[CodedSegment]:
+        """The segments at the planned gain without any copy."""
+        coder = self._coder([[]] * self.analyser.superframes, self._no_offsets)
+        coded = []
+        for index in range(self.header.segments):
+            coded.append(coder.code(index, segment_gain(float(self.analyser.gain), index)))
+            forward(progress, self.header, index)
         return coded
+
+    def _beside(
+        self, plain: list[CodedSegment], gain: float, reuse: Reuse, lags: Lags, progress: Progress | None
+    ) -> Iterator[CodedSegment]:
+        """The segments with copies, beside those of the planned gain without. At a gain, which rises where steps of
+        what is used again are finer, as long as what is coded so far is no noisier than without copies."""
+        coder = self._coder(lags, reuse.offsets)
+        louder = 2 ** (NOISE_SLOPE * (gain - self.analyser.gain) / c.OCTAVE)
+        noise = allowed = 0.0
+        for index, other in enumerate(plain):
+            rise = reuse.rise if noise <= allowed else 0.0
+            # That a burden is the same at any gain is what it is made for.
+            beside = Plain(burden(other.size, other.noise), other.noise * louder, max(round(rise / c.OFFSET_STEP), 0))
+            coded = coder.code(index, segment_gain(gain + rise, index), beside)
+            noise, allowed = noise + coded.noise.sum(), allowed + beside.noise.sum()
+            yield coded
+            forward(progress, self.header, index)
 
     @property
     def _no_offsets(self) -> NDArray[np.int64]:
@@ -179,27 +198,23 @@ class PatternEncoder:
     def _coder(self, lags: Lags, offsets: NDArray[np.int64]) -> SegmentCoder:
         return SegmentCoder(self.analyser, self.header, lags, offsets, AT_ONCE[self.effort], SPAN_SEGMENTS)
 
-    def _pass(
-        self, gain: float, lags: Lags, offsets: NDArray[np.int64], progress: Progress | None
-    ) -> Iterator[CodedSegment]:
-        coder = self._coder(lags, offsets)
-        for index in range(self.header.segments):
-            yield coder.code(index, segment_gain(gain, index))
-            forward(progress, self.header, index)
-
-    def _reuse(self, plan: Plan) -> tuple[NDArray[np.int64], float]:
-        """Offsets by superframe, and by how much (1/64 octave) the gain may rise with them at equal mean noise."""
+    def _reuse(self, plan: Plan) -> Reuse:
+        """How much finer the steps of what is used again should be, and how much coarser all others may be for it."""
         inherited = []
+        copied = np.zeros(self.analyser.superframes)
         one_superframe = self.analyser.superframe << self.header.phase_bits
         for index, choice in enumerate(plan.choices):
             first = index * self.analyser.per_segment
             for copy in choice.copies:
+                copied[first + copy.first : first + copy.end] += copy.shares
                 inherited += [
                     Inheritance(first + number, copy.lag / one_superframe, float(share))
                     for number, share in zip(range(copy.first, copy.end), copy.shares, strict=True)
                 ]
         offsets = step_offsets(importance(inherited, self.analyser.superframes))
-        return offsets, -RISE * c.OCTAVE / 2 * float(np.log2(mean_noise(inherited, offsets)))
+        rise = -RISE * c.OCTAVE / 2 * float(np.log2(mean_noise(inherited, offsets)))
+        unrisen = max(round(rise / c.OFFSET_STEP), 0)
+        return Reuse(np.maximum(offsets, np.where(copied < NEW_SHARE, unrisen, 0)), rise)
 
     def _encoded(self, coded: list[CodedSegment]) -> Encoded:
         """The header tells how far back dependencies reach, and how deep they are."""
@@ -213,11 +228,10 @@ class PatternEncoder:
 
 
 def _burden(coded: list[CodedSegment]) -> float:
-    """Log of the bytes that a file would take at some standard noise."""
-    noise = float(np.mean([one.noise for one in coded]))
-    return float(np.log(_size(coded)) + NOISE_EXPONENT * np.log(max(noise, 1e-9)))
+    """That of all segments together: see `encoder.burden`."""
+    return burden(sum(one.size for one in coded), np.concatenate([one.noise for one in coded]))
 
 
-def _size(coded: list[CodedSegment]) -> int:
-    """Bytes of all segments."""
-    return sum(len(one.segment.write()) for one in coded)
+def _better(coded: list[CodedSegment], plain: list[CodedSegment]) -> bool:
+    """Whether a file with copies is smaller, and would be at equal noise."""
+    return sum(one.size for one in coded) < sum(one.size for one in plain) and _burden(coded) < _burden(plain)

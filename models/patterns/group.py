@@ -12,18 +12,18 @@ from evc.format.streams.spectrum import Group
 from evc.format.streams.spectrum_model import spectrum_model
 from evc.format.streams.spectrum_steps import step_logs
 from evc.models.arrays import Signal
-from evc.models.patterns.cost import cost, plain_cost
+from evc.models.patterns.cost import MISSING, cost, plain_cost
 from evc.models.patterns.sounding import Prediction, Sounding, predict
 from evc.models.patterns.timeline import Timeline
 from evc.models.spectrum import analysis
 from evc.models.spectrum.encoder import BlockSpectra, analyse_spectra
 from evc.models.spectrum.quantise import LAMBDA, GroupQuantiser, worth_coding
-from evc.models.spectrum.synthesis import BlockRun, coarse_of_band, residual_spectra
+from evc.models.spectrum.synthesis import BlockRun, residual_spectra
 
 Energies = NDArray[np.int64]
 
 ALONE_BITS = 6.0  # that patterns leave a block alone
-LEFT_OUT_BITS = 20.0  # what an energy, a flag and the contexts spoilt cost, in a predicted band
+LEFT_OUT_BITS = 20.0  # what an energy, a flag and the contexts spoilt cost, where patterns sound
 
 
 class GroupCoder:
@@ -67,7 +67,7 @@ class GroupCoder:
             prediction = predict(run, self._sounding, self._timeline, self.channels)
             self._quantise(run, prediction, signal, group, quantiser)
             blocks = [block for superframe in group.superframes[start - whole.first :] for block in superframe]
-            spectra = residual_spectra(run, blocks, self.channels, prediction.predicted if prediction else None)
+            spectra = residual_spectra(run, blocks, self.channels)
             if prediction is not None:
                 for depth, brought in prediction.spectra.items():
                     spectra[depth] += brought
@@ -101,14 +101,12 @@ class GroupCoder:
             alone = self._alone(run, heard, prediction)
             prediction.leave(run, alone)
             left = {depth: (numbers, found - prediction.spectra[depth]) for depth, (numbers, found) in heard.items()}
-            rows = {depth: {int(n): i for i, n in enumerate(numbers)} for depth, (numbers, _) in heard.items()}
 
-            def leave_out(number: int, depth: int, coded: Signal, heard: Energies, amplitudes: Signal) -> None:
-                predicted = prediction.predicted[depth][rows[depth][number]]
+            def amplitudes(number: int, depth: int, coded: Signal, heard: Signal, energies: Energies) -> Signal:
                 offset = self._offsets[int(run.starts[number]) // self.size - self.whole.first]
-                self._leave_out(depth, int(offset), predicted, coded, heard, amplitudes)
+                return self._amplitudes(depth, int(offset), coded, heard, energies)
 
-            analysed = analyse_spectra(left, heard, list(run.partitions), self.geometry, self.gain, leave_out)
+            analysed = analyse_spectra(left, heard, list(run.partitions), self.geometry, self.gain, amplitudes)
         flags = iter(alone)
         for place, (blocks, spectra) in enumerate(zip(analysed.blocks, analysed.spectra, strict=True)):
             for block in blocks:
@@ -118,26 +116,20 @@ class GroupCoder:
             quantiser.superframe(blocks, spectra, offset, heard_here)
             group.superframes.append(blocks)
 
-    def _leave_out(
-        self,
-        depth: int,
-        offset: int,
-        predicted: NDArray[np.bool_],
-        coded: Signal,
-        heard: Energies,
-        amplitudes: Signal,
-    ) -> None:
-        """Set to 0 the amplitudes [channels, bands] of predicted bands whose rest `coded` [channels, bins] is not worth
-        its bits. offset: of the steps; predicted [coarse bands]; heard: energies [channels, bands] of all that is."""
+    def _amplitudes(self, depth: int, offset: int, coded: Signal, heard: Signal, energies: Energies) -> Signal:
+        """Amplitudes [channels, bands] that a block has energies for: of what is to be `coded` [channels, bins], where
+        that is worth its bits, else of what is missing of what is `heard` [channels, bins], to be filled with noise,
+        or 0 if that is little. offset: of the steps; energies [channels, bands]: of all that is heard."""
         bands = self.geometry.layouts[depth]
-        mask = predicted[coarse_of_band(bands, depth)]
-        if not mask.any():
-            return
-        levels = layout.energy_log(np.maximum(heard, analysis.energy_indices(amplitudes)))
+        left, all_, brought = (analysis.band_rms(spectra, bands) for spectra in (coded, heard, heard - coded))
+        levels = layout.energy_log(np.maximum(energies, analysis.energy_indices(left)))
         steps = step_logs(levels, self.gain - c.OFFSET_STEP * offset, depth)
         ratio = np.abs(coded) * np.exp2(steps / -c.OCTAVE).astype(np.float32)[:, bands.band_of_bin]
-        worth = worth_coding(ratio, bands.edges[:-1])
-        amplitudes[:, mask] = np.where(worth > LAMBDA * LEFT_OUT_BITS, amplitudes, 0)[:, mask]
+        missing = all_ * all_ - brought * brought
+        filled = np.where(missing > MISSING * all_ * all_, np.sqrt(np.maximum(missing, 0)), 0)
+        worth = worth_coding(ratio, bands.edges[:-1]) > LAMBDA * LEFT_OUT_BITS
+        found: Signal = np.where(worth, left, filled).astype(np.float32)
+        return found
 
     def _alone(self, run: BlockRun, heard: BlockSpectra, prediction: Prediction) -> NDArray[np.bool_]:
         """The blocks [blocks of the run] that cost less without patterns."""

@@ -39,15 +39,16 @@ class Past:
         self.closures: list[frozenset[int]] = []  # of each segment: all that it leans on, and itself
         self._copied: dict[int, int] = {}  # the lag of superframes that are copied for the most part
 
-    def coded(self, index: int, needed: set[int], copied: Mapping[int, int], count: int) -> None:
-        """Segment `index` of `count` superframes, which depends on those `needed`, is on the timelines; forget what is
-        too old. copied: lags of its superframes that are copied for the most part."""
+    def coded(self, index: int, needed: set[int], copied: Mapping[int, int]) -> None:
+        """Segment `index`, which depends on those `needed`, is on the timelines; forget what is too old. copied: lags
+        of its superframes that are copied for the most part."""
         self._settled(index, needed, copied)
-        begin, end = self._heard.end, self._complete(index * self.header.segment_frames // self.size + count)
-        decoded = np.concatenate([timeline.fetch(begin, end - begin) for timeline in self.timelines])
-        self._heard.append(to_planes(decoded))
+        per_segment = self.header.segment_frames // self.size
+        end = min((index + 1) * per_segment, self.timelines[0].superframes)
+        begin, end = self._heard.end, self._complete(end)
+        self._heard.append(self._fetch(begin, end - begin))
         for timeline in self.timelines:
-            timeline.drop_before((index - self.span) * self.header.segment_frames // self.size)
+            timeline.drop_before((index - self.span) * per_segment)
 
     def planned(self, index: int, needed: set[int], copied: Mapping[int, int], expected: Signal) -> None:
         """The same for a segment of which nothing is coded: `expected` stands for what would be decoded, with a
@@ -116,14 +117,18 @@ class Past:
         return delayed(read, (first - 1) * self.size, (count + 2) * self.size, lag, self.header.phase_bits)
 
     def beside(self, signal: Signal, first: int, count: int) -> tuple[Signal, Signal]:
-        """Planes of the last segment coded, but for its last superframe, which is not complete yet: the original and
-        what was decoded, with one superframe of context on both sides that counts for nothing."""
+        """Planes of the latest segment on the timelines, but for its last superframe, which is not complete yet: the
+        original and what was decoded, with one superframe of context on both sides that counts for nothing."""
         start, frames = first * self.size, (count - 1) * self.size
         original = to_planes(signal[:, self.size : self.size + frames + 2 * self.size])
         decoded = original.copy()
         half = self.size // 2
-        decoded[:, half : frames + 3 * half] = self._heard.view(start - half, start + frames + half)
+        decoded[:, half : frames + 3 * half] = self._fetch(start - half, frames + self.size)
         return original, decoded
+
+    def _fetch(self, start: int, frames: int) -> Signal:
+        """Planes [planes, frames] of what is on the timelines from a frame on."""
+        return to_planes(np.concatenate([timeline.fetch(start, frames) for timeline in self.timelines]))
 
 
 def with_noise(signal: Signal, geometry: layout.Geometry, gain: int, offsets: NDArray[np.int64], seed: int) -> Signal:

@@ -18,11 +18,10 @@ from evc.format.streams.dictionary import Explicit, Lattice
 from evc.format.streams.gains import OFF
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.streams.spectrum import channel_groups
-from evc.format.streams.spectrum_layout import full_geometry
 from evc.models.arrays import Signal
 from evc.models.patterns.timeline import HALF_TAPS, Timeline, delayed
 from evc.models.spectrum.analysis import SPLITS, transform
-from evc.models.spectrum.synthesis import BlockRun, CoarseMasks, Spectra, residual_spectra
+from evc.models.spectrum.synthesis import BlockRun, Spectra, residual_spectra
 
 KEPT_WAVEFORM_BYTES = 1 << 26
 UNIT = 2.0**15  # full scale
@@ -65,17 +64,14 @@ class Sounding:
 @dataclass
 class Prediction:
     """What sounds from patterns in a run of blocks: `spectra` by depth, float32 [channels, blocks, size] in 16-bit
-    units; `predicted` by depth, bool [blocks, coarse bands of the full bandwidth], where an occurrence is on."""
+    units."""
 
     spectra: Spectra
-    predicted: CoarseMasks
 
     def leave(self, run: BlockRun, alone: NDArray[np.bool_]) -> None:
         """Take back what is in the blocks [blocks of the run] that are `alone`."""
         for depth, spectra in self.spectra.items():
-            rows = alone[run.numbers(depth)]
-            spectra[:, rows] = 0
-            self.predicted[depth][rows] = False
+            spectra[:, alone[run.numbers(depth)]] = 0
 
 
 class Waveforms:
@@ -188,14 +184,10 @@ def predict(
 
 
 def _silence(run: BlockRun, channels: int) -> Prediction:
-    coarse = full_geometry(run.superframe).coarse_bands
     spectra: Spectra = {}
-    predicted: CoarseMasks = {}
     for depth in map(int, np.unique(run.depths)):
-        count = len(run.numbers(depth))
-        spectra[depth] = np.zeros((channels, count, run.superframe >> depth), np.float32)
-        predicted[depth] = np.zeros((count, coarse), bool)
-    return Prediction(spectra, predicted)
+        spectra[depth] = np.zeros((channels, len(run.numbers(depth)), run.superframe >> depth), np.float32)
+    return Prediction(spectra)
 
 
 def _add(
@@ -214,12 +206,10 @@ def _add(
     offset = int(np.searchsorted(run.starts, part.first * size))
     start, count = part.first * size - size // 2, (len(part.partitions) + 1) * size
     source = _source(sounding, start, count, timeline, channels, waveforms)
-    on = _on_coarse(sounding, run.superframe)
     for depth, (numbers, spectra) in transform(source, size // 2, part.depths, size, part.before, part.after).items():
         chosen = covered[numbers + offset]
         rows = np.searchsorted(run.numbers(depth), numbers[chosen] + offset)
         _add_weighted(total.spectra[depth], rows, spectra, np.flatnonzero(chosen), sounding, depth)
-        total.predicted[depth][rows] |= on
 
 
 def _source(
@@ -283,10 +273,3 @@ def _weighted(spectra: Signal, sounding: Sounding, depth: int) -> Signal:
     half = np.float32(0.5)
     mid, side = (left + right) * (half * weights[0]), (left - right) * (half * weights[1])
     return np.stack([mid + side, mid - side])
-
-
-def _on_coarse(sounding: Sounding, superframe: int) -> NDArray[np.bool_]:
-    """Which coarse bands the sounding is on in, in any plane."""
-    lower = full_geometry(superframe).coarse.edges[:-1]
-    band: NDArray[np.int64] = np.searchsorted(sounding.edges, lower, side="right") - 1
-    return np.asarray(sounding.on[:, band].any(axis=0))

@@ -62,7 +62,8 @@ def analyse_group(
     return analyse_spectra(spectra, spectra, partitions, geometry, gain)
 
 
-LeaveOut = Callable[[int, int, NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]], None]
+Coefficients = NDArray[np.float32]
+Amplitudes = Callable[[int, int, Coefficients, Coefficients, NDArray[np.int64]], Coefficients]
 BlockSpectra = dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]]  # as `analysis.transform` returns them
 
 
@@ -72,12 +73,12 @@ def analyse_spectra(
     partitions: list[tuple[int, ...]],
     geometry: layout.Geometry,
     gain: int,
-    leave_out: LeaveOut | None = None,
+    amplitudes: Amplitudes | None = None,
 ) -> AnalysedGroup:
     """Stereo decisions and band energies of blocks: `spectra` are to be coded, steps follow those `heard`.
 
-    leave_out(number, depth, coded [channels, bins], heard, amplitudes [channels, bands]) may set to 0 the amplitudes
-    of bands of a block that are not worth coding.
+    amplitudes(number, depth, coded [channels, bins], heard [channels, bins], energies heard [channels, bands]) tells
+    those [channels, bands] that the energies of a block stand for, if these are not of what is to be coded.
     """
     depths = np.array([depth for partition in partitions for depth in partition])
     stereo = len(next(iter(spectra.values()))[1]) == 2
@@ -95,15 +96,16 @@ def analyse_spectra(
         coded.update(zip(numbers.tolist(), of_blocks, strict=True))
         unset.update(zip(numbers.tolist(), np.zeros(of_blocks.shape, np.int32), strict=True))
         rms.update(zip(numbers.tolist(), analysis.band_rms(joint, bands).swapaxes(0, 1), strict=True))
-        if leave_out is not None:
+        if amplitudes is not None:
             all_heard = heard[depth][1]
             all_heard = apply_stereo(all_heard, modes[numbers], geometry, depth) if stereo else all_heard
-            energies = analysis.energy_indices(analysis.band_rms(all_heard[..., : bands.bins], bands))
+            all_heard = all_heard[..., : bands.bins]
+            energies = analysis.energy_indices(analysis.band_rms(all_heard, bands))
             for i, number in enumerate(numbers.tolist()):
                 energies_heard[number] = energies[:, i]
-                leave_out(number, depth, coded[number], energies[:, i], rms[number])
+                rms[number] = amplitudes(number, depth, coded[number], all_heard[:, i], energies[:, i])
     held, shared = analysis.hold_blocks([rms[number] for number in range(len(depths))], depths, modes, gain)
-    indices = analysis.energy_indices(np.concatenate([amplitudes.ravel() for amplitudes in shared]))
+    indices = analysis.energy_indices(np.concatenate([of_block.ravel() for of_block in shared]))
     blocks, at = [], 0
     for number, (depth, hold) in enumerate(zip(depths.tolist(), held.tolist(), strict=True)):
         energies = indices[at : at + shared[number].size].reshape(shared[number].shape)
@@ -115,7 +117,7 @@ def analyse_spectra(
         geometry,
         [[blocks[number] for number in frame] for frame in frames],
         [[coded[number] for number in frame] for frame in frames],
-        [[energies_heard[number] for number in frame] for frame in frames] if leave_out is not None else None,
+        [[energies_heard[number] for number in frame] for frame in frames] if amplitudes is not None else None,
     )
 
 

@@ -27,17 +27,15 @@ def dequantise(
     bands: layout.BandLayout,
     starts: NDArray[np.int64],
     channel: int,
-    predicted: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Coefficients float32 [channels, blocks, bins] with noise filled in.
 
     coefficients int [channels, blocks, bins]; energies, steps int [channels, blocks, bands]: indices, and logs in
     1/64 octave;
-    starts int [blocks]: first sample of each block in the file; channel: number of the first channel;
-    predicted [blocks, bands]: where a pattern sounds, and what the stream leaves at 0 stays so.
+    starts int [blocks]: first sample of each block in the file; channel: number of the first channel.
     """
     if kernels.lib is not None:
-        return _compiled(coefficients, energies, steps, bands, starts, channel, predicted)
+        return _compiled(coefficients, energies, steps, bands, starts, channel)
     edges, widths = bands.edges[:-1], bands.widths.astype(np.float32)
     step = np.exp2(steps / c.OCTAVE).astype(np.float32)
     rms = np.where(energies > 0, np.exp2(layout.energy_log(energies) / c.OCTAVE), 0).astype(np.float32)
@@ -52,8 +50,6 @@ def dequantise(
     level = np.where(zeros == widths, c.FILL_EMPTY * rms, np.minimum(c.FILL_PARTLY * left, c.FILL_CAP * step)).astype(
         np.float32
     )
-    if predicted is not None:
-        level[:, predicted] = 0
     # Every coefficient of a file has its own sample number: that of its block plus that of its bin.
     number = (starts[:, None] + np.arange(bands.bins)).astype(np.uint32) * np.uint32(8)
     counters = number + (channel + np.arange(len(coefficients), dtype=np.uint32))[:, None, None]
@@ -68,7 +64,6 @@ def _compiled(
     bands: layout.BandLayout,
     starts: NDArray[np.integer],
     channel: int,
-    predicted: NDArray[np.bool_] | None,
 ) -> NDArray[np.float32]:
     """`dequantise`, compiled."""
     channels, blocks = coefficients.shape[:2]
@@ -76,15 +71,13 @@ def _compiled(
     of_bands = channels, blocks, bands.bands
     if coefficients.shape != out.shape or energies.shape != of_bands or steps.shape != of_bands:
         raise ValueError(f"energies {energies.shape} and steps {steps.shape} do not go with {coefficients.shape}")
-    if len(starts) != blocks or predicted is not None and predicted.shape != of_bands[1:]:
-        raise ValueError(f"there are {blocks} blocks, but not as many starts and rows of what is predicted")
+    if len(starts) != blocks:
+        raise ValueError(f"there are {blocks} blocks, but not as many starts")
     integers = [np.ascontiguousarray(values, np.int64) for values in (energies, steps, starts, bands.edges)]
     coefficients = np.ascontiguousarray(coefficients, np.int32)
-    mask = None if predicted is None else np.ascontiguousarray(predicted)
     of_energies, of_steps, of_starts, edges = map(kernels.pointer, integers)
     kernels.lib.evc_dequantise(
-        kernels.pointer(coefficients), of_energies, of_steps,
-        kernels.ffi.NULL if mask is None else kernels.pointer(mask), of_starts, channels, blocks, edges,
-        bands.bands, channel, kernels.pointer(out),
+        kernels.pointer(coefficients), of_energies, of_steps, of_starts, channels, blocks, edges, bands.bands, channel,
+        kernels.pointer(out),
     )  # fmt: skip
     return out

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evc.format import constants as c
 from evc.format.lazy import cached_property
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.spectrum_blocks import Block
@@ -18,7 +17,6 @@ from evc.models.spectrum.reconstruction import dequantise
 from evc.models.spectrum.stereo import undo_stereo
 
 Spectra = dict[int, NDArray[np.float32]]  # by depth, [channels, blocks of that depth in order of time, size]
-CoarseMasks = dict[int, NDArray[np.bool_]]  # by depth, [blocks, coarse bands of the full bandwidth]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +70,11 @@ class BlockRun:
         return BlockRun(self.superframe, first, inner, before, after)
 
 
-def residual_spectra(
-    run: BlockRun, blocks: Sequence[Block | None], channels: slice, predicted: CoarseMasks | None = None
-) -> Spectra:
+def residual_spectra(run: BlockRun, blocks: Sequence[Block | None], channels: slice) -> Spectra:
     """Left/right spectra of what the spectrum stream codes.
 
     blocks: those of the run, their `steps` filled by the walk; None where nothing is coded. channels: of the group
-    within the file. predicted: where patterns sound, and noise is not filled in.
+    within the file.
     """
     count = channels.stop - channels.start
     out: Spectra = {}
@@ -94,8 +90,7 @@ def residual_spectra(
     for (depth, coarse_bands), (places, members) in sorted(kinds.items()):
         geometry = layout.geometry(run.superframe, coarse_bands)
         starts = run.starts[run.numbers(depth)[places]]
-        mask = None if predicted is None else predicted[depth][places]
-        coded = _spectra(members, geometry, starts, channels.start, mask)
+        coded = _spectra(members, geometry, starts, channels.start)
         if len(places) == counts[depth]:
             out[depth] = coded
             continue
@@ -113,7 +108,6 @@ def _spectra(
     geometry: layout.Geometry,
     starts: NDArray[np.int64],
     channel: int,
-    predicted: NDArray[np.bool_] | None,
 ) -> NDArray[np.float32]:
     """Left/right spectra float32 [channels, blocks, size] of blocks of one depth and bandwidth."""
     depth = blocks[0].depth
@@ -121,8 +115,7 @@ def _spectra(
     coefficients = _beside([block.coefficients for block in blocks])
     energies = _beside([block.energies for block in blocks])
     steps = _beside([block.steps for block in blocks])
-    mask = None if predicted is None else predicted[:, coarse_of_band(bands, depth)]
-    coded = dequantise(coefficients, energies, steps, bands, starts, channel, mask)
+    coded = dequantise(coefficients, energies, steps, bands, starts, channel)
     if len(coded) == 2:
         modes = np.concatenate([block.modes for block in blocks]).reshape(len(blocks), -1)
         return undo_stereo(coded, modes, geometry, depth)
@@ -134,12 +127,6 @@ def _spectra(
 def _beside(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     """Arrays [channels, n] of blocks as one [channels, blocks, n]: np.stack with less ado."""
     return np.concatenate(arrays, axis=1).reshape(len(arrays[0]), len(arrays), -1)
-
-
-def coarse_of_band(bands: layout.BandLayout, depth: int) -> NDArray[np.int64]:
-    """Numbers [bands] of the coarse bands that the bands of a layout lie in."""
-    units = bands.edges[:-1] >> (c.BLOCK_DEPTHS - 1 - depth)
-    return np.searchsorted(c.COARSE_EDGES, units, side="right") - 1
 
 
 def inverse_transform(run: BlockRun, spectra: Spectra, channels: int) -> NDArray[np.float32]:
