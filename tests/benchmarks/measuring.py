@@ -2,9 +2,9 @@
 of the rate-distortion bench beside the checkout (`../shared/bench`), keep the measurements in a CSV, and compare sizes
 at equal quality.
 
-Metrics: NMR (total noise-to-mask ratio of PEAQ basic, dB), mel (multi-resolution log-mel distance) and ODG (PEAQ
-basic). Longer files are scored in pieces of up to PIECE_SECONDS; NMR is then averaged as a ratio, the others as they
-are, weighted by length.
+Metrics: NMR (total noise-to-mask ratio of PEAQ basic, dB), mel (multi-resolution log-mel distance), ODG (PEAQ basic),
+ViSQOL (audio mode) and zim (distance by Zimtohrli, dB; NaN where it is not installed). Longer files are scored in
+pieces of up to PIECE_SECONDS; NMR is then averaged as a ratio, the others as they are, weighted by length.
 
 Size at equal quality: the mean of log(size / other size) over the range of a metric that two curves cover, each curve
 being log(size) over the metric through its measured points (monotone cubics), as the Bjontegaard delta rate does it.
@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 BENCH = Path(__file__).resolve().parents[2].parent / "shared" / "bench"
 PIECE_SECONDS = 60.0  # scored at once: PEAQ takes some 15 MB a second
-METRICS = ("nmr", "mel", "odg")
-HIGHER_IS_BETTER = {"odg"}
+METRICS = ("nmr", "mel", "odg", "visqol", "zim")
+HIGHER_IS_BETTER = {"odg", "visqol"}
 KEY = ("tag", "folder", "file", "excerpt", "patterns", "effort", "quality")
 FIELDS = (
     *KEY, "seconds", "channels", "bytes", *METRICS,
@@ -56,22 +56,22 @@ def bench(folder: Path) -> Any:
 
 
 def score(reference: Path, decoded: Path, folder: Path, align: bool = False) -> dict[str, float]:
-    """NMR, mel and ODG of a decoded file, NaN for what cannot be scored (silence). `align` removes a delay."""
+    """METRICS of a decoded file, NaN for what cannot be scored (silence). `align` removes a delay."""
     frames, samplerate = soundfile.info(reference).frames, soundfile.info(reference).samplerate
     pieces = max(1, math.ceil(frames / samplerate / PIECE_SECONDS))
     edges = [frames * piece // pieces / samplerate for piece in range(pieces + 1)]
     found = [_scored(reference, decoded, span, folder, align) for span in zip(edges[:-1], edges[1:], strict=True)]
-    values = np.array([[10 ** (nmr / 10), mel, odg] for nmr, mel, odg in found])
+    values = np.array([[10 ** (nmr / 10), *others] for nmr, *others in found])
     weights = np.where(np.isfinite(values), np.diff(edges)[:, None], 0)
-    nmr, mel, odg = (np.nan_to_num(values) * weights).sum(axis=0) / np.maximum(weights.sum(axis=0), 1e-9)
-    figures = (10 * math.log10(nmr) if nmr > 0 else math.nan, mel, odg)
+    nmr, *others = (np.nan_to_num(values) * weights).sum(axis=0) / np.maximum(weights.sum(axis=0), 1e-9)
+    figures = (10 * math.log10(nmr) if nmr > 0 else math.nan, *others)
     known = weights.sum(axis=0) > 0
     return {name: float(figures[at]) if known[at] else math.nan for at, name in enumerate(METRICS)}
 
 
 def _scored(
     reference: Path, decoded: Path, span: tuple[float, float], folder: Path, align: bool
-) -> tuple[float, float, float]:
+) -> tuple[float, ...]:
     """The METRICS of a span in seconds."""
     metrics = bench(folder)
     (original, samplerate), (audio, rate) = (_read(path, span) for path in (reference, decoded))
@@ -83,7 +83,8 @@ def _scored(
     pairs = {rate: [metrics.resample(x, samplerate, rate) for x in (original, audio)] for rate in (44_100, 48_000)}
     odg, _, nmr = metrics.peaq(*pairs[48_000], key)
     mel, _ = metrics.mel_and_stft_distance(*pairs[44_100], 44_100, key)
-    return nmr, mel, odg
+    visqol, _ = metrics.visqol_audio(*pairs[48_000], 48_000, key)
+    return nmr, mel, odg, visqol, metrics.zimtohrli(*pairs[48_000], key)
 
 
 def _read(path: Path, span: tuple[float, float]) -> tuple[NDArray[np.float64], int]:

@@ -1,4 +1,5 @@
-"""Measures what patterns save: whole files encoded with `--patterns off` and `auto`, compared at equal quality.
+"""Measures what patterns save: whole files encoded with `--patterns off` and `auto`, compared at equal quality and at
+equal `--quality`.
 
     python tests/benchmarks/patterns.py FOLDER_OR_FILE... --csv RESULTS.csv [--qualities 3,5,7] [--efforts 2,6]
         [--seconds 20] [--jobs 1] [--tag NAME] [--baseline OFF.csv] [--manifest MANIFEST.csv]
@@ -22,7 +23,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from measuring import BENCH, KEY, METRICS, Row, Setting, Task, bench, by_file, curve, measure, rows
+from measuring import BENCH, HIGHER_IS_BETTER, KEY, METRICS, Row, Setting, Task, bench, by_file, curve, measure, rows
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".aiff"}
 TRANSPARENT = -0.5  # ODG
@@ -34,7 +35,7 @@ TRANSPARENT = -0.5  # ODG
 def sizes_table(without: list[Row], patterns: list[Row]) -> Iterator[str]:
     """Every file, then means of the folders, the median and the worst of all."""
     columns = ["", "file", "seconds", "kbit/s off", "kbit/s auto", "NMR off, dB", "NMR auto, dB", "compared, dB"]
-    yield from head([*columns, "size at equal NMR", "mel", "ODG"])
+    yield from head([*columns, "size at equal NMR", *METRICS[1:]])
     plain = by_file(without)
     changes: dict[str, list[list[float]]] = {}
     for (folder, name), ours in by_file(patterns).items():
@@ -51,6 +52,52 @@ def sizes_table(without: list[Row], patterns: list[Row]) -> Iterator[str]:
         summary += [("median", np.nanmedian(everything, axis=0)), ("worst", np.nanmax(everything, axis=0))]
     for title, figures in summary:
         yield line(["", f"**{title}**", *[""] * 6, *(f"**{percent(figure)}**" for figure in figures)])
+
+
+# What a file may be worse by with patterns at the same quality setting: mel as a share, all others as they are.
+WORSE = {"nmr": 0.5, "mel": 0.05, "odg": 0.15, "zim": 0.7}
+
+
+def settings_table(without: list[Row], patterns: list[Row]) -> Iterator[str]:
+    """What patterns change at the same setting: bytes, and every metric, below 0 being better; then means, how many
+    measurements are worse and worse by more than WORSE, and how many files fall in size or quality as it rises."""
+    yield from head(["file", "quality", "bytes", *METRICS])
+    plain = by_file(without)
+    changes, falling = [], set()
+    for key, ours in by_file(patterns).items():
+        theirs = {row["quality"]: row for row in plain.get(key, [])}
+        for row in ours:
+            if other := theirs.get(row["quality"]):
+                changes.append(change := {"bytes": row["bytes"] / other["bytes"] - 1} | dict(_worse(row, other)))
+                cells = [percent(change["bytes"]), *(f"{change[name]:+.2f}" for name in METRICS)]
+                yield line([key[1], f"{row['quality']:g}", *cells])
+        falling |= {key[1] for measured in (ours, list(theirs.values())) if _falls(measured)}
+    if not changes:
+        return
+    means = {name: float(np.nanmean([change[name] for change in changes])) for name in ("bytes", *METRICS)}
+    yield line(["**mean**", "", percent(means["bytes"]), *(f"**{means[name]:+.2f}**" for name in METRICS)])
+    for title, most in (("worse", dict.fromkeys(WORSE, 0.0)), ("worse by more", WORSE)):
+        counts = {name: sum(change[name] > most[name] + 1e-4 for change in changes) for name in WORSE}
+        yield line([f"{title}, of {len(changes)}", "", "", *(str(counts.get(name, "")) for name in METRICS)])
+    yield line(["fall as quality rises", "", str(len(falling)), *[""] * len(METRICS)])
+
+
+def _worse(row: Row, other: Row) -> Iterator[tuple[str, float]]:
+    """By how much each metric of a row is worse than another's."""
+    for name in METRICS:
+        if name == "mel":
+            yield name, row[name] / other[name] - 1
+        else:
+            yield name, (other[name] - row[name]) * (1 if name in HIGHER_IS_BETTER else -1)
+
+
+def _falls(measured: list[Row]) -> bool:
+    """Whether size or a metric falls, but for a hundredth, from one quality to the next."""
+    rising = sorted(measured, key=lambda row: row["quality"])
+    return any(
+        after["bytes"] < before["bytes"] or any(worse > 0.01 for name, worse in _worse(after, before) if name in WORSE)
+        for before, after in zip(rising, rising[1:])
+    )
 
 
 def speeds_table(sets: dict[str, list[Row]]) -> Iterator[str]:
@@ -98,6 +145,9 @@ def report(without: list[Row], patterns: list[Row], modules: dict[str, int] | No
         qualities = ", ".join(f"{quality:g}" for quality in sorted({row["quality"] for row in ours}))
         yield f"### Size with patterns against without, {title}, qualities {qualities}\n"
         yield from sizes_table(without, ours)
+        yield ""
+        yield f"### With patterns against without at the same setting, {title}\n"
+        yield from settings_table(without, ours)
         yield ""
         if modules:
             yield f"### Size at transparency (ODG {TRANSPARENT}) over the generating module's, {title}\n"
