@@ -62,6 +62,20 @@ def test_a_loop_at_a_fractional_tempo() -> None:
     assert sizes["auto"] < 0.6 * sizes["off"]
 
 
+@pytest.mark.parametrize("quality", [2, 4])
+def test_a_copy_is_as_loud_as_what_it_stands_for(quality: float) -> None:
+    """Hiss that is in part another each time: a copy of least squared error would be too quiet, and is filled up."""
+    random, t = np.random.default_rng(3), np.arange(RATE) / RATE
+    tones = sum(0.1 * np.sin(2 * np.pi * f * t) * np.exp(-3 * (t % 0.25)) for f in (220, 331, 554, 887))
+    hiss = random.normal(size=RATE)
+    audio = np.concatenate([tones + 0.01 * (0.9 * hiss + 0.44 * random.normal(size=RATE)) for _ in range(6)])
+    files = [evc.encode(audio, RATE, quality=quality, patterns=patterns) for patterns in ("auto", "off")]
+    above = np.fft.rfftfreq(len(audio), 1 / RATE) > 4000
+    levels = [20 * np.log10(np.linalg.norm(np.fft.rfft(decoded(data))[above])) for data in files]
+    assert len(files[0]) < len(files[1])
+    assert levels[0] > levels[1] - 0.2
+
+
 def test_stereo_and_several_channels() -> None:
     mono = np.tile(loop(0.75), 3)
     for pans in ((1.0, 0.4), (1.0, 0.2, 0.7)):

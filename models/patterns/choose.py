@@ -123,13 +123,14 @@ class Chooser:
         candidates = {lag: self._spectra(past(lag), count) for lag in lags}
         powers = {lag: self._bins.products(spectra, spectra) * scale for lag, spectra in candidates.items()}
         copies_heard = {lag: self._bins.products(left, spectra) * scale for lag, spectra in candidates.items()}
-        copies: list[Copy] = []
-        for _ in range(self.layers if candidates else 0):
+        crosses, copies = copies_heard, list[Copy]()
+        for layer in range(self.layers if candidates else 0):
+            if layer:
+                crosses = {lag: self._bins.products(left, spectra) * scale for lag, spectra in candidates.items()}
             plain, bits = self._plain_cost(own, heard, own_heard), self._bits(own)
-            products = ((lag, self._bins.products(left, spectra) * scale) for lag, spectra in candidates.items())
             copied = {
-                lag: Copied(own, heard, product, powers[lag], plain, own_heard, copies_heard[lag])
-                for lag, product in products
+                lag: Copied(own, heard, cross, powers[lag], plain, own_heard, copies_heard[lag])
+                for lag, cross in crosses.items()
             }
             found = self._layer(copied, bits, full, known)
             if not found:
