@@ -174,7 +174,7 @@ def test_any_copies(seed: int) -> None:
 def test_a_loop_of_the_encoder(channels: int) -> None:
     """Integers by the reference, and samples in double precision within the tolerance of section 11.2 for depth 0."""
     once = sequencer.track(10.0, 8000)[-6_000:, :channels]
-    data = evc.encode(np.tile(once, (4, 1)), 8000, quality=4)
+    data = evc.encode(np.tile(once, (4, 1)), 8000, quality=6)
     compare_file(data)
     container = ContainerReader(io.BytesIO(data))
     decoded = SegmentDecoder(container).decode(range(container.segments))
