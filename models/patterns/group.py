@@ -20,8 +20,6 @@ from evc.models.spectrum.encoder import BlockSpectra, analyse_spectra
 from evc.models.spectrum.quantise import LAMBDA, GroupQuantiser, worth_coding
 from evc.models.spectrum.synthesis import BlockRun, residual_spectra
 
-Energies = NDArray[np.int64]
-
 ALONE_BITS = 6.0  # that patterns leave a block alone
 LEFT_OUT_BITS = 20.0  # what an energy, a flag and the contexts spoilt cost, where patterns sound
 
@@ -102,9 +100,9 @@ class GroupCoder:
             prediction.leave(run, alone)
             left = {depth: (numbers, found - prediction.spectra[depth]) for depth, (numbers, found) in heard.items()}
 
-            def amplitudes(number: int, depth: int, coded: Signal, heard: Signal, energies: Energies) -> Signal:
+            def amplitudes(number: int, depth: int, coded: Signal, *levels: Signal) -> Signal:
                 offset = self._offsets[int(run.starts[number]) // self.size - self.whole.first]
-                return self._amplitudes(depth, int(offset), coded, heard, energies)
+                return self._amplitudes(depth, int(offset), coded, *levels)
 
             analysed = analyse_spectra(left, heard, list(run.partitions), self.geometry, self.gain, amplitudes)
         flags = iter(alone)
@@ -116,17 +114,18 @@ class GroupCoder:
             quantiser.superframe(blocks, spectra, offset, heard_here)
             group.superframes.append(blocks)
 
-    def _amplitudes(self, depth: int, offset: int, coded: Signal, heard: Signal, energies: Energies) -> Signal:
-        """Amplitudes [channels, bands] that a block has energies for: of what is to be `coded` [channels, bins], where
-        that is worth its bits, else of what is missing of what is `heard` [channels, bins], to be filled with noise,
-        or 0 if that is little. offset: of the steps; energies [channels, bands]: of all that is heard."""
+    def _amplitudes(
+        self, depth: int, offset: int, coded: Signal, left: Signal, heard: Signal, brought: Signal
+    ) -> Signal:
+        """Amplitudes [channels, bands] that a block has energies for: of what is `left`, to be `coded` [channels,
+        bins], where that is worth its bits, else of what is missing of what is `heard` beside what is `brought`, to be
+        filled with noise, or 0 if that is little. offset: of the steps."""
         bands = self.geometry.layouts[depth]
-        left, all_, brought = (analysis.band_rms(spectra, bands) for spectra in (coded, heard, heard - coded))
-        levels = layout.energy_log(np.maximum(energies, analysis.energy_indices(left)))
+        levels = layout.energy_log(analysis.energy_indices(np.maximum(heard, left)))
         steps = step_logs(levels, self.gain - c.OFFSET_STEP * offset, depth)
         ratio = np.abs(coded) * np.exp2(steps / -c.OCTAVE).astype(np.float32)[:, bands.band_of_bin]
-        missing = all_ * all_ - brought * brought
-        filled = np.where(missing > MISSING * all_ * all_, np.sqrt(np.maximum(missing, 0)), 0)
+        missing = heard * heard - brought * brought
+        filled = np.where(missing > MISSING * heard * heard, np.sqrt(np.maximum(missing, 0)), 0)
         worth = worth_coding(ratio, bands.edges[:-1]) > LAMBDA * LEFT_OUT_BITS
         found: Signal = np.where(worth, left, filled).astype(np.float32)
         return found

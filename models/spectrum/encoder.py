@@ -63,7 +63,8 @@ def analyse_group(
 
 
 Coefficients = NDArray[np.float32]
-Amplitudes = Callable[[int, int, Coefficients, Coefficients, NDArray[np.int64]], Coefficients]
+Levels = NDArray[np.float32]
+Amplitudes = Callable[[int, int, Coefficients, Levels, Levels, Levels], Levels]
 BlockSpectra = dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]]  # as `analysis.transform` returns them
 
 
@@ -77,8 +78,9 @@ def analyse_spectra(
 ) -> AnalysedGroup:
     """Stereo decisions and band energies of blocks: `spectra` are to be coded, steps follow those `heard`.
 
-    amplitudes(number, depth, coded [channels, bins], heard [channels, bins], energies heard [channels, bands]) tells
-    those [channels, bands] that the energies of a block stand for, if these are not of what is to be coded.
+    amplitudes(number, depth, coded [channels, bins], left, all_heard, brought), these of what is to be coded, of all
+    that is heard, and of the difference [channels, bands], tells those that the energies of a block stand for, if these
+    are not of what is to be coded.
     """
     depths = np.array([depth for partition in partitions for depth in partition])
     stereo = len(next(iter(spectra.values()))[1]) == 2
@@ -100,10 +102,12 @@ def analyse_spectra(
             all_heard = heard[depth][1]
             all_heard = apply_stereo(all_heard, modes[numbers], geometry, depth) if stereo else all_heard
             all_heard = all_heard[..., : bands.bins]
-            energies = analysis.energy_indices(analysis.band_rms(all_heard, bands))
+            of_all, brought = (analysis.band_rms(each, bands) for each in (all_heard, all_heard - joint))
+            energies = analysis.energy_indices(of_all)
             for i, number in enumerate(numbers.tolist()):
                 energies_heard[number] = energies[:, i]
-                rms[number] = amplitudes(number, depth, coded[number], all_heard[:, i], energies[:, i])
+                left = rms[number]
+                rms[number] = amplitudes(number, depth, coded[number], left, of_all[:, i], brought[:, i])
     held, shared = analysis.hold_blocks([rms[number] for number in range(len(depths))], depths, modes, gain)
     indices = analysis.energy_indices(np.concatenate([of_block.ravel() for of_block in shared]))
     blocks, at = [], 0
