@@ -121,17 +121,12 @@ def _span(file: EvcFile, start: float, seconds: float | None) -> tuple[int, int]
 
 
 def _original(path: str, file: EvcFile, stack: ExitStack) -> FileSource:
+    from evc.api import check_source
     from evc.sound.source import FileSource
 
     check_readable(file_or_path := input_file(path))
     found = stack.enter_context(FileSource(file_or_path))
-    for what, other, own in (
-        ("Hz", found.samplerate, file.samplerate),
-        ("channels", found.channels, file.channels),
-        ("frames", found.frames, file.frames),
-    ):
-        if other != own:
-            raise InputError(f"{path}: {other} {what}, but the .evc file has {own}")
+    check_source(file, found, f"{path}:")
     return found
 
 

@@ -254,6 +254,18 @@ def _in_frames(progress: Progress | None, samplerate: int) -> Progress | None:
     return lambda done, total: progress(done / samplerate, total / samplerate)
 
 
+def check_source(file: EvcFile, source: AudioSource, said: str) -> None:
+    """Raises InputError, which begins with what is `said` of the source, unless sample rate, channels and frames are
+    those of the file."""
+    for what, other, own in (
+        ("Hz", source.samplerate, file.samplerate),
+        ("channels", source.channels, file.channels),
+        ("frames", source.frames, file.frames),
+    ):
+        if other != own:
+            raise InputError(f"{said} {other} {what}, but the .evc file has {own}")
+
+
 def part_span(file: EvcFile, start: float, duration: float | None) -> tuple[int, int]:
     """First frame and number of frames of a part given in seconds."""
     if not 0 <= start <= file.duration:

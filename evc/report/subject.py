@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from evc.api import check_source
 from evc.file import EvcFile
 from evc.format.errors import InputError
 from evc.models.arrays import Signal
@@ -63,7 +64,7 @@ class Subject:
         if not file.frames:
             raise InputError("there is no sound to show")
         if source is not None:
-            check_source(file, source)
+            check_source(file, source, "the source has")
         self.file, self.name, self.source = file, name, source
         self._seconds = seconds
         self.lock, self.known = threading.RLock(), dict[str, Any]()
@@ -146,17 +147,6 @@ class Subject:
             return found
 
         return render
-
-
-def check_source(file: EvcFile, source: AudioSource) -> None:
-    """Raises InputError unless sample rate, channels and frames are those of the file."""
-    for what, other, own in (
-        ("Hz", source.samplerate, file.samplerate),
-        ("channels", source.channels, file.channels),
-        ("frames", source.frames, file.frames),
-    ):
-        if other != own:
-            raise InputError(f"the source has {other} {what}, but the .evc file has {own}")
 
 
 def clock(seconds: float, digits: int = 1) -> str:
