@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 STANDARD = "-"
 _SALVAGE = SALVAGE, SALVAGE.replace("salvage=True", "evc decode --salvage")
-EXIT_DATA, EXIT_INTERRUPTED, EXIT_PIPE = 1, 130, 141
+EXIT_DATA, EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_PIPE = 1, 3, 130, 141
 # Names of files, which a shell completes; whether they can be read is found out where they are.
 PATH = click.Path(readable=False, allow_dash=True)
 

@@ -31,6 +31,10 @@ from evc.models.settings import EncodeSettings
 
 HIGHEST_BITRATE = 2000.0  # kbit/s beyond which one is asked whether it was meant: a CD has 1411
 
+force_bitrate_option = click.option(
+    "--force-bitrate", is_flag=True, help=f"Take a bitrate of more than {HIGHEST_BITRATE:g} kbit/s as meant."
+)
+
 
 @dataclass(frozen=True)
 class _Options:
@@ -41,7 +45,7 @@ class _Options:
     force: bool
 
 
-def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command with an option for each of the encoder's settings, as these describe themselves."""
     for setting in reversed(fields(EncodeSettings)):
         told = setting.metadata
@@ -62,8 +66,8 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 )
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="IN... [OUT.evc]")
-@_setting_options
-@click.option("--force-bitrate", is_flag=True, help=f"Take a bitrate of more than {HIGHEST_BITRATE:g} kbit/s as meant.")
+@setting_options
+@force_bitrate_option
 @click.option("--verify", is_flag=True, help="Decode the result again and check it before it appears.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @batch.batch_options
@@ -87,7 +91,7 @@ def encode(
     if options.quiet and as_json:
         raise click.UsageError("--quiet and --json exclude each other")
     if asked["bitrate"] is not None and not force_bitrate:
-        _check_sense(asked["bitrate"])
+        check_sense(asked["bitrate"])
     try:
         settings = EncodeSettings(**asked)
     except EvcError as error:
@@ -97,7 +101,8 @@ def encode(
     return batch.run(batch.planned(paths, kind, options), kind, options, work, _print_summary, as_json)
 
 
-def _check_sense(bitrate: float) -> None:
+def check_sense(bitrate: float) -> None:
+    """Raises UsageError for a bitrate that can hardly be meant."""
     if bitrate > HIGHEST_BITRATE:
         meant = bitrate / 1000  # who thinks in bit/s
         sensible = LEAST_BITRATE <= meant <= HIGHEST_BITRATE

@@ -1,7 +1,7 @@
 """The `evc` command: finds the subcommand, and turns every error into one line and an exit code.
 
-Exit codes: 0 done, 1 the data or a file is at fault, 2 the command line is, 129 the terminal is gone, 130 interrupted,
-141 the reader of the output went away, 143 terminated.
+Exit codes: 0 done, 1 the data or a file is at fault, 2 the command line is, 3 of a catalogue some files failed, 129 the
+terminal is gone, 130 interrupted, 141 the reader of the output went away, 143 terminated.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _COMMANDS = {
     "train": "Train a network on a folder of audio.",
     "heatmap": "Show target, reconstruction and difference as pictures.",
     "report": "Make a page that shows and plays what is in .evc files.",
+    "catalogue": "Encode, decode and describe many thousand files in one job.",
     "info": "Show what .evc files are.",
     "tag": "Show or change the tags and the cover of .evc files.",
     "verify": "Check .evc files for damage.",

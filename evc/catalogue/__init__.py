@@ -1,1 +1,1 @@
-"""A whole catalogue: many files, on all cores of a machine or on a Dask cluster. It needs the extra `evc[catalogue]`."""
+"""Many files, on all cores of a machine or on a Dask cluster. Needs the extra `evc[catalogue]`."""

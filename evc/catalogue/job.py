@@ -205,7 +205,7 @@ def estimate(work: Work, plan: Plan, cluster: Cluster, see: See | None = None) -
     Job(replace(work, trial=True), Plan(chosen, 0), None, note).run(cluster)
     done = [row for row in rows if row["status"] == DONE]
     if plan.todo and not done:
-        raise EvcError(f"of {len(rows)} files tried none can be done: {rows[0]['error']}" if rows else "no file was tried")
+        raise EvcError(f"of {len(rows)} files that were tried none can be done: {rows[0]['error']}")
     per: dict[str, float] = defaultdict(float)  # second of sound, as their sizes let expect
     expected = sum(seconds_of(row["input"], row["size"]) for row in done)
     for name in ("duration", "seconds", "bytes"):

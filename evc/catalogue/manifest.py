@@ -204,8 +204,8 @@ def _valid(rows: pandas.DataFrame) -> pandas.DataFrame:
     done = rows[rows["status"] == DONE].drop_duplicates("output", keep="last").set_index("output", drop=False)
     failed = last[last["status"] != DONE]
     better = done.loc[done.index.intersection(failed.index)]
-    same = (better[["size", "stamp", "settings"]] == failed.loc[better.index, ["size", "stamp", "settings"]]).all(axis=1)
-    better = better[same]
+    told = ["size", "stamp", "settings"]
+    better = better[(better[told] == failed.loc[better.index, told]).all(axis=1)]
     if not len(better):
         return last.reset_index(drop=True)
     import pandas

@@ -17,7 +17,7 @@ from evc.catalogue.tasks import Item
 # Bytes of a second of sound, as files of these kinds usually have them.
 _PLAIN, _LOSSLESS, _LOSSY, _EVC = 176_400.0, 100_000.0, 24_000.0, 6_000.0
 _BYTES = dict.fromkeys((".flac", ".ape", ".tta", ".wv", ".mka"), _LOSSLESS)
-_BYTES |= dict.fromkeys((".mp3", ".mp1", ".mp2", ".ogg", ".oga", ".opus", ".m4a", ".m4b", ".aac", ".wma", ".ac3"), _LOSSY)
+_BYTES |= dict.fromkeys(".mp3 .mp1 .mp2 .ogg .oga .opus .m4a .m4b .aac .wma .ac3".split(), _LOSSY)
 _BYTES[".evc"] = _EVC
 _FILE_SECONDS = 0.02  # that every file takes, however short
 _SPEED = 5.0  # seconds of sound a second, until it is known

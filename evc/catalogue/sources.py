@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from evc.catalogue.places import Found, LocalPlace, RemotePlace, place, split
+from evc.catalogue.manifest import COLUMNS
+from evc.catalogue.places import Found, LocalPlace, Place, RemotePlace, place, split
 from evc.format.errors import InputError
 
 LISTS = frozenset((".csv", ".parquet", ".jsonl"))
@@ -124,22 +125,40 @@ def _first_wild(pattern: str) -> int:
 def _listed(source: str) -> Iterator[Input]:
     """The files of a list. One that is not there is an input all the same: what it lacks is told where it is read."""
     rows = _rows(source)
-    folder, name = split(source)
     if rows and PATH_COLUMN not in rows[0]:
         raise InputError(f"{source}: has no column {PATH_COLUMN}, only {', '.join(map(str, rows[0]))}")
     given = [str(row.pop(PATH_COLUMN)) for row in rows]
-    relative = all("://" not in path and not os.path.isabs(path) for path in given)
-    paths = [path if "://" in path else os.path.normpath(os.path.join(folder.root, path)) for path in given] \
-        if isinstance(folder, LocalPlace) else [path if "://" in path else folder.full(path) for path in given]  # fmt: skip
-    tree = [posixpath.normpath(path) for path in given]
-    if not relative or any(name.startswith("..") for name in tree):
-        common = _common(paths)
-        tree = [path[len(common) :] for path in paths]
+    paths, tree = _places(split(source)[0], given)
     for path, name, row in zip(paths, tree, rows):
         parent, own = split(path)
         told = parent.found(own)
-        columns = {key: value for key, value in row.items() if value is not None and value == value}  # no NaN
-        yield Input(path, name, told.size if told else 0, told.stamp if told else "", columns or None)
+        yield Input(path, name, told.size if told else 0, told.stamp if told else "", _kept(row))
+
+
+def _places(folder: Place, given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Paths or URLs, and names in the tree, of what a list in `folder` gives as paths."""
+    paths = [path if _is_whole(path) else folder.full(posixpath.normpath(path)) for path in given]
+    if isinstance(folder, LocalPlace):
+        paths = [path if "://" in path else os.path.normpath(path) for path in paths]
+    tree = [posixpath.normpath(path) for path in given]
+    if any(_is_whole(path) or name.startswith("..") for path, name in zip(given, tree)):
+        common = _common(paths)
+        tree = [path[len(common) :] for path in paths]
+    return paths, tree
+
+
+def _is_whole(path: str) -> bool:
+    return "://" in path or os.path.isabs(path)
+
+
+def _kept(row: dict[str, Any]) -> dict[str, Any] | None:
+    """The columns of a list's row as a manifest has them: numbers or texts, under names that are not its own."""
+    kept = {}
+    for name, value in row.items():
+        if value is not None and value == value:  # no NaN
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            kept[f"list_{name}" if name in COLUMNS else str(name)] = float(value) if number else str(value)
+    return kept or None
 
 
 def _common(paths: Sequence[str]) -> str:
@@ -149,11 +168,11 @@ def _common(paths: Sequence[str]) -> str:
 
 
 def _rows(source: str) -> list[dict[str, Any]]:
-    import pandas
-
     from evc.catalogue.needed import check_installed
 
-    check_installed()
+    check_installed("pandas", "pyarrow")
+    import pandas
+
     folder, name = split(source)
     ending = os.path.splitext(source)[1].lower()
     with folder.fetched(name) as path:
@@ -165,7 +184,7 @@ def _rows(source: str) -> list[dict[str, Any]]:
             elif ending == ".parquet":
                 table = pandas.read_parquet(path)
             else:
-                table = pandas.read_json(path, lines=True, convert_dates=False)
+                table = pandas.read_json(path, lines=True, dtype=False)
         except (ValueError, OSError) as error:  # pandas' errors of parsing are ValueErrors
             raise InputError(f"{source}: cannot be read as a list ({' '.join(str(error).split())})") from error
     return table.astype(object).to_dict("records")  # type: ignore[return-value]

@@ -104,9 +104,9 @@ class Tell(Check):
         with folder.fetched(name) as path, evc.open(path) as file:
             table, duration = events_table(file, item.input), file.duration
         if len(table):
-            data = io.BytesIO()
+            data, part = io.BytesIO(), hashlib.sha256(item.input.encode()).hexdigest()[:24]
             parquet.write_table(table, data, compression="zstd")
-            self.destination.write(f"part-{hashlib.sha256(item.input.encode()).hexdigest()[:24]}.parquet", data.getvalue())
+            self.destination.write(f"part-{part}.parquet", data.getvalue())
         return {"duration": duration, "bytes": len(table)}
 
 

@@ -1,0 +1,141 @@
+"""Random stretches of .evc files for PyTorch. Importing this imports torch: pip install 'evc[train]'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evc.catalogue.reading import Paths, check_channels, evc_paths, opened, with_channels
+from evc.format.errors import InputError
+
+try:
+    import torch
+    from torch.utils.data import IterableDataset, get_worker_info
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("evc.torch needs torch: pip install 'evc[train]'", name="torch") from error
+
+_FILES = 64  # whose runs are mixed
+_RUN_SEGMENTS = 4  # decoded at a time
+
+
+class _Run(NamedTuple):
+    """Frames of a file that are decoded together."""
+
+    path: str
+    start: int
+    frames: int
+
+
+class _Sound(NamedTuple):
+    """A decoded run, float32 [channels, frames]."""
+
+    run: _Run
+    audio: NDArray[np.float32]
+    samplerate: int
+
+
+class EvcDataset(IterableDataset[dict[str, Any]]):
+    """Random stretches of .evc files, for a `DataLoader` with any number of workers, each of which has files of its own.
+
+        loader = DataLoader(EvcDataset("encoded", seconds=1.0, channels=1), batch_size=32, num_workers=4)
+
+    An item has audio (float32 [channels, frames], silent behind the end of a file that is shorter), samplerate, path,
+    and start (s). Only segments that are needed are decoded, once in an epoch: from a run of them come as many
+    stretches as cover it `coverage` times, each at a place of its own, mixed with those of `pool` other runs. An epoch
+    goes once through all files, in random order.
+
+    With a `seed`, an epoch is the same on every run with as many workers; `set_epoch` chooses which. Without one it
+    hangs on torch's own seed. Processes of torch.distributed share the files. `channels` makes files of one and two
+    channels alike. Raises InputError, and in an epoch what decoding raises.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        seconds: float,
+        *,
+        channels: int | None = None,
+        coverage: float = 4.0,
+        pool: int = 16,
+        seed: int | None = None,
+    ) -> None:
+        if not seconds > 0 or not coverage > 0 or pool < 1:
+            raise InputError(f"{seconds:g} s, a coverage of {coverage:g}, a pool of {pool}: all have to be positive")
+        check_channels(channels)
+        self.paths = evc_paths(paths)
+        self.seconds, self.channels, self.coverage, self.pool, self.seed = seconds, channels, coverage, pool, seed
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # workers that stay on see it change
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the stretches of the next epoch, if there is a seed."""
+        self._epoch[0] = epoch
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        seed, share, shares = self._share()
+        order = np.random.default_rng(seed).permutation(len(self.paths))
+        random = np.random.default_rng([*seed, share])
+        runs = self._runs([self.paths[at] for at in order[share::shares]], random)
+        sounds: list[_Sound] = []
+        left: list[int] = []
+        while True:
+            while len(sounds) < self.pool and (run := next(runs, None)) is not None:
+                sound = self._decoded(run)
+                wanted = self.coverage * run.frames / (self.seconds * sound.samplerate)
+                if count := int(wanted + random.random()):
+                    sounds.append(sound)
+                    left.append(count)
+            if not sounds:
+                return
+            chosen = int(random.integers(len(sounds)))
+            yield self._stretch(sounds[chosen], random)
+            left[chosen] -= 1
+            if not left[chosen]:
+                del sounds[chosen], left[chosen]
+
+    def _share(self) -> tuple[list[int], int, int]:
+        """What the epoch is seeded with, and which share of the files is this process's."""
+        worker = get_worker_info()
+        share, shares = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            share += shares * torch.distributed.get_rank()
+            shares *= torch.distributed.get_world_size()
+        if self.seed is not None:
+            return [self.seed, int(self._epoch[0])], share, shares
+        own = int(torch.randint(1 << 62, ())) if worker is None else worker.seed - worker.id
+        return [own], share, shares
+
+    def _runs(self, paths: Sequence[str], random: np.random.Generator) -> Iterator[_Run]:
+        """All of the files, in random order among some files that follow upon each other."""
+        for first in range(0, len(paths), _FILES):
+            runs: list[_Run] = []
+            for path in paths[first : first + _FILES]:
+                with opened(path) as file:
+                    length = file.segments[0].frames if file.segments else 0
+                    frames = file.frames
+                    margin = max(0, round(self.seconds * file.samplerate) - length)
+                begin = -int(random.integers(_RUN_SEGMENTS)) * length
+                while begin < frames:
+                    end = begin + _RUN_SEGMENTS * length + margin
+                    runs.append(_Run(path, max(begin, 0), min(end, frames) - max(begin, 0)))
+                    begin += _RUN_SEGMENTS * length
+            random.shuffle(runs)  # type: ignore[arg-type]
+            yield from runs
+
+    def _decoded(self, run: _Run) -> _Sound:
+        with opened(run.path) as file:
+            file.seek(run.start)
+            audio = np.ascontiguousarray(file.read(run.frames, always_2d=True).T)
+            samplerate = file.samplerate
+        return _Sound(run, with_channels(audio, self.channels, run.path), samplerate)
+
+    def _stretch(self, sound: _Sound, random: np.random.Generator) -> dict[str, Any]:
+        frames = round(self.seconds * sound.samplerate)
+        start = int(random.integers(max(0, sound.run.frames - frames) + 1))
+        audio = torch.zeros((len(sound.audio), frames))
+        part = torch.from_numpy(sound.audio[:, start : start + frames])
+        audio[:, : part.shape[1]] = part
+        seconds = (sound.run.start + start) / sound.samplerate
+        return {"audio": audio, "samplerate": sound.samplerate, "path": sound.run.path, "start": seconds}
