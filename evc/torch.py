@@ -38,7 +38,7 @@ class _Sound(NamedTuple):
 
 
 class EvcDataset(IterableDataset[dict[str, Any]]):
-    """Random stretches of .evc files, for a `DataLoader` with any number of workers, each of which has files of its own.
+    """Random stretches of .evc files, for a `DataLoader` with any number of workers, each of which has its own files.
 
         loader = DataLoader(EvcDataset("encoded", seconds=1.0, channels=1), batch_size=32, num_workers=4)
 
@@ -121,7 +121,7 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
                     end = begin + _RUN_SEGMENTS * length + margin
                     runs.append(_Run(path, max(begin, 0), min(end, frames) - max(begin, 0)))
                     begin += _RUN_SEGMENTS * length
-            random.shuffle(runs)  # type: ignore[arg-type]
+            random.shuffle(runs)
             yield from runs
 
     def _decoded(self, run: _Run) -> _Sound:

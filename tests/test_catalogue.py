@@ -64,7 +64,8 @@ class TestSources:
             return sorted(one.name for one in inputs(sources, SOUNDS))
 
         below = [f"album 0/{number:03}.wav" for number in range(6)]
-        assert found("music") == found(f"file://{music}/music") == found("music/**/*.wav") == found("music/alb*") == below
+        for source in ("music", f"file://{music}/music", "music/**/*.wav", "music/alb*"):
+            assert found(source) == below
         assert found("mus*/*/*.wav") == [f"music/{name}" for name in below]
         assert found("music/album 0/00[12].wav") == ["001.wav", "002.wav"]
         assert found("music", "music/album 0/003.wav") == ["003.wav", *(f"music/{name}" for name in below)]
@@ -214,7 +215,8 @@ def test_urls_and_the_events_of_many(
     points = pandas.read_parquet(tmp_path / "e")
     with evc.open(memory.open("/out/1.evc")) as file:
         assert len(points) == len(file.events) > 0 and set(points["file"]) == {"memory://out/1.evc"}
-        assert np.allclose(np.stack(points["vector"]), file.events.vectors) and np.allclose(points["time"], file.events.times)
+        assert np.allclose(np.stack(points["vector"]), file.events.vectors)
+        assert np.allclose(points["time"], file.events.times)
 
 
 def test_interrupted_it_leaves_nothing_half_done_and_goes_on(tmp_path: Path, start_evc: Run) -> None:

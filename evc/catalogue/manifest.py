@@ -98,8 +98,8 @@ class Manifest:
         if found is None:
             return {}
         told = {name: found[name].to_pylist() for name in (*Known._fields[:-1], "output", "status")}
-        rows = zip(*(told[name] for name in Known._fields[:-1]), told["output"], told["status"])
-        return {output: Known(*known, status == DONE) for *known, output, status in rows}
+        rows = map(Known, *(told[name] for name in Known._fields[:-1]), [one == DONE for one in told["status"]])
+        return dict(zip(told["output"], rows, strict=True))
 
     def _parts(self) -> list[str]:
         """Names of all parts, in the order of their jobs."""

@@ -150,7 +150,7 @@ class RemotePlace(Place):
         from fsspec.core import url_to_fs
 
         try:
-            return url_to_fs(self.root)  # type: ignore[no-any-return]
+            return url_to_fs(self.root)
         except (ImportError, ValueError) as error:  # a protocol that is unknown, or needs another package
             raise InputError(f"{self.root}: cannot be opened ({' '.join(str(error).split())})") from error
 
@@ -194,7 +194,7 @@ class RemotePlace(Place):
 
     def bytes_of(self, name: str) -> bytes:
         system, path = self._at(name)
-        return system.cat_file(path)  # type: ignore[no-any-return]
+        return system.cat_file(path)
 
     def write(self, name: str, data: bytes) -> None:
         with tempfile.TemporaryDirectory(prefix="evc-") as folder:

@@ -20,8 +20,7 @@ _ENDINGS = frozenset([".evc"])
 def evc_paths(paths: Paths) -> list[str]:
     """All .evc files, sorted, that `paths` names: files, folders, globs, lists, URLs. Raises InputError where there are
     none."""
-    one = isinstance(paths, (str, os.PathLike))
-    sources = [os.fspath(path) for path in ([paths] if one else paths)]  # type: ignore[list-item, union-attr]
+    sources = [os.fspath(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
     plain = [path for path in sources if path.endswith(".evc") and "*" not in path and not os.path.isdir(path)]
     others = [path for path in sources if path not in set(plain)]
     found = [file.path for file in inputs(others, _ENDINGS)] if others or not plain else []

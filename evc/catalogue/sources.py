@@ -187,7 +187,7 @@ def _rows(source: str) -> list[dict[str, Any]]:
                 table = pandas.read_json(path, lines=True, dtype=False)
         except (ValueError, OSError) as error:  # pandas' errors of parsing are ValueErrors
             raise InputError(f"{source}: cannot be read as a list ({' '.join(str(error).split())})") from error
-    return table.astype(object).to_dict("records")  # type: ignore[return-value]
+    return table.astype(object).to_dict("records")
 
 
 def _some(endings: frozenset[str]) -> str:

@@ -1,6 +1,6 @@
 """Measures `evc catalogue`: what it costs beside `evc encode`, how it begins again, how it survives, how it grows.
 
-    python tests/benchmarks/catalogue.py overhead CORPUS [--files 300] [--seconds 5] [-- encoder options]
+    python tests/benchmarks/catalogue.py overhead CORPUS [--files 300] [--seconds 5] [--options="--patterns off"]
     python tests/benchmarks/catalogue.py breakage
     python tests/benchmarks/catalogue.py resume [--rows 1000000]
     python tests/benchmarks/catalogue.py tasks [--count 100000]
@@ -15,6 +15,7 @@ import heapq
 import itertools
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def main() -> None:
     one.add_argument("--files", type=int, default=300)
     one.add_argument("--seconds", type=float, default=5.0)
     one.add_argument("--rounds", type=int, default=1)
-    one.add_argument("options", nargs="*")
+    one.add_argument("--options", type=shlex.split, default=[], help="of the encoder, in one argument")
     commands.add_parser("breakage")
     commands.add_parser("resume").add_argument("--rows", type=int, default=1_000_000)
     commands.add_parser("tasks").add_argument("--count", type=int, default=100_000)
@@ -74,23 +75,19 @@ def overhead(folder: Path, corpus: Path, files: int, seconds: float, rounds: int
 
 
 def excerpts(corpus: Path, folder: Path, files: int, seconds: float) -> None:
-    """So many pieces of the corpus's files, as WAV."""
+    """So many pieces of the corpus's files, as WAV: first one of each, then a second of each, and again from the start
+    where there are no more."""
     import soundfile
 
-    sources = sorted(path for path in corpus.rglob("*") if path.suffix in (".flac", ".wav"))
-    left = files
-    for part in itertools.count():
-        for source in sources:
-            with soundfile.SoundFile(source) as file:
-                length = round(seconds * file.samplerate)
-                if left and (part + 1) * length <= file.frames:
-                    file.seek(part * length)
-                    target = folder / source.stem / f"{part:03}.wav"
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    soundfile.write(target, file.read(length), file.samplerate)
-                    left -= 1
-        if not left:
-            return
+    sources = [path for path in sorted(corpus.rglob("*")) if path.suffix in (".flac", ".wav")]
+    for number in range(files):
+        part, source = number // len(sources), sources[number % len(sources)]
+        with soundfile.SoundFile(source) as file:
+            length = round(seconds * file.samplerate)
+            file.seek(part * length % max(file.frames - length, 1))
+            target = folder / source.stem / f"{part:03}.wav"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(target, file.read(length), file.samplerate)
 
 
 def breakage(folder: Path) -> None:
@@ -184,7 +181,8 @@ def simulate(folder: Path, scheduler_ms: float) -> None:
         # Tracks are longer than the excerpts that were measured: 36 times, 3 minutes for 5 s, with a spread.
         scale = random.lognormal(np.log(36), 0.5, files)
         drawn = random.integers(len(costs), size=files)
-        items = [Item(f"{number}.wav", "", int(sizes[at] * by), "", "") for number, (at, by) in enumerate(zip(drawn, scale))]
+        drawn_sizes = (sizes[drawn] * scale).astype(int).tolist()
+        items = [Item(f"{number}.wav", "", size, "", "") for number, size in enumerate(drawn_sizes)]
         cost = costs[drawn] * scale
         queue = Queue(items, "job")
         wall, count = _simulated(queue, cost, workers, scheduler_ms / 1000)
@@ -219,11 +217,12 @@ def readers(folder: Path, encoded: Path) -> None:
         begun, used = time.monotonic(), time.process_time()
         count = sum(1 for _ in EvcDataset(encoded, 1.0, seed=1, coverage=coverage))
         wall, cpu = time.monotonic() - begun, time.process_time() - used
-        print(f"coverage {coverage}: {count / wall:.0f} stretches a second, {count / cpu:.0f} a second of CPU", flush=True)
+        print(f"coverage {coverage}: {count / wall:.0f} a second, {count / cpu:.0f} a second of CPU", flush=True)
     from evc.ray import read_evc
 
     begun = time.monotonic()
-    print(f"Ray: {read_evc(str(encoded), seconds=1).count()} stretches in {time.monotonic() - begun:.1f} s with its start")
+    count = read_evc(str(encoded), seconds=1).count()
+    print(f"Ray: {count} stretches in {time.monotonic() - begun:.1f} s with its start")
 
 
 if __name__ == "__main__":
