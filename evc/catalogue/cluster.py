@@ -154,9 +154,14 @@ class Cluster:
 
         dask.config.set({
             "distributed.scheduler.allowed-failures": 0,
-            # The encoder's floats, and so its bytes, hang on the number of threads that libraries use: no other than
-            # in any command.
-            "distributed.nanny.pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": 65536},
+            # Dask would have memory given back at once, which costs the encoder as much time as its work; and other
+            # numbers of threads, on which its floats and so its bytes hang.
+            "distributed.nanny.pre-spawn-environ": {},
+            # What Dask does on the side, for tasks that are thousands of times shorter than these.
+            "distributed.worker.profile.enabled": False,
+            "distributed.worker.memory.monitor-interval": "500ms",
+            "distributed.admin.tick.interval": "500ms",
+            "distributed.admin.system-monitor.interval": "2s",
         })  # fmt: skip
         try:
             self._own = LocalCluster(
