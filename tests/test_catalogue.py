@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -127,11 +128,12 @@ class TestManifest:
         second.put_together()
         assert len(names(tmp_path)) == parts - 1 and len(Manifest(place(str(tmp_path))).table()) == 2
 
-    def test_a_million_rows_are_no_million_files(self, tmp_path: Path) -> None:
+    def test_many_parts_become_few(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("evc.catalogue.manifest._MOST_PARTS", 3)
         manifest = Manifest(place(str(tmp_path)))
-        for number in range(70):
+        for number in range(9):
             manifest.append([{"output": f"{number}.evc", "status": "done", "finished": float(number)}])
-        assert len(names(tmp_path)) < 40 and len(manifest.known()) == 70
+        assert len(names(tmp_path)) == 3 and len(manifest.known()) == 9
 
 
 def test_encode_again_and_what_comes_of_it(music: Path, run_evc: Run, scheduler: str) -> None:
@@ -188,6 +190,14 @@ def test_encode_again_and_what_comes_of_it(music: Path, run_evc: Run, scheduler:
     (music / "out/album 0/001.evc").unlink()
     failed = run_evc("catalogue", "verify", "out", "--scheduler", scheduler, cwd=music)
     assert failed.returncode == 3 and failed.stderr.count(b"the manifest tells of") == 2
+
+
+def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, run_evc: Run) -> None:
+    with mock.patch("evc.catalogue.needed.find_spec", lambda name: None if name in ("dask", "pyarrow") else name):
+        for arguments in (["encode", "x", "--out", "y"], ["stats", "x"], ["events", "x", "--parquet", "y"]):
+            done = run_evc("catalogue", *arguments, cwd=tmp_path)
+            line = b"evc: dask, pyarrow are needed and not installed: pip install 'evc[catalogue]'\n"
+            assert (done.returncode, done.stderr) == (1, line)
 
 
 def test_urls_and_the_events_of_many(

@@ -29,7 +29,8 @@ def test_the_architecture_names_modules_that_are_there():
     assert len(named) > 100
     assert named <= there, sorted(named - there)
     models = ("models", *(f"models/{layer}" for layer in ("spectrum", "events", "noise", "latents")))
-    for folder in ("evc", "evc/catalogue", "evc/kernels", "evc/editing", "evc/exports", "evc/format", "evc/sound", *models, "spec"):
+    face = ("evc", *(f"evc/{name}" for name in ("catalogue", "kernels", "editing", "exports", "format", "sound")))
+    for folder in (*face, *models, "spec"):
         modules = {path.name for kind in ("[!_]*.py", "*.c") for path in (ROOT / folder).glob(kind)}
         missing = modules - named - {"version.py", "pipeline.py"}
         assert not missing, f"{folder}: {sorted(missing)}"

@@ -86,7 +86,7 @@ class LocalPlace(Place):
             try:
                 entries = os.scandir(self.root + os.sep + below)
             except OSError as error:
-                if not below and isinstance(error, FileNotFoundError):
+                if not below and isinstance(error, (FileNotFoundError, NotADirectoryError)):
                     return
                 raise InputError(f"{error.filename}: {(error.strerror or str(error)).lower()}") from error
             with entries:
