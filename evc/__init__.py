@@ -35,14 +35,15 @@ _HOMES = {
     "evc.models.settings": ("EncodeSettings",),
     "evc.report.write": ("write_report",),
     "evc.stats": ("Stats",),
+    "evc.timbres": ("TimbrePath", "write_timbres"),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "CutReport", "DamagedError", "DamagedSpan", "EncodeSettings", "EvcError", "EvcFile", "EvcWarning", "EventList",
     "FileInfo", "Foreign", "FormatError", "InputError", "OutputError", "Picture", "SegmentInfo", "Stats", "Stem",
-    "UnsupportedError", "__version__", "cut_file", "decode", "decode_file", "edit_tags", "encode", "encode_file",
-    "info", "join_files", "open", "write_events", "write_report", "write_stems",
+    "TimbrePath", "UnsupportedError", "__version__", "cut_file", "decode", "decode_file", "edit_tags", "encode",
+    "encode_file", "info", "join_files", "open", "write_events", "write_report", "write_stems", "write_timbres",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from evc.models.settings import EncodeSettings
     from evc.report.write import write_report
     from evc.stats import Stats
+    from evc.timbres import TimbrePath, write_timbres
 
 
 def __getattr__(name: str) -> Any:

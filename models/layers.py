@@ -22,6 +22,7 @@ LAYERS = {
     "latent": Layer(None, "latent"),
     "spectrum": Layer(None, "spectrum"),
     "patterns": Layer(None, "spectrum"),
+    "timbre": Layer("evc.models.timbre.layer.TimbreLayer", "timbre"),
     "events": Layer("evc.models.events.layer.EventLayer", "noise"),
     "noise": Layer("evc.models.noise.layer.NoiseLayer", "noise"),
 }
