@@ -6,8 +6,9 @@ import secrets
 import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -185,7 +186,8 @@ def song_facts(song: Song) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class _Wish(NamedTuple):
+@dataclass(frozen=True)
+class _Wish:
     """An album that is asked for: of `tracks` among `count` candidates, in `folder`, under a `name`; `again` are the
     options that a recipe does not tell of."""
 

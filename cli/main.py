@@ -34,6 +34,7 @@ _COMMANDS = {
     "edit": "Change the events of an .evc file.",
     "cut": "Cut a part or the tracks out of an .evc file, without coding it anew.",
     "join": "Join .evc files, without coding them anew.",
+    "compose": "Compose ambient music as paths through the space of timbres.",
     "train": "Train a network on a folder of audio.",
     "heatmap": "Show target, reconstruction and difference as pictures.",
     "report": "Make a page that shows and plays what is in .evc files.",

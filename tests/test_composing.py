@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import replace
 
@@ -180,7 +179,7 @@ def test_a_song_of_four_minutes_has_three_kilobytes():
 def test_a_song_is_as_loud_as_asked_and_begins_and_ends_in_silence(made):
     assert made.lufs == pytest.approx(SHORT.lufs, abs=0.7)
     assert np.abs(made.audio).max() < 1
-    edges = np.abs(made.audio[:2000]).max(), np.abs(made.audio[-2000:]).max()
+    edges = np.abs(made.audio[:300]).max(), np.abs(made.audio[-300:]).max()
     assert max(edges) < 0.01 * np.abs(made.audio).max()
 
 

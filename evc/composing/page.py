@@ -9,7 +9,6 @@ from evc.composing.album import PASSAGES, Candidate
 from evc.models.report import pictures
 from evc.report.document import Document, uri
 from evc.report.subject import clock
-from evc.report.write import check_parts
 
 TEMPLATE = "candidates.html"
 _SCALE = 0.3, 0.9  # of what is a spectrum's value
@@ -19,8 +18,7 @@ def candidates_page(
     found: Sequence[Candidate], titles: Sequence[str], kept: Collection[int], name: str, command: str
 ) -> bytes:
     """The page (HTML) of candidates under their `titles`, of whom those with the numbers `kept` are marked; `command`
-    makes an album of a list of them. Raises EvcError where the extra `evc[report]` is not installed."""
-    check_parts()
+    makes an album of a list of them."""
     songs, rejected = [], []
     with Document() as page:
         for one, title in zip(found, titles, strict=True):

@@ -89,8 +89,10 @@ def _without_fades(audio: Signal) -> Signal:
     count = audio.shape[1] // unit
     power = np.square(audio[:, : count * unit]).reshape(2, count, unit).mean(axis=(0, 2))
     levels = 10 * np.log10(np.maximum(power, 1e-12))
-    usual = np.flatnonzero(levels >= np.median(levels[levels > levels.max() - 60]) - _FADED_DB) if count else []
-    return audio[:, usual[0] * unit : (usual[-1] + 1) * unit] if len(usual) else audio
+    if not count:
+        return audio
+    usual = np.flatnonzero(levels >= np.median(levels[levels > levels.max() - 60]) - _FADED_DB)
+    return audio[:, usual[0] * unit : (usual[-1] + 1) * unit]
 
 
 def _seamless(audio: Signal) -> Signal:

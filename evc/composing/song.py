@@ -26,7 +26,7 @@ from evc.file import EvcFile
 from evc.format import constants as c
 from evc.format.errors import EvcError, InputError
 from evc.format.header import Header
-from evc.format.networks import find, installed_network
+from evc.format.networks import find
 from evc.format.segment import Segment, StreamData
 from evc.format.streams import Stream, StreamContext, coded_stream
 from evc.format.streams.noise import NoiseStream
@@ -38,8 +38,8 @@ from evc.models.arrays import Floats, Signal
 from evc.models.device import one_thread
 from evc.models.progress import Progress
 from evc.models.timbre.inference import TimbreNetwork
-from evc.models.timbre.layout import TIMBRE_NETWORK
 from evc.models.timbre.points import levels_of
+from evc.timbres import timbre_header
 from evc.version import __version__
 
 STEP = c.DEFAULT_TIMBRE_STEP
@@ -47,7 +47,7 @@ HELD = 0.7  # steps
 FADES = 8.0, 14.0  # s, at the beginning and at the end; together at most a quarter of the song
 LOUDEST = 10 ** (-14 / 20)  # of a point's root of mean square: random phases have peaks 12 dB above it, and some more
 BREATH_DB, BREATH_SECONDS = 1.5, (12.0, 30.0)  # how much louder and fainter a song becomes, and within which time
-NEEDED = {"pyloudnorm": "pyloudnorm", "soxr": "soxr"}
+NEEDED = {"pyloudnorm": "pyloudnorm", "soxr": "soxr", "jinja2": "jinja2", "PIL": "Pillow"}
 _SPARSE = 2  # points, of which one is listened to for its loudness
 _BLOCK_FRAMES = 30 * SAMPLERATE
 WIDTHS = 3.0, 6.5  # between which the coded width wanders
@@ -88,7 +88,7 @@ class Song:
     def write(self, file: BinaryIO, more: Mapping[str, str] | None = None) -> None:
         """Write it as an .evc file, with `more` tags."""
         path = by_segment(self.points, self.header)
-        with ContainerWriter(file, self.header, self.tags | (more or {})) as writer:
+        with ContainerWriter(file, self.header, self.tags | dict(more or {})) as writer:
             for index in range(self.header.segments):
                 found: list[StreamData] = []
                 for kind, streams in ((c.STREAM_NOISE, self.bed), (c.STREAM_TIMBRE, path)):
@@ -110,13 +110,9 @@ def composed(recipe: Recipe) -> Song:
 
 
 def _composed(recipe: Recipe) -> Song:
-    reference = installed_network(TIMBRE_NETWORK)
-    network = TimbreNetwork.load(find(reference))
-    header = Header(
-        SAMPLERATE, 2, round(recipe.seconds * SAMPLERATE), "PCM_16", networks=(reference,),
-        layers=("timbre",) if not (recipe.textures or recipe.folder) else ("noise", "timbre"),
-        segment_frames=c.MAX_SUPERFRAMES_PER_SEGMENT * c.superframe_length(SAMPLERATE),
-    )  # fmt: skip
+    noise = ("noise",) if recipe.textures or recipe.folder else ()
+    header = timbre_header(SAMPLERATE, 2, round(recipe.seconds * SAMPLERATE), layers=noise)
+    network = TimbreNetwork.load(find(header.networks[-1]))
     grammar = Grammar.of(recipe.grammar)
     structure = grammar.expanded(recipe.random(STRUCTURE))
     corners = _corners(recipe, network, grammar.sounds, structure)
@@ -191,11 +187,17 @@ def _moments(header: Header) -> tuple[Floats, NDArray[np.int64]]:
     return at * superframe / header.samplerate, at
 
 
-def envelope(recipe: Recipe, seconds: Floats) -> Floats:
-    """Gains [n] of the song's fades at some moments: straight lines in decibels would begin too suddenly."""
-    rise, fall = np.array(FADES) * min(1.0, recipe.seconds / 4 / sum(FADES))
-    share = np.interp(seconds, [0.0, rise, recipe.seconds - fall, recipe.seconds], [0.0, 1.0, 1.0, 0.0])
-    return np.asarray(np.sin(np.pi / 2 * share) ** 2)
+@dataclass(frozen=True)
+class Envelope:
+    """A song's fades, from silence to silence at `end`, in seconds."""
+
+    end: float
+
+    def __call__(self, seconds: Floats) -> Floats:
+        """Gains [n] at some moments."""
+        rise, fall = np.array(FADES) * min(1.0, self.end / 4 / sum(FADES))
+        share = np.interp(seconds, [0.0, rise, self.end - fall, self.end], [0.0, 1.0, 1.0, 0.0])
+        return np.asarray(np.sin(np.pi / 2 * share) ** 2)
 
 
 def _held(course: Floats) -> NDArray[np.int64]:

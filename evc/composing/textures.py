@@ -59,7 +59,7 @@ def middles() -> Floats:
 def _band_weights() -> Floats:
     """What the power of white noise counts in each band [bands], as levels are spread over frequencies: linearly
     between the middles of bands."""
-    hertz = (np.arange(2048) + 0.5) * (SAMPLERATE / 2 / 2048)
+    hertz = np.linspace(0, SAMPLERATE / 2, 2048)
     spread = np.stack([np.interp(hertz, middles(), one) for one in np.eye(len(middles()))])
     return np.asarray(spread @ weights(hertz) / len(hertz))
 

@@ -483,6 +483,16 @@ if (scatter) {
   });
 }
 
+// --- Timbres -----------------------------------------------------------------------------------
+for (const map of all(".path-map")) {
+  const dots = all("circle", map), play = dot => {
+    decks.whole?.play(+dot.dataset.time, +dot.dataset.end, false);
+    mark([dot]);
+  };
+  roving(map, dots, play);
+  dots.forEach(dot => dot.onclick = () => play(dot));
+}
+
 // --- The film ----------------------------------------------------------------------------------
 for (const film of all(".film")) {
   const strip = one("img", film), slider = one("input", film), caption = one(".caption", film), button = one("button", film);
