@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _LARGEST_SEED = 1 << 31
 _MOST_TEXT = 1 << 16
+KEPT = "kept"  # the folder in that of an album where the next one goes
 
 
 @click.command(
@@ -201,8 +202,9 @@ class _Wish:
     @property
     def command(self) -> str:
         """What makes the album of a list."""
-        options = f"--album {self.tracks} --candidates {self.count} --out-dir {shlex.quote(str(self.folder))}"
-        return f"evc compose {options} {self.recipe.arguments()}{self.again} --keep keep.txt --force"
+        folder, name = shlex.quote(str(self.folder / KEPT)), shlex.quote(self.name)
+        options = f"--album {self.tracks} --candidates {self.count} --out-dir {folder} --name {name}"
+        return f"evc compose {options} {self.recipe.arguments()}{self.again} --keep keep.txt"
 
 
 def _album(wish: _Wish, keep: dict[int, str], force: bool, as_json: bool, quiet: bool) -> None:

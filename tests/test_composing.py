@@ -221,6 +221,23 @@ def test_of_two_songs_that_are_alike_one_is_rejected(made):
     assert [one.number for one in album.chosen([first, other, replace(first, number=3, against="x")], 3)] == [1, 2]
 
 
+def test_a_report_shows_the_path_and_its_points(made, tmp_path):
+    pytest.importorskip("sklearn")
+    from evc.report import timbre
+
+    with evc.open(made.song.as_file()) as file:
+        evc.write_report(tmp_path / "a.html", file, sections=["timbre"])
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert page.count("<circle") == len(made.song.points) and page.count('class="clip"') == 6
+    random = np.random.default_rng(0)
+    flat = random.normal(size=(40, 2)) * [3, 1]
+    turned = flat @ np.linalg.qr(random.normal(size=(32, 2)))[0].T + random.normal(size=32)
+    places, shares = timbre.principal(turned)
+    apart, found = (np.linalg.norm(rows[:, None] - rows[None], axis=2) for rows in (flat, places))
+    np.testing.assert_allclose(found, apart)
+    assert shares.sum() == pytest.approx(1) and shares[0] > shares[1]
+
+
 # --- The command -----------------------------------------------------------------------------------
 
 

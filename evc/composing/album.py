@@ -147,7 +147,7 @@ def titles(seed: int, count: int) -> list[str]:
 def kept_list(text: str) -> dict[int, str]:
     """Numbers of candidates and their titles ("": the usual one), out of a text: "3,7,12", or lines of a number and
     perhaps a title. Raises InputError, with the line, for anything else."""
-    lines = text.split(",") if "\n" not in text else text.splitlines()
+    lines = text.split("\n" if "\n" in text else ",")
     found: dict[int, str] = {}
     for place, line in enumerate(lines, 1):
         number, _, title = line.strip().partition(" ")

@@ -40,7 +40,7 @@ def candidates_page(
 
 def _about(one: Candidate) -> str:
     recipe = one.song.recipe
-    return f"{one.song.structure} · {clock(recipe.seconds, 0)} · {one.measured.lufs:.1f} LUFS · seed {recipe.seed}"
+    return f"{one.song.structure} · {clock(recipe.seconds)} · {one.measured.lufs:.1f} LUFS · seed {recipe.seed}"
 
 
 def _summary(found: Sequence[Candidate], songs: Sequence[dict[str, Any]]) -> str:

@@ -544,7 +544,7 @@ if (candidates.length) {
     URL.revokeObjectURL(link.href);
   };
   document.addEventListener("keydown", event => {
-    if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input.title, textarea")) return;
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest?.("input.title, textarea")) return;
     const key = event.key.toLowerCase(), at = candidates.findIndex(song => deck(song) === sounding);
     if (key === "escape") sounding?.stop();
     else if (key === " " && event.target === document.body) { deck(candidates[Math.max(at, 0)]).toggle(); event.preventDefault(); }
