@@ -25,7 +25,7 @@ from evc.cli.common import (
     time_text,
 )
 from evc.format.errors import EvcError, InputError
-from evc.streaming import open_binary, seekable_input, seekable_output
+from evc.streaming import open_binary, seekable_input
 
 if TYPE_CHECKING:
     from evc.composing.album import Candidate
@@ -153,15 +153,13 @@ def _text(path: str) -> str:
 
 
 def _song(recipe: Recipe, target: str, force: bool, as_json: bool, quiet: bool) -> None:
-    from evc.composing.song import finished
+    from evc.composing.song import write_song
 
     output = output_file(target, force)
     start = time.perf_counter()
     with progress_bar("composing", quiet=quiet) as progress:
-        song, audio, lufs = finished(recipe, progress)
-    with naming(target), seekable_output(output, force) as file:
-        song.write(file)
-        size = file.tell()
+        song, audio, lufs = write_song(output, recipe, overwrite=force, progress=progress)
+    size = song.as_file().getbuffer().nbytes
     told = song_facts(song) | {
         "target": target, "bytes": size, "lufs": round(lufs, 1), "peak": round(float(abs(audio).max()), 3),
     }  # fmt: skip

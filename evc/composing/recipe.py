@@ -93,4 +93,4 @@ class Recipe:
 
 
 def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else shlex.quote(value)
+    return repr(value).removesuffix(".0") if isinstance(value, float) else shlex.quote(value)

@@ -22,7 +22,7 @@ from evc.sound.source import FileSource
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".wv"}
 DETAIL = 300.0  # of the noise, in squared dB per bit: what is heard of a recording is how it swells and its colour
-_LONGEST, _SHORTEST = 90.0, 2.0  # s of a recording that are taken; at least
+_LONGEST, _SHORTEST = 60.0, 2.0  # s of a recording that are taken; at least
 _LEVEL_SECONDS = 0.25  # over which levels are measured,
 _FADED_DB = 6.0  # and so far below their median a beginning or an end is a fade
 _SEAM = 2.0  # s in which the end of a loop becomes its beginning, at most a quarter of it

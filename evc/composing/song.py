@@ -39,9 +39,11 @@ from evc.models.device import one_thread
 from evc.models.progress import Progress
 from evc.models.timbre.inference import TimbreNetwork
 from evc.models.timbre.points import levels_of
+from evc.streaming import PathOrFile, seekable_output
 from evc.timbres import timbre_header
 from evc.version import __version__
 
+MOST_RECORDINGS = 8  # of a folder that a song has
 STEP = c.DEFAULT_TIMBRE_STEP
 HELD = 0.7  # steps
 FADES = 8.0, 14.0  # s, at the beginning and at the end; together at most a quarter of the song
@@ -152,6 +154,24 @@ def finished(recipe: Recipe, progress: Progress | None = None) -> Finished:
     return Finished(song, audio, found)
 
 
+def write_song(
+    target: PathOrFile, recipe: Recipe, *, overwrite: bool = True, progress: Progress | None = None
+) -> Finished:
+    """Compose a song and write it as an .evc file.
+
+        evc.write_song("night.evc", evc.Recipe(seed=7, minutes=10, effects="rain"))
+
+    `target` is a path, where the file appears when it is complete, or an open binary file. Raises EvcError where the
+    extra `evc[compose]` is not installed, and what composing raises: InputError for folders without sound and effects
+    that there are not, UnsupportedError if the network of timbres is not installed.
+    """
+    check_parts()
+    made = finished(recipe, progress)
+    with seekable_output(target, overwrite) as output:
+        made.song.write(output)
+    return made
+
+
 def check_parts() -> None:
     """Raises EvcError where something that composing needs is not installed."""
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
@@ -238,7 +258,7 @@ def _bed(
     if recipe.folder:
         if not Path(recipe.folder).is_dir():
             raise InputError(f"{recipe.folder}: is no effect ({', '.join(TEXTURES)}), and no folder")
-        loops, places = _recordings(network, recipe.folder)
+        loops, places = _recordings(network, recipe.folder, random)
         bed = RecordedBed(loops, places, random, recipe.seconds)
         return bed.streams(header, envelope)
     if not recipe.textures:
@@ -247,14 +267,15 @@ def _bed(
     return noise_streams(faded(made, envelope), header)
 
 
-def _recordings(network: TimbreNetwork, folder: str) -> tuple[list[Loop], Floats]:
-    """The loops of a folder, and their places in the space of timbres."""
-    files = tuple((path, path.stat().st_mtime_ns) for path in sound_files(folder))
-    loops = [_loop(*file) for file in files]
+def _recordings(network: TimbreNetwork, folder: str, random: np.random.Generator) -> tuple[list[Loop], Floats]:
+    """Some loops of a folder, drawn, and their places in the space of timbres."""
+    files = sound_files(folder)
+    drawn = np.sort(random.permutation(len(files))[:MOST_RECORDINGS])
+    loops = [_loop(files[row], files[row].stat().st_mtime_ns) for row in drawn]
     return loops, np.stack([vector_of_loop(network, loop.audio) for loop in loops])
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=2 * MOST_RECORDINGS)
 def _loop(path: Path, modified: int) -> Loop:
     """For an album, of whose songs each has them."""
     return loop_of(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -45,10 +46,8 @@ class Sounds:
     def heard(cls, network: TimbreNetwork, folder: str | Path) -> Self:
         """Clips of the sound files in a folder, evenly spread over each. Raises InputError where they are silent, and
         what reading them raises."""
-        files = sound_files(folder)
-        each = max(1, min(CLIPS_PER_FILE, MOST_CLIPS // len(files)))
-        spectra = [spectrum for path in files[:MOST_CLIPS] for spectrum in _clips(path, each)]
-        heard = np.array([spectrum for spectrum in spectra if spectrum.sum() > SILENCE])
+        files = sound_files(folder)[:MOST_CLIPS]
+        heard = _spectra(tuple(files), tuple(path.stat().st_mtime_ns for path in files))
         if not len(heard):
             raise InputError(f"{folder}: all of it is silent")
         vectors = np.asarray(network.encoded(values_of(heard)), np.float64)
@@ -67,6 +66,14 @@ class Sounds:
         order = ranked(rank, self.vectors, powers, frequencies())
         decibels = np.asarray(self.values, np.float64) * RANGE_DB
         return self.vectors[differing(order, decibels, count)]
+
+
+@lru_cache(maxsize=1)  # an album takes the same for each song
+def _spectra(files: tuple[Path, ...], modified: tuple[int, ...]) -> Floats:
+    """Of clips [n, cells] that are not silent."""
+    each = max(1, min(CLIPS_PER_FILE, MOST_CLIPS // len(files)))
+    found = [spectrum for path in files for spectrum in _clips(path, each)]
+    return np.array([spectrum for spectrum in found if spectrum.sum() > SILENCE])
 
 
 def _clips(path: Path, count: int) -> list[Floats]:

@@ -154,8 +154,8 @@ def _left_out(subject: Subject) -> list[str]:
     found = []
     if not subject.timeline_is_played and {"patterns", "timbre", "events"} & set(subject.file.layers):
         found.append(
-            "The file has an edit list: patterns, timbres and events, whose times are not those of what is played, are left"
-            " out."
+            "The file has an edit list: patterns, timbres and events, whose times are not those of what is played, are "
+            "left out."
         )
     if not subject.whole_is_played:
         found.append(f"The file is longer than {clock(MOST_PLAYED)}: only {subject.stretch.text} is in this page.")
