@@ -37,10 +37,10 @@ class Sounds:
     powers: Floats
 
     @classmethod
-    def drawn(cls, network: TimbreNetwork, random: np.random.Generator, count: int = DRAWN) -> Self:
+    def drawn(cls, network: TimbreNetwork, random: np.random.Generator) -> Self:
         """Points of the prior, equally loud."""
-        vectors = random.standard_normal((count, c.TIMBRE_DIMENSIONS))
-        return cls(vectors, network.decoded(vectors), np.ones(count))
+        vectors = random.standard_normal((DRAWN, c.TIMBRE_DIMENSIONS))
+        return cls(vectors, network.decoded(vectors), np.ones(DRAWN))
 
     @classmethod
     def heard(cls, network: TimbreNetwork, folder: str | Path) -> Self:
