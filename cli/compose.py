@@ -21,6 +21,7 @@ from evc.cli.common import (
     output_file,
     print_json,
     progress_bar,
+    show_warning,
     size_text,
     time_text,
 )
@@ -212,6 +213,8 @@ def _album(wish: _Wish, keep: dict[int, str], force: bool, as_json: bool, quiet:
     if keep and max(keep) > wish.count:
         raise InputError(f"candidate {max(keep)} is to be kept, but there are {wish.count}: --candidates N")
     output_file(str(wish.folder / PAGE), force)
+    if not force and (there := _songs_in(wish.folder)):
+        raise EvcError(f"{there[0]}: exists already; --force writes beside it")
     numbers = list(keep) if keep else list(range(1, wish.count + 1))
     usual = titles(wish.recipe.seed, wish.count)
     start = time.perf_counter()
@@ -230,7 +233,14 @@ def _album(wish: _Wish, keep: dict[int, str], force: bool, as_json: bool, quiet:
         kept = {one.number for one in album}
         page = candidates_page(found, usual, kept, f"Candidates for {wish.name}", wish.command)
     paths = write_album(wish.folder, tracks, wish.name, page)
+    for path in _songs_in(wish.folder):
+        if path not in paths:
+            show_warning(f"{path}: is none of this album")
     _show_album(wish, found, tracks, paths, time.perf_counter() - start, as_json, quiet)
+
+
+def _songs_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.evc"))
 
 
 def _show_album(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from evc.composing.loudness import weights
 from evc.format.errors import InputError
 from evc.models.arrays import Floats
 
@@ -35,8 +36,8 @@ def brightness(vectors: Floats, powers: Floats, hertz: Floats) -> Floats:
 
 
 def volume(vectors: Floats, powers: Floats, hertz: Floats) -> Floats:
-    """In dB."""
-    return np.asarray(10 * np.log10(np.maximum(powers.sum(axis=1), _LEAST)))
+    """In dB, as ears hear it: of sounds of one power, those are louder that have it where ears hear best."""
+    return np.asarray(10 * np.log10(np.maximum(powers @ weights(hertz), _LEAST)))
 
 
 def weirdness(vectors: Floats, powers: Floats, hertz: Floats) -> Floats:

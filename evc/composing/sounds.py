@@ -60,8 +60,8 @@ class Sounds:
 
     def chosen(self, rank: str, count: int) -> Floats:
         """The points [count, 32] of a few that differ, in ascending order by a ranking."""
-        if not np.isfinite(self.vectors).all():
-            raise InputError("a point of the space is not finite: are the weights of the network whole?")
+        if not (np.isfinite(self.vectors).all() and np.isfinite(self.values).all()):
+            raise InputError("a sound of the space is not finite: are the weights of the network whole?")
         powers = spectra_of(self.values) * self.powers[:, None]
         order = ranked(rank, self.vectors, powers, frequencies())
         decibels = np.asarray(self.values, np.float64) * RANGE_DB
