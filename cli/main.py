@@ -31,7 +31,7 @@ _COMMANDS = {
     "stats": "Report where the bits of .evc files went.",
     "patterns": "List what repeats in an .evc file; export it as WAV.",
     "events": "List the events of an .evc file: what sounds when.",
-    "edit": "Change the events of an .evc file.",
+    "edit": "Change the events or the timbres of an .evc file.",
     "cut": "Cut a part or the tracks out of an .evc file, without coding it anew.",
     "join": "Join .evc files, without coding them anew.",
     "compose": "Compose ambient music as paths through the space of timbres.",

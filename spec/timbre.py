@@ -53,7 +53,7 @@ def _drawn(
 def timbre_signal(header: Header, streams: Mapping[int, TimbreStream], weights: Path) -> Floats:
     """The timbres of a whole file, float64 [channels, frames] of full scale 1, from the streams of its segments."""
     network = {name: array.astype(np.float64) for name, array in tensors(weights, "").items()}
-    step = 16 * c.superframe_length(header.samplerate)
+    step = 8 * c.superframe_length(header.samplerate)
     out = np.zeros((header.channels, header.known_frames + 2 * step))  # begins `step` frames before the file
     for clip in range(-(-header.known_frames // step) + 1):
         point = _path(header, streams, clip * step)

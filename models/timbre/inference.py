@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.errors import InputError
 from evc.format.networks import tensors
-from evc.models.arrays import Signal
+from evc.models.arrays import Floats, Signal
 from evc.models.timbre.layout import BLOCKS, DECODER, ENCODER, HIDDEN, LENGTHS, POOLED, shapes
 
 BATCH = 16  # spectra that are computed at once
+_MOVE = 0.5  # standard deviations
 
 
 class TimbreNetwork:
@@ -26,7 +27,7 @@ class TimbreNetwork:
         """`weights` by name. Raises InputError where one is missing or has another shape."""
         if {name: tensor.shape for name, tensor in weights.items()} != shapes():
             raise InputError("the tensors make no network of timbres")
-        self._weights = {name: tensor.astype(np.float32) for name, tensor in weights.items()}
+        self.weights = {name: tensor.astype(np.float32) for name, tensor in weights.items()}
 
     @classmethod
     def load(cls, path: Path) -> TimbreNetwork:
@@ -41,6 +42,14 @@ class TimbreNetwork:
         """Places [n, 32] to values, float32 [n, CELLS], which may lie a little outside 0 ... 1."""
         return self._batched(self._decode, vectors, c.TIMBRE_CELLS)
 
+    @property
+    def sensitivity(self) -> Floats:
+        """Squared dB, mean over cells, by which a spectrum in the middle of the space changes with a standard deviation
+        of each dimension: float64 [32]."""
+        moves = _MOVE * np.eye(c.TIMBRE_DIMENSIONS)
+        middle, *moved = self.decoded(np.concatenate([0 * moves[:1], moves])).astype(np.float64)
+        return np.square(c.TIMBRE_RANGE_DB / _MOVE * (np.stack(moved) - middle)).mean(axis=1)
+
     @staticmethod
     def _batched(function: Any, rows: NDArray[np.floating], width: int) -> Signal:
         rows = np.asarray(rows, np.float32)
@@ -48,20 +57,20 @@ class TimbreNetwork:
         return np.concatenate([np.zeros((0, width), np.float32), *parts])
 
     def _encode(self, values: Signal) -> Signal:
-        centred = values - self._weights["mean"]
-        x = (centred * self._weights["scale"])[:, None]
+        centred = values - self.weights["mean"]
+        x = (centred * self.weights["scale"])[:, None]
         for number in range(BLOCKS):
             x = _pooled(self._block(f"{ENCODER}.{number}", x))
         x = np.maximum(self._convolved(f"{ENCODER}.join", x), 0)
         learned = self._linear(f"{ENCODER}.leave", x.reshape(len(x), -1))
-        return np.asarray(learned + centred @ self._weights["analysis"].T)
+        return np.asarray(learned + centred @ self.weights["analysis"].T)
 
     def _decode(self, vectors: Signal) -> Signal:
         x = np.maximum(self._linear(f"{DECODER}.enter", vectors), 0).reshape(-1, HIDDEN, POOLED)
         x = np.maximum(self._convolved(f"{DECODER}.join", x), 0)
         for number, length in enumerate(LENGTHS[-2::-1]):
             x = self._block(f"{DECODER}.{number}", _enlarged(x, length))
-        straight = vectors @ self._weights["synthesis"].T + self._weights["mean"]
+        straight = vectors @ self.weights["synthesis"].T + self.weights["mean"]
         return np.asarray(straight + self._convolved(f"{DECODER}.leave", x)[:, 0])
 
     def _block(self, name: str, x: Signal) -> Signal:
@@ -71,7 +80,7 @@ class TimbreNetwork:
 
     def _convolved(self, name: str, x: Signal) -> Signal:
         """[n, inputs, length] to [n, outputs, length]; beyond the ends there are zeros."""
-        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
+        weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         outputs, inputs, taps = weight.shape
         padded = np.pad(x, ((0, 0), (0, 0), (taps // 2, taps // 2)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, taps, axis=2)
@@ -79,7 +88,7 @@ class TimbreNetwork:
         return np.asarray(weight.reshape(outputs, -1) @ columns + bias[:, None])
 
     def _linear(self, name: str, x: Signal) -> Signal:
-        return np.asarray(x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"])
+        return np.asarray(x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"])
 
 
 def _pooled(x: Signal) -> Signal:

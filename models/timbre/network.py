@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evc.format import constants as c
+from evc.models.timbre.inference import TimbreNetwork
 from evc.models.timbre.layout import BLOCKS, CHANNELS, DECODER, ENCODER, HIDDEN, JOIN_TAPS, LENGTHS, POOLED, TAPS
 
 _MOST_LOG_VARIANCE = 2.0
@@ -110,6 +111,11 @@ class TimbreAutoencoder(nn.Module):
         """Values [n, CELLS]."""
         found: Tensor = places @ self.synthesis.T + self.get_buffer("mean") + self.decoder(places)
         return found
+
+    def load(self, path: Path) -> None:
+        """Go on from a file of weights; how uncertain places are is not in it. Raises InputError if it is none."""
+        network = TimbreNetwork.load(path)
+        self.load_state_dict({name: torch.from_numpy(array) for name, array in network.weights.items()}, strict=False)
 
     def tensors(self, order: NDArray[np.integer] | None = None) -> dict[str, NDArray[np.float16]]:
         """Those of a file of weights. `order` [32]: which dimension is to be first, second, …"""
