@@ -44,6 +44,7 @@ from evc.timbres import timbre_header
 from evc.version import __version__
 
 MOST_RECORDINGS = 8  # of a folder that a song has
+SPACING = 16  # superframes from point to point: 1.5 s
 STEP = c.DEFAULT_TIMBRE_STEP
 HELD = 0.7  # steps
 FADES = 8.0, 14.0  # s, at the beginning and at the end; together at most a quarter of the song
@@ -201,9 +202,9 @@ def _corners(recipe: Recipe, network: TimbreNetwork, letters: str, structure: st
 
 
 def _moments(header: Header) -> tuple[Floats, NDArray[np.int64]]:
-    """When a clip of the layer is at its loudest, from the song's start to its end: in seconds, and in superframes."""
+    """Where the path has points, from the song's start to its end: in seconds, and in superframes."""
     superframe = c.superframe_length(header.samplerate)
-    at = np.arange(0, -(-header.known_frames // superframe), c.TIMBRE_HOP, dtype=np.int64)
+    at = np.arange(0, -(-header.known_frames // superframe), SPACING, dtype=np.int64)
     return at * superframe / header.samplerate, at
 
 
