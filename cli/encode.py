@@ -29,6 +29,7 @@ from evc.models.layers import LEAST_BITRATE
 from evc.models.progress import Progress
 from evc.models.settings import EncodeSettings
 
+SUSTAINED = 0.8  # of a sound, and no more is said of it
 HIGHEST_BITRATE = 2000.0  # kbit/s beyond which one is asked whether it was meant: a CD has 1411
 
 force_bitrate_option = click.option(
@@ -145,7 +146,17 @@ def _encode_one(job: batch.Job, progress: Progress | None, options: _Options) ->
         "speed": found.duration / seconds if seconds else 0.0,
         **(_contents(job.target) if os.path.isfile(job.target) else {"layers": None, "patterns": None}),
         "verified": options.verify,
+        "sustained": _sustained(job.source) if found.hints == "timbre" and os.path.isfile(job.source) else None,
     }
+
+
+def _sustained(source: str) -> float:
+    """The share of a sound file in which nothing is struck."""
+    from evc.models.timbre.encoder import sustained
+    from evc.sound.source import FileSource
+
+    with FileSource(source) as audio:
+        return sustained(audio)
 
 
 def _contents(path: str) -> dict[str, Any]:
@@ -172,6 +183,9 @@ def _print_summary(summary: batch.Summary, as_one_of_many: bool) -> None:
         )
     if summary["patterns"]:
         lines.append(summary["patterns"])
+    if (share := summary["sustained"]) is not None:
+        lost = "" if share > SUSTAINED else ": what is struck does not survive timbres"
+        lines.append(f"{100 * share:.0f} % of it is sustained{lost}")
     if summary["verified"]:
         lines.append("decoded again and checked")
     click.echo("\n  ".join(lines), err=summary["target"] == STANDARD)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from evc.report.write import Entry
 
 _SUFFIX = ".html"
-_SECTIONS = "head, listen, patterns, events, decomposition, whatif, heatmaps"
+_SECTIONS = "head, listen, patterns, timbre, events, decomposition, whatif, heatmaps"
 
 
 @click.command(
@@ -59,7 +59,7 @@ def report(
     force: bool,
 ) -> int:  # fmt: skip
     """Make a page (HTML) that shows and plays what is in FILE: what it cost, the file against its source and every
-    layer alone, patterns as lanes, events as dots that sound, heat-maps.
+    layer alone, patterns as lanes, timbres as a path, events as dots that sound, heat-maps.
 
     A page contains all it needs and opens in any browser, from a mail attachment too. Sections appear where the file
     has the layer. Of several files, a page of each and a table of all go into a folder.

@@ -59,10 +59,14 @@ _OPTIONS = (
 
 @click.group(
     cls=SuggestingGroup,
-    epilog=examples("evc train events MUSIC --out run", "evc train latents MUSIC --out run --exclude MEASURED"),
+    epilog=examples(
+        "evc train events MUSIC --out run",
+        "evc train latents MUSIC --out run --exclude MEASURED",
+        "evc train timbre MUSIC --out run",
+    ),
 )
 def train() -> None:
-    """Train a network on a folder of audio: that of the event layer, or those of the latent layer."""
+    """Train a network on a folder of audio: that of the event layer, those of the latent layer, that of timbres."""
 
 
 def _trains(*lines: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -119,6 +123,38 @@ def latents(
     stages = partial(progress_bar, files=True)
     if describe:
         training.describe(folder, out, config, options["exclude"], options["skip"], stages, _report)
+        return
+    figures = training.train(folder, out, config, stages=stages, report=_report, **options)
+    _print(figures, [out / training.WEIGHTS_FILE], as_json)
+
+
+@_trains(
+    "evc train timbre MUSIC --out run --exclude MEASURED",
+    "evc train timbre MUSIC --out run --clips  # only lists the clips, to be gone through in run/clips.csv",
+)
+@click.option("--clips", is_flag=True, help="Only list the clips: edit their column keep, then train.")
+def timbre(folder: Path, name: str, out: Path, as_json: bool, clips: bool, **options: Any) -> None:
+    """Train the network of the timbre layer on the sound files below FOLDER.
+
+    Clips of two seconds are listed in DIR/clips.csv, with a score of how transient each is: those above 8 dB, in which
+    something is struck, are not kept. The column keep, 1 or 0, may be edited before the training or between two of
+    them; a list that is there is not made again. With --clips, DIR/clips.html plays the doubtful ones: K keeps, D
+    drops, and the page saves the list.
+
+    Drones are synthesised beside them. DIR receives the weights, a checkpoint every two minutes, and a log. About a
+    tenth of the works is kept for validation.
+    """
+    from evc.models.timbre import train as training
+
+    config = _long(training.CONFIGS[name], options)
+    stages = partial(progress_bar, files=True)
+    if clips:
+        from evc.models.timbre.page import write_page
+
+        _, listed, _ = training.listed(folder, out, options["exclude"], options["skip"], stages, _report)
+        with stages("writing the page") as progress:
+            page = write_page(folder, out, listed, progress)
+        _report(f"{page}: the doubtful ones, to be heard")
         return
     figures = training.train(folder, out, config, stages=stages, report=_report, **options)
     _print(figures, [out / training.WEIGHTS_FILE], as_json)

@@ -25,6 +25,8 @@ _HOMES = {
     "evc.format.errors": (
         "DamagedError", "EvcError", "EvcWarning", "FormatError", "InputError", "OutputError", "UnsupportedError",
     ),
+    "evc.composing.recipe": ("Recipe",),
+    "evc.composing.song": ("write_song",),
     "evc.contents": ("DamagedSpan", "SegmentInfo"),
     "evc.editing.cutting": ("CutReport", "cut_file"),
     "evc.editing.joining": ("join_files",),
@@ -35,18 +37,22 @@ _HOMES = {
     "evc.models.settings": ("EncodeSettings",),
     "evc.report.write": ("write_report",),
     "evc.stats": ("Stats",),
+    "evc.timbres": ("TimbrePath", "write_timbres"),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "CutReport", "DamagedError", "DamagedSpan", "EncodeSettings", "EvcError", "EvcFile", "EvcWarning", "EventList",
-    "FileInfo", "Foreign", "FormatError", "InputError", "OutputError", "Picture", "SegmentInfo", "Stats", "Stem",
-    "UnsupportedError", "__version__", "cut_file", "decode", "decode_file", "edit_tags", "encode", "encode_file",
-    "info", "join_files", "open", "write_events", "write_report", "write_stems",
+    "FileInfo", "Foreign", "FormatError", "InputError", "OutputError", "Picture", "Recipe", "SegmentInfo", "Stats",
+    "Stem", "TimbrePath", "UnsupportedError", "__version__", "cut_file", "decode", "decode_file", "edit_tags", "encode",
+    "encode_file", "info", "join_files", "open", "write_events", "write_report", "write_song", "write_stems",
+    "write_timbres",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from evc.api import FileInfo, decode, decode_file, edit_tags, encode, encode_file, info, open
+    from evc.composing.recipe import Recipe
+    from evc.composing.song import write_song
     from evc.contents import DamagedSpan, SegmentInfo
     from evc.editing.cutting import CutReport, cut_file
     from evc.editing.joining import join_files
@@ -66,6 +72,7 @@ if TYPE_CHECKING:
     from evc.models.settings import EncodeSettings
     from evc.report.write import write_report
     from evc.stats import Stats
+    from evc.timbres import TimbrePath, write_timbres
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from evc.patterns import PatternMap, joined_maps, read_patterns
 
 if TYPE_CHECKING:
     from evc.stats import Stats
+    from evc.timbres import TimbrePath
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,14 @@ class FileContents(FileFacts):
         """Every event of the file, with times on the coded timeline (spec 3.7). Its vectors need the file's network
         to be installed, all else needs none."""
         return self._events
+
+    @property
+    @alone
+    def timbres(self) -> TimbrePath:
+        """The path of timbres of the file, with times on the coded timeline (spec 3.7). Needs no network."""
+        from evc.timbres import joined_paths, read_timbres
+
+        return joined_paths([read_timbres(link.decoder).shifted(link.seconds) for link in self._links])
 
     @property
     @alone

@@ -12,7 +12,7 @@ from evc.format.events import events_network
 from evc.format.header import Header, NetworkReference
 from evc.format.networks import installed_network
 from evc.format.segment import Segment
-from evc.format.streams import coded_stream
+from evc.format.streams import Stream, coded_stream
 from evc.format.streams.events import EventStream
 from evc.format.writer import ContainerWriter
 from evc.models.events.vectors import EVENTS_NETWORK
@@ -36,10 +36,10 @@ def with_events(header: Header, network: NetworkReference | None) -> Header:
 
 
 def write_link(
-    output: BinaryIO, streams: Mapping[int, EventStream], header: Header, decoder: SegmentDecoder
+    output: BinaryIO, streams: Mapping[int, Stream], header: Header, decoder: SegmentDecoder, kind: int = _KIND
 ) -> None:
-    """Write the file, or the link of a chain, of `decoder` with another `header`, and with these event streams, by
-    segment, in place of its own. Unknown optional chunks are left out."""
+    """Write the file, or the link of a chain, of `decoder` with another `header`, and with these streams of one `kind`,
+    those of events if no other is named, by segment, in place of its own. Unknown optional chunks are left out."""
     container = decoder.container
     metadata = container.tags, container.speakers, container.pictures, container.foreign
     edits = () if container.edits is None else container.edits.stretches
@@ -49,8 +49,8 @@ def write_link(
             while writer.patterns < container.patterns_before(index):
                 writer.add_dictionary(next(dictionaries))
             segment = decoder.segment(index)
-            kept = [data for data in segment.streams if data.kind != _KIND]
+            kept = [data for data in segment.streams if data.kind != kind]
             if index in streams:
-                kept.append(coded_stream(_KIND, streams[index], stream_context(container, index)))
+                kept.append(coded_stream(kind, streams[index], stream_context(container, index)))
             kept.sort(key=lambda data: data.kind)
             writer.add_segment(Segment(index, segment.dependencies, tuple(kept)))

@@ -165,13 +165,15 @@ class _Tally:
 
     def _layer(self, kind: int) -> LayerStats:
         streams = tuple(StreamStats(name, *cost) for name, cost in self.accounts[kind].items())
-        name = constants.LAYERS[kind] if kind < len(constants.LAYERS) else _stream_name(kind)
         symbols, model_bits = sum(s.symbols for s in streams), sum(s.bits for s in streams)
-        return LayerStats(name, self.bits[kind], symbols, model_bits, streams)
+        return LayerStats(_layer_name(kind), self.bits[kind], symbols, model_bits, streams)
 
 
-def _stream_name(kind: int) -> str:
-    return constants.STREAM_NAMES.get(kind, f"stream {kind}")
+def _layer_name(kind: int) -> str:
+    """The layer of a kind of stream; of one that has none, what it is called itself."""
+    if kind not in constants.STREAM_NAMES:
+        return f"stream {kind}"
+    return constants.STREAMS[kind].layer or constants.STREAM_NAMES[kind]
 
 
 def measure(

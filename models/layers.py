@@ -22,6 +22,7 @@ LAYERS = {
     "latent": Layer(None, "latent"),
     "spectrum": Layer(None, "spectrum"),
     "patterns": Layer(None, "spectrum"),
+    "timbre": Layer("evc.models.timbre.layer.TimbreLayer", "timbre"),
     "events": Layer("evc.models.events.layer.EventLayer", "noise"),
     "noise": Layer("evc.models.noise.layer.NoiseLayer", "noise"),
 }
@@ -51,6 +52,9 @@ class Hints(NamedTuple):
 
 
 HINTS = {
+    "timbre": Hints(
+        "a path through a space of drones and pads", "evc.models.timbre.encoder.with_timbre", 0.05, 0.4, 0.1, 2,
+    ),
     "noise": Hints("a list of events, and noise", "evc.models.description.described", 0.4, 6.0, 1.0, 2),
     "latent": Hints(
         "what a network needs to restore it from these", "evc.models.latents.encoder.with_latents", 1.2, 16.0, 6.0,

@@ -10,6 +10,7 @@ from evc.format.errors import InputError
 from evc.models.layers import HINTS, LEAST_BITRATE
 
 DEFAULT_QUALITY = 6.0
+_WITHOUT_RANGE = ("spectrum", "noise", "timbre")  # the first that has the bitrate, where no hints measure best
 
 
 Value = TypeVar("Value")
@@ -106,8 +107,8 @@ class EncodeSettings:
             chosen = self
         else:
             best = (name for name in HINTS if self._is_best(name, samplerate, channels))
-            least = self.known_bitrate < HINTS["spectrum"].least
-            chosen = replace(self, hints=next(best, "noise" if least else "spectrum"))
+            possible = (name for name in _WITHOUT_RANGE if self.known_bitrate >= HINTS[name].least)
+            chosen = replace(self, hints=next(best, next(possible)))
         asked = HINTS[chosen.hints]
         lowest, highest = asked.samplerates
         if channels > asked.channels or not lowest <= samplerate <= highest:
@@ -133,8 +134,8 @@ class EncodeSettings:
     def __str__(self) -> str:
         if self.hints == "noise":
             return f"events {self.bitrate:g}"  # short, since it is part of a small file
-        if self.hints == "latent":
-            return f"latent {self.bitrate:g}"
+        if self.hints in ("latent", "timbre"):
+            return f"{self.hints} {self.bitrate:g}"
         return f"quality {self.quality:g}" if self.bitrate is None else f"{self.bitrate:g} kbit/s"
 
 

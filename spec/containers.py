@@ -76,12 +76,9 @@ def resealed(data: bytes, start: int) -> bytes:
 
 
 def later() -> bytes:
-    """Minor version 7: appended fields, reserved layers, an unknown chunk, unknown streams that may be
-    skipped; dictionaries and a second header between the segments."""
+    """Minor version 7: appended fields, an unknown chunk, unknown streams that may be skipped; dictionaries and a
+    second header between the segments."""
     header = Header(RATE, 1, 4000, layers=("patterns",), segment_frames=SUPERFRAME, minor=7, extra=b"more")
-    mask = len(b"\1\7" + bytes(4 + 1 + 8 + 1))
-    payload = header.write()
-    payload = patched(payload, mask, bytes([payload[mask] | 0x20]))
     unknown = tuple(StreamData(kind, bytes(range(8)), 3, 4) for kind in (128, 200, 255))
     context = StreamContext(RATE, 1, 4000, header.phase_bits, 1)
     excerpts = [
@@ -90,7 +87,7 @@ def later() -> bytes:
     ]
     excerpts[1] = replace(excerpts[1], streams=excerpts[1].streams + unknown[1:])
     first, second = (Chunk(c.CHUNK_DICT, each.write()) for each in excerpts)
-    whole = Chunk(c.CHUNK_HEAD, payload)
+    whole = Chunk(c.CHUNK_HEAD, header.write())
     return file_of([
         whole, Chunk(b"NEWS", b"skipped", critical=False), segment(0, (), unknown), first, segment(1, (), unknown[:1]),
         whole, second, segment(2), Chunk(b"free", b"", critical=False), segment(3),

@@ -27,6 +27,7 @@ from evc.spec.latents import large_latents, latents
 from evc.spec.learned import described, events, roar
 from evc.spec.patterned import copies, graded, lattices, placements
 from evc.spec.syntax import hiss, layers, syntax
+from evc.spec.timbre import timbres
 
 Audio = NDArray[np.float64]
 
@@ -217,6 +218,10 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
         "events and noise, and latents that restore something from them; with `evc-events-test.safetensors`, and the "
         "weights of latents that the package has",
         lambda: described(FOLDER),
+    ),
+    "timbres": (
+        "timbres at the ends of their ranges, across segments and into silence; the weights are those of the package",
+        timbres,
     ),
     "layers": ("dictionary, occurrences, events, noise, dependent segments; no sound to compare", layers),
     "chain": ("three files joined: a dictionary, dependencies and noise that begin again", _chain),

@@ -30,6 +30,8 @@ from evc.format.reader import ContainerReader
 from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.noise_changes import tables as noise_tables
 from evc.format.streams.spectrum_tables import tables
+from evc.format.streams.timbre import tables as timbre_tables
+from evc.format.timbres import timbre_network
 from evc.spec import broken
 from evc.spec.description import decoded_streams, depths_of, describe
 from evc.spec.events import event_signal
@@ -38,6 +40,7 @@ from evc.spec.listing import listing
 from evc.spec.noise import noise_signal
 from evc.spec.signals import FILES, FOLDER, UNHEARD
 from evc.spec.synthesis import synthesise, without_overlap
+from evc.spec.timbre import timbre_signal
 
 SPEC = Path(__file__).parent
 PEAK_TOLERANCE, RMS_TOLERANCE = 2.0**-17, 2.0**-20  # of section 11.2; no vector is louder than full scale
@@ -67,9 +70,9 @@ def reference_samples(data: bytes) -> NDArray[np.int32] | None:
 def _link_sound(container: ContainerReader) -> NDArray[np.float64]:
     """The sound of a link by section 10, [channels, frames]."""
     header, decoded = container.header, decoded_streams(container)
-    spectra, occurrences, events, noise, latents = (
-        {index: streams[kind] for index, streams in decoded.items() if kind in streams}
-        for kind in (c.STREAM_SPECTRUM, c.STREAM_OCCURRENCES, c.STREAM_EVENTS, c.STREAM_NOISE, c.STREAM_LATENT)
+    kinds = c.STREAM_SPECTRUM, c.STREAM_OCCURRENCES, c.STREAM_EVENTS, c.STREAM_NOISE, c.STREAM_LATENT, c.STREAM_TIMBRE
+    spectra, occurrences, events, noise, latents, timbres = (
+        {index: streams[kind] for index, streams in decoded.items() if kind in streams} for kind in kinds
     )
     audio = synthesise(header, spectra, occurrences, SegmentDecoder(container).entries)
     hiss = noise_signal(header, noise) if noise else np.zeros_like(audio)
@@ -77,6 +80,8 @@ def _link_sound(container: ContainerReader) -> NDArray[np.float64]:
     with installed_too(FOLDER):
         if events:
             audio += event_signal(header, events, find(header.networks[0]))
+        if timbres and (network := timbre_network(header)):
+            audio += timbre_signal(header, timbres, find(network))
         if latents:
             audio += latent_signal(header, audio, hiss, latents, find(header.networks[-1]))
     return without_overlap(header, audio)
@@ -154,6 +159,7 @@ def quoted() -> dict[Path, str]:
     table = "\n".join(["| file | bytes | what it holds |", "|---|---|---|", *rows])
     frozen: list[tuple[str, Mapping[str, NDArray[np.integer]]]] = [
         ("tables", tables()), ("event tables", event_tables()), ("noise tables", noise_tables()),
+        ("timbre tables", timbre_tables()),
     ]  # fmt: skip
     parts = {name: f"    {tables_digest(arrays)}" for name, arrays in frozen}
     parts |= {"listing": listing((FOLDER / "mono.evc").read_bytes())}

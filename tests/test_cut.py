@@ -24,7 +24,9 @@ from evc.format.metadata import Foreign
 from evc.loops import Cue, Loop, cue_chunks, loop_tags, smpl_chunk
 from evc.spec.signals import FOLDER
 
-VECTORS = "chain", "edited", "hiss", "loop", "rejoined", "borders", "copies", "lattices", "left-over", "placements"
+VECTORS = (
+    "chain", "edited", "hiss", "loop", "rejoined", "borders", "copies", "lattices", "left-over", "placements", "timbres",
+)  # fmt: skip
 
 
 @cache

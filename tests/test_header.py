@@ -187,7 +187,6 @@ def patched(at, value):
         patched(6, b"\x09"),  # nine channels
         patched(7, b"\xfe" + b"\xff" * 7),  # more frames than allowed
         patched(15, b"\x00"),  # no subtype
-        patched(16, b"\x25"),  # an unknown layer
         patched(16, b"\x12"),  # events and latents with one network
         patched(17, bytes(4)),  # segments of no length
         patched(17, b"\x01\x20\x00\x00"),  # not a multiple of the superframe

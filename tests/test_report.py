@@ -24,7 +24,7 @@ pytest.importorskip("sklearn")
 
 from evc.models.report import embedding, film, pictures, sounds, stages  # noqa: E402
 from evc.models.report.spectrogram import constant_q  # noqa: E402
-from evc.report import write  # noqa: E402
+from evc.report import timbre, write  # noqa: E402
 from evc.report.document import script_json  # noqa: E402
 from evc.report.subject import Subject  # noqa: E402
 
@@ -185,6 +185,24 @@ def test_what_is_missing_is_named(folder, monkeypatch):
     monkeypatch.setattr(write, "find_spec", lambda name: None if name == "sklearn" else name)
     result = run(folder / "a.evc")
     assert str(result.exception) == "reports need scikit-learn, not installed here: pip install 'evc[report]'"
+
+
+def test_a_report_shows_the_path_and_its_points(tmp_path):
+    pytest.importorskip("pyloudnorm")
+    from evc.composing.song import composed
+
+    song = composed(evc.Recipe(seed=3, minutes=0.25, effects="none"))
+    with evc.open(song.as_file()) as file:
+        evc.write_report(tmp_path / "a.html", file, sections=["timbre"])
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert page.count("<circle") == len(song.points) and page.count('class="clip"') == 6
+    random = np.random.default_rng(0)
+    flat = random.normal(size=(40, 2)) * [3, 1]
+    turned = flat @ np.linalg.qr(random.normal(size=(32, 2)))[0].T + random.normal(size=32)
+    places, shares = timbre.principal(turned)
+    apart, found = (np.linalg.norm(rows[:, None] - rows[None], axis=2) for rows in (flat, places))
+    np.testing.assert_allclose(found, apart)
+    assert shares.sum() == pytest.approx(1) and shares[0] > shares[1]
 
 
 def test_a_notebook_shows_a_player(tmp_path):

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import soundfile
 from report_tools import HOSTILE, RATE, SECONDS, browser, music, whole_file
 
 import evc
+from evc.models.report import sounds
 from evc.models.report.sounds import Profile
 
 pytest.importorskip("sklearn")
@@ -248,6 +250,36 @@ def test_a_catalogue_is_sorted_by_a_click(shown, page):
         heads[head].click()
         assert js(shown, rows) == list(order)
     assert js(shown, "return document.querySelector('[aria-sort]').textContent") == "Length"
+
+
+def test_candidates_are_kept_and_dropped_by_two_keys(shown, page):
+    pytest.importorskip("soxr")
+    from evc.composing.page import candidates_page
+
+    tone = sounds.lossless(0.1 * np.sin(np.arange(8000) / 5)[:, None], RATE)
+    song = SimpleNamespace(structure="AB", recipe=SimpleNamespace(seconds=60.0, seed=7))
+    found = [
+        SimpleNamespace(
+            number=number, song=song, measured=SimpleNamespace(lufs=-20.0), against="", sound=tone,
+            picture=np.zeros((4, 4)), skim_seconds=8000 / RATE,
+        )
+        for number in (1, 2, 3)
+    ]  # fmt: skip
+    found.append(SimpleNamespace(number=4, against="is silent", sound=None, picture=None))
+    page.with_name("c.html").write_bytes(candidates_page(found, [HOSTILE, "B", "C", "D"], {2}, HOSTILE, "evc"))
+    shown.get(page.with_name("c.html").as_uri())
+    playing = "Object.keys(evcReport.decks).filter(name => evcReport.decks[name].playing)[0] == 'song-{}'"
+    click(shown, ".candidate[data-number='1'] button.main")
+    until(shown, playing.format(1))
+    press(shown, "k")
+    until(shown, playing.format(2))
+    press(shown, "d")
+    until(shown, playing.format(3))
+    title = shown.find_element("css selector", ".candidate[data-number='3'] input.title")
+    title.send_keys("k d")  # in a name these are letters
+    click(shown, ".candidate[data-number='3'] .keep")
+    kept = js(shown, "return document.querySelector('#kept-list').value")
+    assert kept == f"1 {HOSTILE}\n3 Ck d\n" and "is silent" in js(shown, "return document.body.textContent")
 
 
 def test_no_console_message_and_no_request_leaves_the_page(shown):

@@ -18,7 +18,7 @@ from evc.format.segment import Dictionary, Segment, StreamData
 
 HEADER = Header(
     48_000, 2, 4096 * 1000, layers=c.LAYERS, segment_frames=4096, reference_depth=9, reference_span=500,
-    networks=(NetworkReference("first", bytes(8)), NetworkReference("last", bytes(8))),
+    networks=tuple(NetworkReference(name, bytes(8)) for name in ("first", "middle", "last")),
 )  # fmt: skip
 SPECTRUM = StreamData(c.STREAM_SPECTRUM, b"\x11\x22\x33\x44", 300, 0xDEADBEEF)
 EVENTS = StreamData(c.STREAM_EVENTS, b"", 0, 0)
@@ -56,6 +56,7 @@ def streams(kinds):
 
 
 optional = st.integers(c.OPTIONAL_STREAM, 255)
+layered = st.sampled_from([kind for kind in c.STREAM_NAMES if kind != c.STREAM_DICTIONARY])
 
 
 @st.composite
@@ -63,7 +64,7 @@ def segments(draw):
     index = draw(st.integers(0, 999))
     earlier = st.integers(max(0, index - HEADER.reference_span), index - 1) if index else st.nothing()
     dependencies = tuple(sorted(draw(st.sets(earlier, max_size=20)))) if index else ()
-    return Segment(index, dependencies, draw(streams(st.integers(0, len(c.LAYERS) - 1) | optional)))
+    return Segment(index, dependencies, draw(streams(layered | optional)))
 
 
 @given(segments())
@@ -183,7 +184,7 @@ def test_stream_kinds():
         return Segment.read(Segment(0, (), (replace(EVENTS, kind=kind),)).write(), header)
 
     assert read(c.OPTIONAL_STREAM).streams[0].kind == c.OPTIONAL_STREAM
-    for kind in (6, 127):
+    for kind in (7, 127):
         with pytest.raises(UnsupportedError, match="unknown kind"):
             read(kind)
     with pytest.raises(FormatError, match="dictionary"):
@@ -233,7 +234,7 @@ def test_a_dictionary_needs_patterns():
 
 def test_dictionary_unknown_stream():
     with pytest.raises(UnsupportedError):
-        Dictionary.read(replace(DICTIONARY, streams=(replace(EVENTS, kind=6),)).write(), HEADER)
+        Dictionary.read(replace(DICTIONARY, streams=(replace(EVENTS, kind=7),)).write(), HEADER)
 
 
 INDEX = [IndexEntry(60), IndexEntry(500, (0,)), IndexEntry(530, (0, 1))]

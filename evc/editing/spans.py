@@ -1,5 +1,5 @@
-"""Which segments a part of a file needs (spec 7.1, 10.5, 10.8, 10.10), and which of them repeat sound that the part
-lacks."""
+"""Which segments a part of a file needs (spec 7.1, 10.5, 10.8, 10.10, 10.11), and which of them repeat sound that the
+part lacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from evc.format import constants as c
 from evc.format.edits import Stretch
 from evc.format.header import Header
 from evc.format.reader import ContainerReader
+from evc.format.timbres import TIMBRE
 from evc.models.events.layer import LONGEST_EVENT
+from evc.models.timbre.layer import reach
 
 _LATENT_COLUMNS = 14  # beyond which nothing matters
 
@@ -74,6 +76,8 @@ def _reach(header: Header) -> tuple[int, int]:
         before, after = max(before, superframe), max(after, superframe)
     if "events" in layers:
         before = max(before, int(LONGEST_EVENT * header.samplerate) + 1)
+    if TIMBRE in layers:
+        before, after = max(before, reach(header)), max(after, reach(header))
     if "latent" in layers:
         before, after = (each + _LATENT_COLUMNS * c.LATENT_HOP for each in (before, after))
     return before, after

@@ -85,7 +85,7 @@ class StreamKind(NamedTuple):
     network: bool = False
 
 
-# Stream kinds. The place of a kind is its number; that of a layer's is also the layer's bit in the mask of the header.
+# Stream kinds. The place of a kind is its number; that of a layer among the layers is its bit in the header's mask.
 # Unknown kinds below OPTIONAL_STREAM are refused, those from it upward are skipped.
 STREAMS = (
     StreamKind("occurrences", "patterns", "occurrences.OccurrenceStream"),
@@ -94,11 +94,14 @@ STREAMS = (
     StreamKind("noise", "noise", "noise.NoiseStream"),
     StreamKind("latent", "latent", "latent.LatentStream", network=True),
     StreamKind("dictionary", None, "dictionary.DictionaryStream"),
+    StreamKind("timbre", "timbre", "timbre.TimbreStream", network=True),
 )
 STREAM_NAMES = dict(enumerate(kind.name for kind in STREAMS))
 LAYERS = tuple(kind.layer for kind in STREAMS if kind.layer is not None)
 NETWORK_LAYERS = {kind.layer for kind in STREAMS if kind.network}
-STREAM_OCCURRENCES, STREAM_EVENTS, STREAM_SPECTRUM, STREAM_NOISE, STREAM_LATENT, STREAM_DICTIONARY = STREAM_NAMES
+(
+    STREAM_OCCURRENCES, STREAM_EVENTS, STREAM_SPECTRUM, STREAM_NOISE, STREAM_LATENT, STREAM_DICTIONARY, STREAM_TIMBRE,
+) = STREAM_NAMES  # fmt: skip
 OPTIONAL_STREAM = 128
 
 MAX_SUPERFRAMES_PER_SEGMENT = 256
@@ -250,6 +253,22 @@ LATENT_QUARTERS = 4  # in which latents are predicted ...
 LATENT_REACH = 1023  # ... from others within these limits
 LATENT_ESCAPE_ORDER = 2
 
+# Timbre (8.3).
+TIMBRE_DIMENSIONS = 32
+TIMBRE_STEP_BITS = 4
+TIMBRE_STEPS_PER_OCTAVE = 4  # step sizes: 2 to the power of (index - 16) / 4, of the prior's standard deviation
+DEFAULT_TIMBRE_STEP = 8
+TIMBRE_RATIOS = (
+    1024, 861, 724, 609, 512, 431, 362, 304, 256, 215, 181, 152, 128, 108, 91, 76,
+)  # of the default step to each step, in 1/256  # fmt: skip
+MOST_TIMBRE_MEAN = 4096  # with which a context begins
+MAX_TIMBRE = 1023
+MAX_TIMBRE_LEVEL = 127
+TIMBRE_TOP_DB = 6  # of the highest level; the others follow in steps of 1 dB, 0 is silence
+TIMBRE_FIRST_LEVEL = 96  # from which the level of a segment's first point counts
+MAX_TIMBRE_WIDTH = 7
+TIMBRE_UPDATES = 6  # that contexts which begin with values of tables have behind them
+
 # Spectrum (9). Logarithms of amplitudes are integers in 1/64 octave; full scale of 16 bits is 15 octaves.
 OCTAVE = 64
 BLOCK_DEPTHS = 5  # block sizes N, N/2 ... N/16 in a superframe of N
@@ -303,3 +322,11 @@ FILL_CAP = 0.12  # ... and at most this many steps
 NOISE_TABLE = 1 << 16  # frames of the frozen noise, read in pieces of that length;
 NOISE_TURN = 40_503  # each piece of each channel begins so much further on in the table
 NOISE_COLOUR_DB = 6  # of a level of colour
+
+# Synthesis of timbres (10.11).
+TIMBRE_CELLS = 1233
+TIMBRE_CELLS_PER_OCTAVE = 120
+TIMBRE_TUNED_CELL, TIMBRE_TUNED_HZ = 570, 440  # the cell of A4
+TIMBRE_RANGE_DB = 96  # below the sum of all cells: what is fainter is nothing
+TIMBRE_HOP = 8  # superframes between two clips
+TIMBRE_PHASE_BITS = 16

@@ -34,7 +34,9 @@ DecodedStreams = dict[int, Any]
 
 KEPT_BYTES = 1 << 23  # of segments as coded, and as many of small streams: those of a track of some minutes
 _OBJECT_BYTES = 1 << 11  # what a segment or a stream takes at least, however little is in it
-SMALL = (constants.STREAM_EVENTS, constants.STREAM_OCCURRENCES)  # what is asked for of all segments alike
+SMALL = (  # what is asked for of all segments alike
+    constants.STREAM_EVENTS, constants.STREAM_OCCURRENCES, constants.STREAM_TIMBRE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class SegmentDecoder(Forkable):
 
     def streams(self, kind: int) -> Iterator[tuple[int, Any]]:
         """(segment, its stream of a `SMALL` kind) where there is one; in salvage mode without damaged ones."""
-        present = constants.LAYERS[kind] in self.container.header.layers
+        present = constants.STREAMS[kind].layer in self.container.header.layers
         for index in range(self.container.segments if present else 0):
             try:
                 stream = self.stream(index, kind)

@@ -93,7 +93,7 @@ class Header:
         if len({network.id for network in self.networks}) < len(self.networks):
             raise InputError("a network is named twice")
         if len(self.networks) < len(c.NETWORK_LAYERS & set(self.layers)):
-            raise InputError("events and latents need a network each")
+            raise InputError("events, timbres and latents need a network each")
         _within("minor version", self.minor, 0, 255)
         if self.extra and self.minor == 0:
             raise InputError("version 1.0 has no fields behind the networks")
@@ -171,8 +171,6 @@ class Header:
         subtype = c.SUBTYPES.get(code := reader.unsigned(1), f"number {code}")
         mask = reader.unsigned(1)
         segment_frames = reader.unsigned(4)
-        if (mask & ~(1 << c.LOOP_BIT | 1 << c.CHAIN_BIT)) >> len(c.LAYERS) and minor == 0:
-            raise FormatError("header names layers that version 1.0 does not have")
         if segment_frames == 0:
             raise FormatError("header gives segments no length")
         try:

@@ -88,9 +88,9 @@ class Dictionary:
             raise FormatError(f"dictionary entries {first} to {first + entries} are outside the limit")
         streams = read_streams(reader, c.MAX_DICTIONARY_SYMBOLS)
         for stream in streams:
-            if stream.kind < len(c.LAYERS):
+            if stream.kind in c.STREAM_NAMES and stream.kind != c.STREAM_DICTIONARY:
                 raise FormatError(f"dictionary holds a stream of kind {c.STREAM_NAMES[stream.kind]}")
-            if c.STREAM_DICTIONARY < stream.kind < c.OPTIONAL_STREAM:
+            if len(c.STREAMS) <= stream.kind < c.OPTIONAL_STREAM:
                 raise UnsupportedError(f"dictionary needs a stream of unknown kind {stream.kind}")
         if find_stream(streams, c.STREAM_DICTIONARY) is None:
             raise FormatError(f"dictionary entries {first} to {first + entries - 1} are not there")
@@ -104,9 +104,9 @@ def find_stream(streams: tuple[StreamData, ...], kind: int) -> StreamData | None
 def _check_segment_stream(kind: int, header: Header) -> None:
     if kind == c.STREAM_DICTIONARY:
         raise FormatError("segment holds a stream of kind dictionary")
-    if kind < len(c.LAYERS) and c.LAYERS[kind] not in header.layers:
+    if kind < len(c.STREAMS) and c.STREAMS[kind].layer not in header.layers:
         raise FormatError(f"segment holds a stream of kind {c.STREAM_NAMES[kind]}, absent from the header")
-    if c.STREAM_DICTIONARY < kind < c.OPTIONAL_STREAM:
+    if len(c.STREAMS) <= kind < c.OPTIONAL_STREAM:
         raise UnsupportedError(f"segment needs a stream of unknown kind {kind}")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from evc.report import decomposition, events, head, heatmaps, listen, patterns, whatif
+from evc.report import decomposition, events, head, heatmaps, listen, patterns, timbre, whatif
 
 SECTIONS = (
-    head.SECTION, listen.SECTION, patterns.SECTION, events.SECTION, decomposition.SECTION, whatif.SECTION,
-    heatmaps.SECTION,
+    head.SECTION, listen.SECTION, patterns.SECTION, timbre.SECTION, events.SECTION, decomposition.SECTION,
+    whatif.SECTION, heatmaps.SECTION,
 )  # fmt: skip

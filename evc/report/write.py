@@ -152,9 +152,10 @@ def _summary(subject: Subject) -> str:
 def _left_out(subject: Subject) -> list[str]:
     """What is not shown though the file has it, and why."""
     found = []
-    if not subject.timeline_is_played and {"patterns", "events"} & set(subject.file.layers):
+    if not subject.timeline_is_played and {"patterns", "timbre", "events"} & set(subject.file.layers):
         found.append(
-            "The file has an edit list: patterns and events, whose times are not those of what is played, are left out."
+            "The file has an edit list: patterns, timbres and events, whose times are not those of what is played, are "
+            "left out."
         )
     if not subject.whole_is_played:
         found.append(f"The file is longer than {clock(MOST_PLAYED)}: only {subject.stretch.text} is in this page.")

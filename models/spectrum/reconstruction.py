@@ -11,13 +11,18 @@ from evc.format.streams import spectrum_layout as layout
 
 
 def noise(counters: NDArray[np.uint32]) -> NDArray[np.float32]:
-    """Uniform noise float32 of unit power from uint32 counters: an integer hash (spec section 10)."""
+    """Uniform noise float32 of unit power from uint32 counters (spec 10.2)."""
+    return (hashed(counters).astype(np.float32) - np.float32(2**31)) * np.float32(3**0.5 * 2.0**-31)
+
+
+def hashed(counters: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The integer hash of uint32 counters (spec 10.2)."""
     x = counters ^ (counters >> np.uint32(16))
     x *= np.uint32(0x7FEB352D)
     x ^= x >> np.uint32(15)
     x *= np.uint32(0x846CA68B)
     x ^= x >> np.uint32(16)
-    return (x.astype(np.float32) - np.float32(2**31)) * np.float32(3**0.5 * 2.0**-31)
+    return x
 
 
 def dequantise(

@@ -483,6 +483,16 @@ if (scatter) {
   });
 }
 
+// --- Timbres -----------------------------------------------------------------------------------
+for (const map of all(".path-map")) {
+  const dots = all("circle", map), play = dot => {
+    decks.whole?.play(+dot.dataset.time, +dot.dataset.end, false);
+    mark([dot]);
+  };
+  roving(map, dots, play);
+  dots.forEach(dot => dot.onclick = () => play(dot));
+}
+
 // --- The film ----------------------------------------------------------------------------------
 for (const film of all(".film")) {
   const strip = one("img", film), slider = one("input", film), caption = one(".caption", film), button = one("button", film);
@@ -514,6 +524,38 @@ for (const table of all("table.sortable")) {
     if (down) rows.reverse();
     one("tbody", table).append(...rows);
   });
+}
+
+// --- Candidates of an album --------------------------------------------------------------------
+const candidates = all(".candidate");
+if (candidates.length) {
+  const list = one("#kept-list"), keep = song => one(".keep", song), deck = song => decks["song-" + song.dataset.number];
+  const tellKept = () => {
+    const kept = candidates.filter(song => keep(song).checked);
+    list.value = kept.map(song => song.dataset.number + " " + one(".title", song).value.trim() + "\n").join("");
+    one("#kept-count").textContent = `${kept.length} of ${candidates.length} are kept`;
+  };
+  candidates.forEach(song => song.addEventListener("input", tellKept));
+  one("#save-kept").onclick = () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([list.value], {type: "text/plain"}));
+    link.download = "keep.txt";
+    link.click();
+    URL.revokeObjectURL(link.href);
+  };
+  document.addEventListener("keydown", event => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest?.("input.title, textarea")) return;
+    const key = event.key.toLowerCase(), at = candidates.findIndex(song => deck(song) === sounding);
+    if (key === "escape") sounding?.stop();
+    else if (key === " " && event.target === document.body) { deck(candidates[Math.max(at, 0)]).toggle(); event.preventDefault(); }
+    else if ((key === "k" || key === "d") && at >= 0) {
+      keep(candidates[at]).checked = key === "k";
+      tellKept();
+      const next = candidates[at + 1];
+      if (next) { next.scrollIntoView({block: "nearest"}); deck(next).play(0); } else sounding.stop();
+    }
+  });
+  tellKept();
 }
 
 show();

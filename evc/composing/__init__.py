@@ -1,0 +1,1 @@
+"""`evc compose`: ambient music as paths through the space of timbres."""

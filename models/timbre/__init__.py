@@ -1,0 +1,1 @@
+"""The timbre layer: a path through a learned space of sustained sounds."""
