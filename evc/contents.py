@@ -124,7 +124,7 @@ class FileContents(FileFacts):
         pattern's end), gains (linear, negative where inverted) [planes, bands], shift (cells, of lattices), rotation
         (unit complex, of lattices), use (index into `uses`), mid_side (whether the two planes are mid and side), stride
         (of the bands, whose edges in Hz are `evc.format.streams.bands.band_edges`). Planes are otherwise one for all
-        channels or one per channel. Where a file's segments differ in planes or bands, NaN fills up what is not used.
+        channels or one per channel. Where occurrences differ in planes or bands, NaN fills up what is not used.
 
         Copies that sound nowhere, being off in all bands or of what lies before the file's start, have pattern and use
         -1.

@@ -40,7 +40,6 @@ _USE_FIELDS = [
     ("pattern", "<i4"), ("time", "<f8"), ("duration", "<f8"), ("frame", "<i8"), ("frames", "<i8"), ("offset", "<i8"),
 ]  # fmt: skip
 _ARRAYS = ("patterns", "uses", "occurrences")
-_OCCURRENCE_FIELDS = [("use", "<i4"), ("mid_side", "?"), ("stride", "<i4")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +59,7 @@ def read_patterns(decoder: SegmentDecoder) -> PatternMap:
     """Find the patterns of a file. Raises what is wrong with the streams concerned; in salvage mode leaves out what is
     lost."""
     header, entries = decoder.container.header, decoder.patterns
-    found, places, streams = occurrence_array(decoder)
+    found, places = occurrence_array(decoder)
     begins, ends, delays = _spans(header, found, places, entries)
     superframe = c.superframe_length(header.samplerate)
     tolerance = round(_SAME_LAG * header.samplerate)
@@ -75,8 +74,6 @@ def read_patterns(decoder: SegmentDecoder) -> PatternMap:
     order = sorted(range(len(uses)), key=lambda i: (uses[i].begin, numbers[i], uses[i].end))
     in_order = _use_array([uses[i] for i in order], [numbers[i] for i in order], patterns, header.samplerate)
     occurrences = _occurrence_array(found, begins, lines, uses, order, in_order)
-    occurrences["mid_side"] = [stream.mid_side for stream in streams]
-    occurrences["stride"] = [stream.band_stride for stream in streams]
     return PatternMap(patterns, in_order, occurrences, places)
 
 
@@ -218,7 +215,7 @@ def _occurrence_array(
     sorted_uses: NDArray[Any],
 ) -> NDArray[Any]:
     """`found`, with the use of every occurrence: the one of its line in which it begins."""
-    array = np.zeros(len(found), [*found.dtype.descr, *_OCCURRENCE_FIELDS])
+    array = np.zeros(len(found), [*found.dtype.descr, ("use", "<i4")])
     for name in found.dtype.names or ():
         array[name] = found[name]
     array["use"] = -1

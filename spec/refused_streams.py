@@ -13,6 +13,7 @@ from evc.format.header import Header
 from evc.format.segment import Dictionary, StreamData
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.dictionary import DictionaryStream, Excerpt
+from evc.format.streams.gains import Gains
 from evc.format.streams.integers import Numbers
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.port import WritePort
@@ -95,7 +96,7 @@ def _copies(times: int, lag: int, dependencies: tuple[int, ...]) -> bytes:
     nothing = np.zeros(times, np.int64)
     stream = OccurrenceStream(
         nothing, nothing + COPY, nothing + (lag << header.phase_bits), nothing, nothing + 100,
-        nothing, nothing, nothing, nothing[:, None, None],
+        nothing, nothing, nothing, copied=Gains(nothing[:, None, None]),
     )  # fmt: skip
     words = coded_stream(c.STREAM_OCCURRENCES, stream, StreamContext(RATE, 1, SUPERFRAME, header.phase_bits))
     return _repeating(header, words, dependencies)
@@ -109,7 +110,7 @@ def _placement(shift: int, rotation: int) -> bytes:
     nothing = np.zeros(1, np.int64)
     stream = OccurrenceStream(
         nothing, nothing, nothing, nothing, nothing, nothing, nothing + shift, nothing + rotation,
-        nothing[:, None, None], lattice=True, rotation_bits=3,
+        Gains(nothing[:, None, None]), lattice=True, rotation_bits=3,
     )  # fmt: skip
     words = coded_stream(c.STREAM_OCCURRENCES, stream, replace(context, frames=SUPERFRAME))
     return _repeating(header, words, (0, 1, 2), Chunk(c.CHUNK_DICT, Dictionary(0, 1, (entry,)).write()))

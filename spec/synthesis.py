@@ -157,20 +157,21 @@ def _soundings(
     start, frames = header.segment_span(index)
     context = StreamContext(header.samplerate, header.channels, frames, header.phase_bits)
     unit = header.samplerate / 2 / (c.superframe_length(header.samplerate) // 16)
-    edges = np.rint(band_edges(header.samplerate, stream.band_stride, fine=False) / unit).astype(np.int64)
     found = []
     for source in sound_sources(stream, list(entries), context, start):
         sign = -1 if stream.inverted[source.row] else 1
+        levels, settings = stream.gains_of(source.row)
+        edges = np.rint(band_edges(header.samplerate, settings.stride, fine=False) / unit).astype(np.int64)
         gains = [
             [None if level == OFF else sign * 2.0 ** (level / stream.gain_resolution) for level in plane]
-            for plane in stream.gains[source.row].tolist()
+            for plane in levels.tolist()
         ]
         waveform = None
         if source.entry is not None:
             shift = stream.shifts[source.row] / (1 << header.phase_bits)
             rotation = stream.rotations[source.row] / (1 << stream.rotation_bits)
             waveform = _waveform(header, entries[source.entry], float(shift), float(rotation))
-        found.append(_Sounding(source, waveform, gains, stream.mid_side, edges))
+        found.append(_Sounding(source, waveform, gains, settings.mid_side, edges))
     return found
 
 

@@ -50,16 +50,23 @@ def sources(
         if entry.start is not None:
             result.append(Source(begin, end, delay, a, a + entry.frames, None))
             continue
-        reach = superframe // 2
-        result.append(Source(begin - reach, end + reach, delay, 0, entry.frames, entry))
+        reach = superframe // 2 + 16
+        first = 0 if begin == start else offset
+        last = min(entry.frames, offset + length) if length else entry.frames
+        result.append(Source(begin - reach, end + reach, delay, first, last, entry))
     return result
 
 
-def allowed(found: list[Source], superframe: int, phase_bits: int) -> bool:
+def allowed(found: list[Source], superframe: int, phase_bits: int, bands: int) -> bool:
+    """`bands`: of the placements' gains."""
     late = [s for s in found if s.entry is None and s.delay < (2 * superframe + LEAST_MARGIN) * 2**phase_bits]
     counted = [s for s in found if not s.cells]
-    most = max((sum(s.begin <= other.begin < s.end for s in counted) for other in counted), default=0)
-    return not late and most <= 16 and sum(s.cells for s in found) <= 4_194_304
+    weights = [1 if s.entry and bands == 1 else 16 for s in counted]
+    most = max(
+        (sum(w for s, w in zip(counted, weights, strict=True) if s.begin <= o.begin < s.end) for o in counted),
+        default=0,
+    )
+    return not late and most <= 256 and sum(s.cells for s in found) <= 4_194_304
 
 
 def dependencies(found: list[Source], superframe: int, phase_bits: int, index: int, length: int) -> set[int]:

@@ -314,9 +314,9 @@ def occurrences(decoder: ReferenceDecoder, context, bands_of_stride, tables: dic
     placed, copied = (times(decoder, context.frames, context.phase_bits, tables) for _ in range(2))
     if not placed and not copied:
         return {}
-    separate, mid_side, stride, resolution, polarity, spans, lattice = decoder_fields(decoder, [1, 1, 4, 7, 1, 1, 1])
-    settings = {"band_stride": stride, "gain_resolution": 1 + resolution, "mid_side": bool(mid_side)}
+    resolution, polarity, spans, lattice = decoder_fields(decoder, [7, 1, 1, 1])
     rotation_bits = field(decoder, 4) if lattice else 0
+    own = [decoder_fields(decoder, [1, 1, 4]) if times else [0, 0, 0] for times in (placed, copied)]
     found: dict[str, list] = {
         "times": placed + copied,
         "patterns": patterns(decoder, len(placed), context.patterns),
@@ -339,10 +339,12 @@ def occurrences(decoder: ReferenceDecoder, context, bands_of_stride, tables: dic
     found["lengths"] = lengths + column(1, copied, "grid")
     found["inverted"] = inverted + column(polarity, copied, "flag")
     found["lags"] = [0] * len(placed) + lags
-    shape = context.channels if separate else 1, bands_of_stride(stride)
-    found["gains"] = gains(decoder, found["patterns"], *shape) + gains(decoder, lags, *shape)
+    both = ("placed", found["patterns"]), ("copied", lags)
+    for (name, memories), (separate, mid_side, stride) in zip(both, own, strict=True):
+        shape = context.channels if separate else 1, bands_of_stride(stride)
+        found[name] = gains(decoder, memories, *shape), stride, bool(mid_side)
     found["patterns"] += [-1] * len(copied)
-    return found | {"settings": settings}
+    return found | {"settings": {"gain_resolution": 1 + resolution}}
 
 
 def decoder_fields(decoder: ReferenceDecoder, widths: list[int]) -> list[int]:

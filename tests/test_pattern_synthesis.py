@@ -86,7 +86,7 @@ def test_copies_are_as_specified(
             )
             for start in sorted(data.draw(st.lists(st.integers(0, SEGMENT // 2), max_size=3)))
         ]
-    options = {"band_stride": stride, "mid_side": mid_side and planes == 2, "polarity": True}
+    options = {"stride": stride, "mid_side": mid_side and planes == 2, "polarity": True}
     options["alone"] = data.draw(st.sampled_from([0.0, 0.4]))
     assert agrees(a_file(3, channels, rows, silent=(1,), frames=3 * SEGMENT - 700, **options))
 
@@ -102,16 +102,20 @@ def test_placements_are_as_specified(data: st.DataObject, channels: tuple[int, i
     excerpt = Entry(Excerpt(data.draw(st.integers(0, SEGMENT)), 2 * N + 5))
     entries = [explicit, excerpt, random_lattice(data.draw(st.integers(0, 99)))]
     rows: dict[int, list[dict[str, Any]]] = {}
-    for index, entry in ((1, 0), (1, 2), (2, 1), (2, 2)):
+    stride, mid_side = data.draw(st.sampled_from([0, 0, 3])), count == 2 and data.draw(st.booleans())
+    planes = 2 if mid_side else data.draw(st.sampled_from([1, count]))
+    levels = gains(planes, band_count(RATE, stride, fine=False))
+    for index, entry in ((1, 0), (1, 2), (1, 0), (2, 1), (2, 2)):
         time = data.draw(st.integers(0, 2 * N * ONE)) + (LEAST * ONE if entry == 1 else 0)
         offset = data.draw(st.integers(0, entries[entry].frames - 1))
         length = data.draw(st.integers(0, 2 * N))
-        row = {"times": time, "patterns": entry, "offsets": offset, "lengths": length}
+        row = {"times": time, "patterns": entry, "offsets": offset, "lengths": length, "gains": data.draw(levels)}
         if entry == 2:
             row |= {"shifts": data.draw(st.integers(-70 * ONE, 70 * ONE)), "rotations": data.draw(st.integers(0, 15))}
         rows.setdefault(index, []).append(row)
     rows = {index: sorted(found, key=lambda row: row["times"]) for index, found in rows.items()}
     options = {"spans": True, "lattice": True, "rotation_bits": 4, "alone": data.draw(st.sampled_from([0.0, 0.4]))}
+    options |= {"stride": stride, "mid_side": mid_side, "polarity": True}
     assert agrees(a_file(3, count, rows, silent=(1,), entries=entries, **options))
 
 
@@ -151,6 +155,34 @@ def test_a_copy_ends_with_its_segment() -> None:
     found = whole(file)[0]
     assert np.abs(found[2 * SEGMENT + 3 * N : 3 * SEGMENT - N // 2]).max() > 0.05
     assert not found[3 * SEGMENT + N // 2 :].any()
+
+
+def test_a_waveform_begins_and_ends_to_the_frame() -> None:
+    """Cut out of the middle, in a block of depth 0 without slopes to others that would hide it."""
+    entry = Entry(Explicit(1, 3 * N, CodedStream(b"", 0, 0)), random_spectrum(3, 1, 5))
+    row = {"times": (N + 300) * ONE, "patterns": 0, "offsets": N, "lengths": 700}
+    file = a_file(3, 1, {1: [row]}, silent=(0, 1, 2), entries=[entry], spans=True)
+    found = whole(file)[0]
+    whole_row = {"times": 0, "patterns": 0}
+    heard = whole(a_file(1, 1, {0: [whole_row]}, silent=(0,), entries=[entry]))[0]
+    wanted = np.zeros(len(found))
+    wanted[SEGMENT + N + 300 : SEGMENT + N + 1000] = heard[N : N + 700]
+    np.testing.assert_allclose(found, wanted, atol=2**-20)
+    assert np.abs(wanted).max() > 0.05
+
+
+def test_a_waveform_goes_on_over_a_border() -> None:
+    """Placed again in the second segment, from the frame on that it has come to; the first lets it sound beyond the
+    border."""
+    entry = Entry(Explicit(1, 2 * N, CodedStream(b"", 0, 0)), random_spectrum(2, 1, 6))
+    first = {"times": (SEGMENT - N) * ONE + 9, "patterns": 0}
+    goes_on = {"times": 9, "patterns": 0, "offsets": N}
+    found, within = (
+        whole(a_file(3, 1, rows, silent=(0, 1, 2), entries=[entry], spans=True))[0]
+        for rows in ({0: [first], 1: [goes_on]}, {1: [first | {"times": N * ONE + 9}]})
+    )
+    np.testing.assert_allclose(found[SEGMENT - 2 * N :][: 4 * N], within[SEGMENT:][: 4 * N], atol=2**-20)
+    assert np.abs(found).max() > 0.05
 
 
 def test_a_copy_of_what_was_before_the_file_is_silence() -> None:
@@ -214,7 +246,7 @@ def test_gains_are_those_of_their_bands(stride: int) -> None:
     levels = random.integers(-8, 8, (1, bands))
     levels[0, 1:][random.random(bands - 1) < 0.3] = OFF
     plain = occurrence_stream([a_copy(0, 3 * N, 2 * N)], RATE)
-    shaped = occurrence_stream([a_copy(0, 3 * N, 2 * N, gains=levels)], RATE, band_stride=stride)
+    shaped = occurrence_stream([a_copy(0, 3 * N, 2 * N, gains=levels)], RATE, stride=stride)
     (run, one), (_, other) = predicted(plain, 2), predicted(shaped, 2)
     coarse = [edge for edge in c.COARSE_EDGES if edge < N // 16]
     edges = [*(coarse[:-1:stride] if stride else coarse[:1]), N // 16]

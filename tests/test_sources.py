@@ -14,6 +14,7 @@ from evc.format.errors import DamagedError, FormatError
 from evc.format.sources import Entry, SoundSource, covered_frames, decode_entry, needed_segments, sound_sources
 from evc.format.streams import StreamContext
 from evc.format.streams.dictionary import Excerpt, Explicit, Lattice
+from evc.format.streams.gains import Gains
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 
@@ -34,11 +35,13 @@ def stream(
     lags: list[int] | None = None,
     offsets: list[int] | None = None,
     lengths: list[int] | None = None,
+    bands: int = 1,
 ) -> OccurrenceStream:
     nothing = [0] * len(times)
     columns = [np.array(column or nothing, np.int64) for column in (times, patterns, lags, offsets, lengths)]
     zeros = [np.zeros(len(times), np.int64) for _ in range(3)]
-    return OccurrenceStream(*columns, *zeros, np.zeros((len(times), 1, 1), np.int64))
+    counts = len(times) - patterns.count(COPY), patterns.count(COPY)
+    return OccurrenceStream(*columns, *zeros, *(Gains(np.zeros((n, 1, bands), np.int64)) for n in counts))
 
 
 def copies(times: list[int], lags: list[int], lengths: list[int]) -> OccurrenceStream:
@@ -56,8 +59,16 @@ def test_placements() -> None:
     first, second, third = sound_sources(occurrences, ENTRIES, CONTEXT, START)
     assert first == SoundSource(0, START + 1, START + 901, (START - 500) * 32 + 40, 500, 1400)
     assert second == SoundSource(1, START + 2, START + 302, (START - 600) * 32 + 80, 500, 1400)
-    # The windows of blocks beside a waveform reach half a superframe into it.
-    assert third == SoundSource(2, START + 3 - N // 2, START + 683 + N // 2, (START - 20) * 32 + 96, 0, 700, 1)
+    # The windows of blocks beside a waveform reach half a superframe into it, and 16 frames into its interpolation.
+    span = START + 3 - N // 2 - 16, START + 683 + N // 2 + 16
+    assert third == SoundSource(2, *span, (START - 20) * 32 + 96, 20, 700, 1)
+
+
+def test_a_waveform_is_cut_to_the_frame() -> None:
+    """Also where it begins, unless it goes on with what a segment before began."""
+    rows = stream([0, 31, 32, 64], [1] * 4, None, [20, 0, 20, 0], [300, 50, 680, 2**31 - 1])
+    found = sound_sources(rows, ENTRIES, CONTEXT, START)
+    assert [(one.first, one.last) for one in found] == [(0, 320), (0, 50), (20, 700), (0, 700)]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +81,8 @@ def test_placements() -> None:
         (stream([0], [1], None, [2**31 - 1]), "behind the end"),
         (copies(list(range(17)), [10_000 * 32] * 17, [1] * 17), "sound at once"),
         (copies([32 * t for t in range(17)], [10_000 * 32] * 17, [17] * 17), "sound at once"),
+        (stream([0] * 257, [1] * 257), "sound at once"),
+        (stream([0] * 17, [1] * 17, bands=2), "sound at once"),
     ],
 )
 def test_what_is_refused(occurrences: OccurrenceStream, message: str) -> None:
@@ -88,9 +101,10 @@ def test_an_excerpt_that_is_not_yet_decoded() -> None:
 
 
 def test_as_many_as_may_sound() -> None:
-    """Sixteen at once, and one after another any number."""
+    """Sixteen at once, and one after another any number; more of waveforms in one band."""
     times = [32 * 16 * (t // 16) for t in range(480)]
     assert len(sound_sources(copies(times, [10_000 * 32] * 480, [16] * 480), [], CONTEXT, START)) == 480
+    assert len(sound_sources(stream([0] * 256, [1] * 256), ENTRIES, CONTEXT, START)) == 256
 
 
 def test_lattices_are_counted_by_their_cells() -> None:
@@ -136,13 +150,14 @@ def test_the_reference_agrees(data: st.DataObject) -> None:
     lags = [lag * (p < 0) for lag, p in zip(column((LEAST - 2) << bits, 12 * length << bits), patterns, strict=True)]
     offsets = [offset * (p >= 0) for offset, p in zip(column(0, 699), patterns, strict=True)]
     lengths = [n + (p < 0) for n, p in zip(column(0, 5000), patterns, strict=True)]
-    occurrences = stream(times, patterns, lags, offsets, lengths)
+    bands = data.draw(st.integers(1, 2))
+    occurrences = stream(times, patterns, lags, offsets, lengths, bands)
     names = ("times", "patterns", "lags", "offsets", "lengths")
     plain = {name: getattr(occurrences, name).tolist() for name in names}
     entries = [reference_sources.Entry(500, 900), *(reference_sources.Entry(None, 700) for _ in range(2))]
     entries.append(reference_sources.Entry(None, 999 * 4 + 4096, lattice_cells=1_000_000))
     expected = reference_sources.sources(plain, entries, index * length, bits, N)
-    if not reference_sources.allowed(expected, N, bits):
+    if not reference_sources.allowed(expected, N, bits, bands):
         with pytest.raises(FormatError):
             sound_sources(occurrences, [*ENTRIES, lattice], context, index * length)
         return

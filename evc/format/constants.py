@@ -190,8 +190,9 @@ MAX_SPAN = (1 << 31) - 1
 MAX_LAG = (1 << 56) - 1
 MAX_SHIFT = 1 << 30  # of a lattice, in fractions of a cell
 SPAN_GRID_BITS = 6  # of the common power of two of lags, and of lengths
-MAX_SOUNDING = 16  # occurrences at any moment, those of lattices not counted;
-MAX_PLACED_CELLS = 1 << 22  # these have at most so many cells together in a segment
+MAX_SOUNDING = 256  # waveforms of one gain band at any moment, lattices not counted;
+SOUNDING_WEIGHT = 16  # all other occurrences count as so many
+MAX_PLACED_CELLS = 1 << 22  # lattices have at most so many cells together in a segment
 INTERPOLATION_TAPS = 32  # of a delay by a fraction of a frame
 INTERPOLATION_BETA = 8.0  # of its Kaiser window
 

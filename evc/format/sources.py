@@ -74,7 +74,7 @@ def sound_sources(
         else:
             found = _placed(stream, row, entries, time, context.phase_bits, c.superframe_length(context.samplerate))
         sources.append(found)
-    _check(sources, entries, context)
+    _check(stream, sources, entries, context)
     return sources
 
 
@@ -94,9 +94,12 @@ def _placed(
     if isinstance(entry.pattern, Excerpt):
         start = entry.pattern.start
         return SoundSource(row, begin, begin + length, delay - (start << phase_bits), start, start + entry.frames)
-    # The blocks beside it have windows that reach into it by half a superframe at most.
-    reach = superframe // 2
-    return SoundSource(row, begin - reach, begin + length + reach, delay, 0, entry.frames, number)
+    # The blocks beside it have windows that reach into it by half a superframe at most, and into what interpolation
+    # makes of its ends. What begins with the segment may go on with a sound of the one before, which they hear.
+    reach = superframe // 2 + c.INTERPOLATION_TAPS // 2
+    first = offset if stream.times[row] >> phase_bits else 0
+    last = min(entry.frames, offset + length)
+    return SoundSource(row, begin - reach, begin + length + reach, delay, first, last, number)
 
 
 def _pattern(source: SoundSource, entries: list[Entry | None]) -> Pattern | None:
@@ -104,7 +107,9 @@ def _pattern(source: SoundSource, entries: list[Entry | None]) -> Pattern | None
     return None if entry is None else entry.pattern
 
 
-def _check(sources: list[SoundSource], entries: list[Entry | None], context: StreamContext) -> None:
+def _check(
+    stream: OccurrenceStream, sources: list[SoundSource], entries: list[Entry | None], context: StreamContext
+) -> None:
     least = c.least_lag(context.samplerate) << context.phase_bits
     if any(source.entry is None and source.delay < least for source in sources):
         raise FormatError("an occurrence repeats what is not yet decoded")
@@ -112,10 +117,14 @@ def _check(sources: list[SoundSource], entries: list[Entry | None], context: Str
     cells = sum(pattern.levels.size for pattern in patterns if isinstance(pattern, Lattice))
     if cells > c.MAX_PLACED_CELLS:
         raise FormatError(f"the lattice patterns of a segment have more than {c.MAX_PLACED_CELLS} cells together")
-    sounding = [one for one, pattern in zip(sources, patterns, strict=True) if not isinstance(pattern, Lattice)]
-    edges = sorted([(source.begin, 1) for source in sounding] + [(source.end, -1) for source in sounding])
-    if np.cumsum([step for _, step in edges]).max(initial=0) > c.MAX_SOUNDING:
-        raise FormatError(f"more than {c.MAX_SOUNDING} occurrences sound at once")
+    one_band = stream.placed.levels.shape[2] == 1
+    edges = []
+    for source, pattern in zip(sources, patterns, strict=True):
+        if not isinstance(pattern, Lattice):
+            weight = 1 if source.entry is not None and one_band else c.SOUNDING_WEIGHT
+            edges += [(source.begin, weight), (source.end, -weight)]
+    if np.cumsum([step for _, step in sorted(edges)]).max(initial=0) > c.MAX_SOUNDING:
+        raise FormatError("too many occurrences sound at once")
 
 
 def needed_segments(sources: list[SoundSource], samplerate: int, phase_bits: int, start: int, length: int) -> set[int]:

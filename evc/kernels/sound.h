@@ -75,6 +75,11 @@ void evc_hold(float *amplitudes, const int64_t *places, const uint8_t *apart, co
 /* out[t] = sum of taps[k] * in[t + taps - 1 - k], `in` [channels, count + length - 1]. */
 void evc_interpolate(const float *in, int64_t channels, int64_t count, const float *taps, int64_t length, float *out);
 
+/* The same of `in` [own, count + length - 1], but added to `out` [channels, samples] from sample `place` on: each of its
+   own channels to every channel times weights [channels, own]. */
+void evc_add_delayed(const float *in, int64_t own, int64_t count, const float *taps, int64_t length,
+                     const float *weights, float *out, int64_t channels, int64_t samples, int64_t place);
+
 /* `out` [columns, rows] of `in` [rows, columns]. */
 void evc_transpose(const float *in, int64_t rows, int64_t columns, float *out);
 
