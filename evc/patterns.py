@@ -108,6 +108,7 @@ def _spans(
     begins = found["frame"].astype(np.int64)
     lengths, offsets = found["length"].astype(np.int64), found["offset"].astype(np.int64)
     frames = np.array([0, *(0 if entry is None else entry.frames for entry in entries)], np.int64)[found["pattern"] + 1]
+    frames = np.ceil(frames / found["rate"]).astype(np.int64)
     lengths = np.where(lengths > 0, lengths, np.maximum(frames - offsets, 1))
     lags = np.rint(found["lag"] * header.samplerate).astype(np.int64)
     delays = np.where(found["pattern"] == COPY, lags, begins - offsets)
@@ -180,6 +181,7 @@ def _pattern_array(
         if isinstance(pattern, Excerpt):
             array["frame"][number] = pattern.start
     derived = array[len(dictionary) :]
+    derived["loop_start"] = derived["loop_length"] = np.nan
     derived["kind"], derived["channels"] = c.PATTERN_KINDS[c.PATTERN_EXCERPT], header.channels
     derived["frame"], derived["frames"] = stretches[:, 0], stretches[:, 1] - stretches[:, 0]
     derived["start"] = derived["frame"] / header.samplerate

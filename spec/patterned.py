@@ -15,7 +15,7 @@ from evc.format.segment import Dictionary, Segment
 from evc.format.sources import covered_frames, decode_entry, needed_segments, sound_sources
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams import spectrum_layout as layout
-from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice, Pattern
+from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice, Loop, Pattern
 from evc.format.streams.gains import OFF, Gains
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
@@ -94,6 +94,41 @@ def placements() -> bytes:
         columns = np.array(times), np.array(numbers), nothing, np.array(offsets), np.array(lengths)
         rest = nothing, nothing, nothing, Gains(gains, 8)
         occurrences = OccurrenceStream(*columns, *rest, gain_resolution=8, spans=True)
+        segments.append((occurrences, spectrum))
+    return pattern_file(header, patterns, segments)
+
+
+def one_shots() -> bytes:
+    """A pair: sounds of one channel, panned in one band and at many pitches, two of them with loops, beside a copy in
+    mid and side; some go on over a border."""
+    header = Header(
+        8000, 2, 9000, layers=("patterns", "spectrum"), segment_frames=4096, reference_depth=1, reference_span=1
+    )
+    random = np.random.default_rng(10)
+    loops = None, Loop(300 * 32 + 11, 200 * 32 + 5), Loop(99 * 32, 600 * 32 + 21, ping_pong=True)
+    patterns: list[Pattern] = [
+        replace(_explicit(tones(random, 1, 1, 28), 1, 900), loop=loop) for loop in loops
+    ]
+    plans = [
+        # Time, pattern, offset, length, semitones, parts of one; of the copy its lag.
+        [(7, 0, 0, 0, 0, 0), (7, 1, 0, 3000, -7, 0), (900 * 32, 0, 200, 500, 12, 0), (1111 * 32 + 9, 2, 0, 2500, 0, 0),
+         (2000 * 32, 1, 0, 6000, 5, -100), (3700 * 32 + 1, 0, 0, 0, -24, 1)],
+        [(0, 1, 2096, 3904, 5, -100), (1, 0, 396, 0, -24, 1), (600 * 32, 0, 0, 300, -24, 0),
+         (700 * 32, 2, 1, 1, -96, 0), (1500 * 32 + 5, 2, 4000, 900, 24, 4096),
+         (1024 * 32, COPY, 4096 * 32, 2000, 0, 0)],
+        [(5, 2, 70, 800, -5, -2048)],
+    ]  # fmt: skip
+    segments: list[tuple[OccurrenceStream | None, SpectrumStream | None]] = []
+    for plan, spectrum in zip(plans, (None, tones(random, 2, 4, 18), None), strict=True):
+        times, numbers, offsets, lengths, semitones, fine = np.array(plan, np.int64).T
+        copied, nothing = numbers == COPY, 0 * times
+        levels = random.integers(-12, 1, (len(plan), 2, 5))
+        pan, mid_side = Gains(levels[~copied, :, :1]), Gains(levels[copied], 3, mid_side=True)
+        occurrences = OccurrenceStream(
+            times, numbers, np.where(copied, offsets, 0), np.where(copied, 0, offsets), lengths, nothing, nothing,
+            nothing, pan, mid_side if copied.any() else Gains(), spans=True, rates=True, fine_rates=True,
+            semitones=semitones, fine=fine,
+        )  # fmt: skip
         segments.append((occurrences, spectrum))
     return pattern_file(header, patterns, segments)
 

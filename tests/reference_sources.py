@@ -4,6 +4,7 @@ alone."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 LEAST_MARGIN = 16
 
@@ -15,6 +16,7 @@ class Entry:
     start: int | None
     frames: int
     lattice_cells: int = 0
+    looped: bool = False
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Source:
     first: int
     last: int | None
     entry: Entry | None  # None: the file's own past
+    rate: int = 1 << 24  # R
 
     @property
     def cells(self) -> int:
@@ -43,17 +46,21 @@ def sources(
             result.append(Source(begin, begin + length, found["lags"][row], 0, None, None))
             continue
         entry, offset = entries[found["patterns"][row]], found["offsets"][row]
-        assert offset < entry.frames, "malformed"
+        cents = 4096 * found["semitones"][row] + found["fine"][row]
+        rate = round(2**24 * Decimal(2) ** (Decimal(cents) / 49152))
+        assert rate == 1 << 24 or (entry.start is None and not entry.lattice_cells), "malformed"
+        frames = -(-entry.frames * 2**24 // rate)
+        assert length if entry.looped else offset < frames, "malformed"
         a = entry.start or 0
         delay = time - (a + offset) * 2**phase_bits
-        end = begin + (length or entry.frames - offset)
+        end = begin + (length or frames - offset)
         if entry.start is not None:
             result.append(Source(begin, end, delay, a, a + entry.frames, None))
             continue
         reach = superframe // 2 + 16
         first = 0 if begin == start else offset
-        last = min(entry.frames, offset + length) if length else entry.frames
-        result.append(Source(begin - reach, end + reach, delay, first, last, entry))
+        last = offset + length if entry.looped else min(frames, offset + length) if length else frames
+        result.append(Source(begin - reach, end + reach, delay, first, last, entry, rate))
     return result
 
 

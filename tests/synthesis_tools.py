@@ -61,7 +61,8 @@ def occurrence_stream(rows: Sequence[Mapping[str, Any]], samplerate: int, **sett
     a single band."""
     stride, mid_side = settings.pop("stride", 0), settings.pop("mid_side", False)
     unity = np.zeros((1, band_count(samplerate, stride, fine=False)), np.int64)
-    names = ("times", "patterns", "lags", "offsets", "lengths", "inverted", "shifts", "rotations")
+    names = ("times", "patterns", "lags", "offsets", "lengths", "inverted", "shifts", "rotations",
+             "semitones", "fine")  # fmt: skip
     columns = {name: np.array([row.get(name, COPY if name == "patterns" else 0) for row in rows]) for name in names}
     gains = [
         Gains(np.stack(levels), stride, mid_side) if levels else Gains()

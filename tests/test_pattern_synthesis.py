@@ -28,15 +28,16 @@ from synthesis_tools import (
 from evc.format import constants as c
 from evc.format.coder import CodedStream
 from evc.format.errors import FormatError
-from evc.format.sources import Entry, decode_entry, sound_sources
+from evc.format.sources import Entry, SoundSource, decode_entry, sound_sources
 from evc.format.streams import StreamContext
 from evc.format.streams.bands import band_count
-from evc.format.streams.dictionary import Excerpt, Explicit, Lattice
+from evc.format.streams.dictionary import Excerpt, Explicit, Lattice, Loop
 from evc.format.streams.gains import OFF
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.streams.spectrum import SpectrumStream
 from evc.models.patterns.sounding import predict, soundings
 from evc.models.patterns.timeline import Timeline, delayed
+from evc.models.patterns.transposed import transposed
 from evc.models.spectrum.analysis import transform
 from evc.models.spectrum.synthesis import BlockRun, residual_spectra
 from evc.spec.synthesis import synthesise
@@ -119,6 +120,31 @@ def test_placements_are_as_specified(data: st.DataObject, channels: tuple[int, i
     assert agrees(a_file(3, count, rows, silent=(1,), entries=entries, **options))
 
 
+@settings(max_examples=6)
+@given(st.data(), st.sampled_from([0, 3]), st.sampled_from([None, False, True]))
+def test_transposed_and_looped_waveforms_are_as_specified(data: st.DataObject, stride: int, loop: bool | None) -> None:
+    frames = data.draw(st.integers(50, 2 * N))
+    begin = data.draw(st.integers(0, (frames - 1) * ONE))
+    length = data.draw(st.integers(ONE, frames * ONE - begin))
+    pattern = Explicit(
+        1, frames, CodedStream(b"", 0, 0), None if loop is None else Loop(begin, length, ping_pong=loop)
+    )
+    entries = [Entry(pattern, random_spectrum(-(-frames // N), 1, 77))]
+    rows = [
+        {
+            "times": time,
+            "patterns": 0,
+            "semitones": data.draw(st.integers(-40, 24)),
+            "fine": data.draw(st.integers(-4096, 4096)),
+            "offsets": data.draw(st.integers(0, 10)),
+            "lengths": data.draw(st.integers(1, 3 * N)),
+        }
+        for time in sorted(data.draw(st.lists(st.integers(0, 2 * N * ONE), min_size=1, max_size=3)))
+    ]
+    options = {"spans": True, "rates": True, "fine_rates": True, "stride": stride}
+    assert agrees(a_file(2, 2, {0: rows}, silent=(1,), entries=entries, **options))
+
+
 def random_lattice(seed: int) -> Entry:
     random = np.random.default_rng(seed)
     levels = random.integers(90, 115, (20, 40)) * (random.random((20, 40)) < 0.3)
@@ -183,6 +209,38 @@ def test_a_waveform_goes_on_over_a_border() -> None:
     )
     np.testing.assert_allclose(found[SEGMENT - 2 * N :][: 4 * N], within[SEGMENT:][: 4 * N], atol=2**-20)
     assert np.abs(found).max() > 0.05
+
+
+@pytest.mark.parametrize("semitones, fine", [(-24, 0), (-7, 2048), (0, 1), (7, 0), (12, 0)])
+def test_a_transposed_sound_is_as_much_higher(semitones: int, fine: int) -> None:
+    """A sine whose frequency is the entry's times the rate, to 50 dB."""
+    rate = 2 ** ((semitones + fine / 4096) / 12)
+    heard = transposed(np.sin(0.5 * np.arange(4000, dtype=np.float32))[None], a_source(rate, None), 1000, 1000, 5)[0]
+    wanted = np.sin(0.5 * rate * (np.arange(1000, 2000) - 100.25))
+    assert np.abs(heard - wanted).max() < 10 ** (-50 / 20)
+
+
+def test_what_would_be_above_half_the_rate_is_not_heard() -> None:
+    """Up by an octave, where 0.8 of half the sample rate would fold down to 0.4."""
+    sine = np.sin(0.8 * np.pi * np.arange(4000, dtype=np.float32))[None]
+    assert np.abs(transposed(sine, a_source(2.0, None), 500, 1000, 5)).max() < 10 ** (-50 / 20)
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 1.37])
+def test_a_loop_goes_round(rate: float) -> None:
+    """A sine looped after a whole number of periods, 40.5 frames, goes on for ever; so does one looped there and back
+    between its extremes."""
+    turn = 2 * np.pi / 40.5
+    sine = np.cos(turn * np.arange(200, dtype=np.float32))[None]
+    wanted = np.cos(rate * turn * (np.arange(500, 9000) - 100.25))
+    for loop in (Loop(81 * ONE, 81 * ONE), Loop(81 * ONE, 81 * ONE // 2, True)):
+        heard = transposed(sine, a_source(rate, loop), 500, 8500, 5)[0]
+        assert np.abs(heard - wanted).max() < 10 ** (-50 / 20)
+
+
+def a_source(rate: float, loop: Loop | None) -> SoundSource:
+    """Of something that begins at frame 100.25 of the file, and does not end."""
+    return SoundSource(0, 0, 10_000, 100 * ONE + 8, 0, 10_000, 0, round(rate * c.RATE_ONE), loop)
 
 
 def test_a_copy_of_what_was_before_the_file_is_silence() -> None:

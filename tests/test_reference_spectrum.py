@@ -22,7 +22,7 @@ from evc.format.header import Header
 from evc.format.reader import ContainerReader
 from evc.format.streams import StreamContext
 from evc.format.streams import spectrum_layout as layout
-from evc.format.streams.dictionary import Excerpt, Lattice
+from evc.format.streams.dictionary import Excerpt, Explicit, Lattice
 from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.gains import OFF, Gains
 from evc.format.streams.occurrences import COPY, OccurrenceStream
@@ -137,10 +137,10 @@ def reference_entry(pattern: Any, samplerate: int) -> Entry:
     decoder = ReferenceDecoder(pattern.stream.words)
     spectrum(decoder, samplerate, pattern.channels, pattern.frames)
     assert (decoder.symbols, decoder.checksum) == (pattern.stream.symbols, pattern.stream.checksum)
-    return Entry(None, pattern.frames)
+    return Entry(None, pattern.frames, looped=isinstance(pattern, Explicit) and pattern.loop is not None)
 
 
-@pytest.mark.parametrize("name", ["copies", "placements", "lattices", "borders", "left-over"])
+@pytest.mark.parametrize("name", ["copies", "placements", "one-shots", "lattices", "borders", "left-over"])
 def test_a_file_with_patterns(name: str) -> None:
     compare_file((FOLDER / f"{name}.evc").read_bytes())
 

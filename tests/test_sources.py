@@ -13,7 +13,7 @@ from evc.format.coder import CodedStream, SymbolEncoder
 from evc.format.errors import DamagedError, FormatError
 from evc.format.sources import Entry, SoundSource, covered_frames, decode_entry, needed_segments, sound_sources
 from evc.format.streams import StreamContext
-from evc.format.streams.dictionary import Excerpt, Explicit, Lattice
+from evc.format.streams.dictionary import Excerpt, Explicit, Lattice, Loop
 from evc.format.streams.gains import Gains
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
@@ -27,6 +27,7 @@ ENTRIES: list[Entry | None] = [
     Entry(Explicit(1, 700, CodedStream(b"", 0, 0))),
     None,
 ]
+LOOPED = Entry(Explicit(1, 700, CodedStream(b"", 0, 0), Loop(3200, 9600)))
 
 
 def stream(
@@ -71,6 +72,26 @@ def test_a_waveform_is_cut_to_the_frame() -> None:
     assert [(one.first, one.last) for one in found] == [(0, 320), (0, 50), (20, 700), (0, 700)]
 
 
+def raised(found: OccurrenceStream, semitones: list[int], fine: list[int] | None = None) -> OccurrenceStream:
+    """The same, transposed."""
+    found.semitones, found.fine = np.array(semitones), np.array(fine or [0] * len(semitones))
+    return found
+
+
+def test_a_transposed_waveform_lasts_as_long_as_it_is_heard() -> None:
+    rows = raised(stream([32, 32, 32], [1, 1, 1], None, [0, 100, 0], [0, 0, 300]), [-12, 12, 0], [0, 0, -4096])
+    found = sound_sources(rows, ENTRIES, CONTEXT, START)
+    assert [(one.first, one.last) for one in found] == [(0, 1400), (100, 350), (0, 300)]
+    assert [one.rate for one in found] == [1 << 23, 1 << 25, round((1 << 24) * 2 ** (-1 / 12))]
+    assert found[1].end - found[1].begin == 250 + N + 32 and not found[1].as_it_is
+
+
+def test_a_loop_has_no_end_but_that_of_its_length() -> None:
+    rows = raised(stream([32], [3], None, [9000], [50_000]), [-5])
+    (found,) = sound_sources(rows, [*ENTRIES, LOOPED], CONTEXT, START)
+    assert (found.first, found.last, found.loop) == (9000, 59_000, Loop(3200, 9600))
+
+
 @pytest.mark.parametrize(
     "occurrences, message",
     [
@@ -82,12 +103,15 @@ def test_a_waveform_is_cut_to_the_frame() -> None:
         (copies(list(range(17)), [10_000 * 32] * 17, [1] * 17), "sound at once"),
         (copies([32 * t for t in range(17)], [10_000 * 32] * 17, [17] * 17), "sound at once"),
         (stream([0] * 257, [1] * 257), "sound at once"),
+        (raised(stream([0], [1], None, [350]), [12]), "behind the end"),
+        (raised(stream([0], [0]), [1]), "transposes"),
+        (stream([0], [3]), "no length"),
         (stream([0] * 17, [1] * 17, bands=2), "sound at once"),
     ],
 )
 def test_what_is_refused(occurrences: OccurrenceStream, message: str) -> None:
     with pytest.raises(FormatError, match=message):
-        sound_sources(occurrences, ENTRIES, CONTEXT, START)
+        sound_sources(occurrences, [*ENTRIES, LOOPED], CONTEXT, START)
 
 
 def test_an_excerpt_that_is_not_yet_decoded() -> None:
@@ -152,7 +176,13 @@ def test_the_reference_agrees(data: st.DataObject) -> None:
     lengths = [n + (p < 0) for n, p in zip(column(0, 5000), patterns, strict=True)]
     bands = data.draw(st.integers(1, 2))
     occurrences = stream(times, patterns, lags, offsets, lengths, bands)
-    names = ("times", "patterns", "lags", "offsets", "lengths")
+    waves = [int(pattern == 1) for pattern in patterns]
+    raised(
+        occurrences,
+        [step * wave for step, wave in zip(column(-96, 0), waves, strict=True)],
+        [part * wave for part, wave in zip(column(-4096, 0), waves, strict=True)],
+    )
+    names = ("times", "patterns", "lags", "offsets", "lengths", "semitones", "fine")
     plain = {name: getattr(occurrences, name).tolist() for name in names}
     entries = [reference_sources.Entry(500, 900), *(reference_sources.Entry(None, 700) for _ in range(2))]
     entries.append(reference_sources.Entry(None, 999 * 4 + 4096, lattice_cells=1_000_000))
@@ -164,6 +194,7 @@ def test_the_reference_agrees(data: st.DataObject) -> None:
     found = sound_sources(occurrences, [*ENTRIES, lattice], context, index * length)
     for ours, other in zip(found, expected, strict=True):
         assert (ours.begin, ours.end, ours.delay, ours.first) == (other.begin, other.end, other.delay, other.first)
+        assert ours.rate == other.rate
         assert other.last in (None, ours.last) and (ours.entry is None) == (other.entry is None)
     needed = needed_segments(found, 8_000, bits, index * length, length)
     assert needed == reference_sources.dependencies(expected, N, bits, index, length)

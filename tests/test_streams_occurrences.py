@@ -42,7 +42,9 @@ def streams(draw: st.DrawFn) -> tuple[OccurrenceStream, StreamContext]:
         polarity=draw(st.booleans()),
         spans=draw(st.booleans()),
         lattice=draw(st.booleans()),
+        rates=draw(st.booleans()),
     )
+    stream.fine_rates = stream.rates and draw(st.booleans())
 
     def column(most: int, where: slice) -> np.ndarray:
         values = np.zeros(n, np.int64)
@@ -68,6 +70,9 @@ def streams(draw: st.DrawFn) -> tuple[OccurrenceStream, StreamContext]:
     stream.rotation_bits = rotation_bits if stream.lattice else 0
     stream.shifts = column(2**30 if stream.lattice else 0, placements) * random.choice([-1, 1])
     stream.rotations = column((1 << stream.rotation_bits) - 1, placements)
+    stream.semitones = column(120, placements)
+    stream.semitones = np.where(stream.rates & (stream.semitones > 0), stream.semitones - 96, 0)
+    stream.fine = column(4096 if stream.fine_rates else 0, placements) * random.choice([-1, 1])
     return stream, context
 
 
@@ -204,6 +209,13 @@ def changed(stream: OccurrenceStream, **fields) -> OccurrenceStream:
         changed(loop(2, GAINS), shifts=np.array([0, 1])),
         changed(loop(2, GAINS), rotations=np.array([0, 1])),
         changed(loop(2, GAINS), rotation_bits=3),
+        changed(loop(2, GAINS), semitones=np.array([0, 1])),
+        changed(loop(2, GAINS), semitones=np.array([0, 25]), rates=True),
+        changed(loop(2, GAINS), semitones=np.array([0, -97]), rates=True),
+        changed(loop(2, GAINS), fine=np.array([0, 1]), rates=True),
+        changed(loop(2, GAINS), fine=np.array([0, 4097]), rates=True, fine_rates=True),
+        changed(loop(2, GAINS), fine_rates=True),
+        changed(copies(2), semitones=np.array([0, 1]), rates=True),
         changed(loop(2, GAINS), lattice=True, rotation_bits=16),
         changed(loop(2, GAINS), placed=Gains(np.zeros((2, 3, 10), np.int64), 2)),
         changed(loop(2, GAINS), placed=Gains(np.zeros((2, 1, 9), np.int64), 2)),

@@ -52,7 +52,8 @@ def pattern_array(decoder: SegmentDecoder) -> NDArray[Any]:
     stream = DictionaryStream([pattern for pattern in patterns if pattern is not None])
     found = stream.as_array(StreamContext.of_dictionary(decoder.container.header, len(known)))
     array = np.zeros(len(patterns), found.dtype)
-    array["kind"], array["start"] = "lost", np.nan
+    array["kind"] = "lost"
+    array["start"] = array["loop_start"] = array["loop_length"] = np.nan
     array[known] = found
     return array
 

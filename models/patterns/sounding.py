@@ -16,6 +16,7 @@ from evc.format.streams.gains import OFF
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.models.arrays import Signal
 from evc.models.patterns.timeline import HALF_TAPS, Timeline, delayed
+from evc.models.patterns.transposed import transposed
 from evc.models.patterns.waveforms import Waveforms, add_waveform
 from evc.models.spectrum.analysis import SPLITS, transform
 from evc.models.spectrum.synthesis import BlockRun, Spectra
@@ -221,6 +222,8 @@ def _source(
     if source.entry is not None:
         waveform = _waveform(sounding, waveforms)
         waveform = waveform[np.arange(channels.start, channels.stop) % len(waveform)]
+        if not source.as_it_is:
+            return transposed(waveform, source, start, count, sounding.phase_bits)
 
     def read(first: int, length: int) -> Signal:
         out = np.zeros((timeline.channels, length), np.float32)

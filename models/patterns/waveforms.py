@@ -16,6 +16,7 @@ from evc.format.streams.dictionary import Explicit, Lattice
 from evc.format.streams.spectrum import channel_groups
 from evc.models.arrays import Signal
 from evc.models.patterns.timeline import HALF_TAPS, Timeline, delayed, interpolation_taps
+from evc.models.patterns.transposed import add_transposed
 from evc.models.spectrum.synthesis import BlockRun, residual_spectra
 
 KEPT_WAVEFORM_BYTES = 1 << 26
@@ -77,6 +78,9 @@ def add_waveform(
 
     waveform: float32 [own channels, frames]; weights: float32 [channels, own channels].
     """
+    if not source.as_it_is:
+        add_transposed(out, start, waveform, source, phase_bits, weights)
+        return
     whole, fraction = source.delay >> phase_bits, source.delay & ((1 << phase_bits) - 1)
     taps = interpolation_taps(fraction, phase_bits) if fraction else np.ones(1, np.float32)
     before, behind = (HALF_TAPS - 1, HALF_TAPS) if fraction else (0, 0)

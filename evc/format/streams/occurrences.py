@@ -20,11 +20,12 @@ from evc.format.streams.gains import OFF, Gains
 from evc.format.streams.integers import Flags, Numbers, Recent
 from evc.format.streams.port import Port, ReadPort, WritePort
 from evc.format.streams.positions import POSITION_FIELDS, Times, check_times, code_times, common_grid, fill_positions
+from evc.format.streams.rates import code_fine, code_semitones, rates_of
 
 COPY = -1  # the pattern number of a copy
 
 _Column = NDArray[np.int64]
-_COLUMNS = ("patterns", "lags", "offsets", "lengths", "inverted", "shifts", "rotations")
+_COLUMNS = ("patterns", "lags", "offsets", "lengths", "inverted", "shifts", "rotations", "semitones", "fine")
 
 
 def _zeros() -> _Column:
@@ -44,6 +45,8 @@ class OccurrenceStream:
     shifts     int64 [n], of placements with `lattice`: cells of frequency, in 2**-phase_bits cells
     rotations  int64 [n], of placements with `lattice`: phase in 2**-rotation_bits turns
     placed, copied: the gains of the placements, and of the copies
+    semitones  int64 [n], of placements with `rates`: how much higher than its entry each sounds, all 0 if left out
+    fine       int64 [n], of those with `fine_rates`: the same in 1/4096 semitone, which adds to it
     """
 
     times: Times = field(default_factory=_zeros)
@@ -61,6 +64,16 @@ class OccurrenceStream:
     spans: bool = False
     lattice: bool = False
     rotation_bits: int = 0
+    rates: bool = False
+    fine_rates: bool = False
+    semitones: _Column = field(default_factory=_zeros)
+    fine: _Column = field(default_factory=_zeros)
+
+    def __post_init__(self) -> None:
+        if not len(self.semitones):
+            self.semitones = np.zeros(len(self.times), np.int64)
+        if not len(self.fine):
+            self.fine = np.zeros(len(self.times), np.int64)
 
     def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
         """Code the occurrences; InputError where they break a limit (spec 7.2)."""
@@ -91,13 +104,14 @@ class OccurrenceStream:
 
         Fields: time (s), frame, phase (unit complex), pattern (-1: a copy), lag (s), offset, length (frames),
         gains (linear, negative where inverted; NaN where others have more planes or bands) [planes, bands], shift
-        (cells), rotation (unit complex), mid_side, stride. `start` is the segment's first frame.
+        (cells), rotation (unit complex), rate (1: as the entry is), mid_side, stride. `start` is the segment's first
+        frame.
         """
         shapes = [gains.levels.shape[1:] for _, gains in self.lists if len(gains)] or [(1, 1)]
         shape = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
         extra = [
             ("pattern", "<i4"), ("lag", "<f8"), ("offset", "<i8"), ("length", "<i8"), ("gains", "<f4", shape),
-            ("shift", "<f8"), ("rotation", "<c16"), ("mid_side", "?"), ("stride", "<i4"),
+            ("shift", "<f8"), ("rotation", "<c16"), ("rate", "<f8"), ("mid_side", "?"), ("stride", "<i4"),
         ]  # fmt: skip
         array = np.zeros(len(self.times), [*POSITION_FIELDS, *extra])
         fill_positions(array, self.times, context, start)
@@ -107,6 +121,7 @@ class OccurrenceStream:
         array["offset"], array["length"] = self.offsets, self.lengths
         array["shift"] = self.shifts / one
         array["rotation"] = np.exp(2j * np.pi * self.rotations / (1 << self.rotation_bits))
+        array["rate"] = rates_of(self.semitones, self.fine) / c.RATE_ONE
         array["gains"] = np.nan
         for part, gains in self.lists:
             rows, (planes, bands) = array[part], gains.levels.shape[1:]
@@ -143,6 +158,9 @@ class OccurrenceStream:
         self.lattice = bool(port.field(int(self.lattice), 1))
         if self.lattice:
             self.rotation_bits = port.field(self.rotation_bits, c.ROTATION_BITS_BITS)
+        self.rates = bool(port.field(int(self.rates), 1))
+        if self.rates:
+            self.fine_rates = bool(port.field(int(self.fine_rates), 1))
 
     def _allocate(self, times: Times) -> None:
         self.times = times
@@ -164,6 +182,10 @@ class OccurrenceStream:
             folded = _code_numbers(port, folded, "shift", 2 * c.MAX_SHIFT)
             self.shifts[part] = np.where(folded & 1, -((folded + 1) >> 1), folded >> 1)
             self.rotations[part] = port.bits(self.rotations[part], self.rotation_bits, "rotation")
+        if self.rates:
+            self.semitones[part] = code_semitones(port, self.semitones[part], self.patterns[part])
+        if self.fine_rates:
+            self.fine[part] = code_fine(port, self.fine[part])
 
     def _code_copies(self, port: Port, part: slice) -> None:
         if part.start == part.stop:
@@ -206,6 +228,11 @@ class OccurrenceStream:
             (_outside(self.rotations[copies], 0, 0), "rotation of a copy"),
             (self.rotation_bits and not self.lattice, "resolution of rotations"),
             (not self.lengths[copies].all(), "length of a copy"),
+            (_outside(self.semitones, c.LEAST_SEMITONES, c.MOST_SEMITONES), "rate"),
+            (_outside(self.fine, -c.FINE_PER_SEMITONE, c.FINE_PER_SEMITONE), "rate"),
+            (self.semitones.any() and not self.rates or self.fine.any() and not self.fine_rates, "rate"),
+            (self.fine_rates and not self.rates, "resolution of rates"),
+            (self.semitones[copies].any() or self.fine[copies].any(), "rate of a copy"),
         ):
             if wrong:
                 raise InputError(f"the {what} of an occurrence is not allowed")
