@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from evc.exports.kits import Sample
     from evc.file import EvcFile
 
+_LOOP_FIELDS = ("start", "loop_start"), ("length", "loop_length"), ("ping_pong", "ping_pong")
 INDEX, INSTRUMENT = "index.json", "instrument.sfz"
 
 
@@ -65,9 +67,10 @@ def patterns(
 
     With --export every pattern becomes a WAV file, a loop for another program, in the sample format of the track. Its
     name tells its number, start and length; it has loop points where it repeats and, where the tempo is clear, that
-    too. instrument.sfz plays them all, each from a key of its own, from C2 upward. Beside each lies a JSON of its uses
-    and of the occurrences that they consist of: time in seconds and frames, fraction of a frame, lag, gain of each
-    band.
+    too. instrument.sfz plays them all, each from a key of its own, from C2 upward. Explicit patterns, which are sounds
+    by themselves, have an SFZ instrument of their own too, at every pitch, and the loop that they have in the file.
+    Beside each lies a JSON of its uses and of the occurrences that they consist of: time in seconds and frames,
+    fraction of a frame, lag, rate, gain of each band.
     """
     if zero_crossings and folder is None:
         raise click.UsageError("--zero-crossings goes with --export")
@@ -119,6 +122,7 @@ def _as_dict(file: EvcFile, number: int) -> dict[str, Any]:
         "frames": int(row["frames"]),
         "channels": int(row["channels"]),
         "seconds": float(row["seconds"]),
+        "loop": None if math.isnan(row["loop_start"]) else {name: row[field].item() for name, field in _LOOP_FIELDS},
         "uses": [
             {name: use[name].item() for name in ("time", "duration", "frame", "frames", "offset")}
             for use in file.uses[file.uses["pattern"] == number]
@@ -143,14 +147,16 @@ def _export(
     force: bool,
 ) -> None:  # fmt: skip
     """Write the patterns `chosen`, the instrument and the index, all or nothing; `listing` learns names and loops."""
-    from evc.exports.kits import sample_name, samples_of, sfz_text
+    from evc.exports.kits import ONE_SHOT, sample_name, samples_of, sfz_text
     from evc.output import atomic_folder, opened
 
     samples, tempo = samples_of(file, chosen)
     for row in listing["patterns"]:
         name = sample_name(file, row["number"])
         row["wav"], row["json"] = f"{name}.wav", f"{name}.json"
-    names = [row[suffix] for row in listing["patterns"] for suffix in ("wav", "json")]
+        if row["kind"] == ONE_SHOT:
+            row["sfz"] = f"{name}.sfz"
+    names = [row[suffix] for row in listing["patterns"] for suffix in ("wav", "json", "sfz") if suffix in row]
     for name in [*names, INSTRUMENT, INDEX]:
         if not force and (folder / name).exists():
             raise EvcError(f"{folder / name}: exists already; --force replaces it")
@@ -163,6 +169,10 @@ def _export(
             with opened(new / row["wav"], str(folder / row["wav"])) as output:
                 sample = written[row["wav"]] = _write_wav(file, listing["file"], sample, zero_crossings, output)
             row |= {"wav_start": sample.start, "wav_frames": sample.frames, "loop_frames": sample.loop}
+            if sample.one_shot:
+                row |= {"loop_start": sample.loop_start, "ping_pong": sample.ping_pong, "root_key": sample.root}
+                with opened(new / row["sfz"], str(folder / row["sfz"])) as output:
+                    output.write(sample.instrument(row["wav"], listing["file"]).encode())
             occurrences = [_occurrence(file, i) for i in (file.occurrences["pattern"] == row["number"]).nonzero()[0]]
             found = {"file": listing["file"], "samplerate": file.samplerate} | row | {"occurrences": occurrences}
             with opened(new / row["json"], str(folder / row["json"])) as output:
@@ -186,7 +196,7 @@ def _occurrence(file: EvcFile, index: int) -> dict[str, Any]:
     row = file.occurrences[index]
     gains = row["gains"]
     used = ~np.isnan(gains)
-    names = ("time", "frame", "lag", "offset", "length", "shift")
+    names = ("time", "frame", "lag", "offset", "length", "shift", "rate")
     return {
         "occurrence": int(index),
         "use": int(row["use"]),
@@ -206,12 +216,16 @@ def _turns(phase: complex) -> float:
 
 def _write_wav(file: EvcFile, source: str, sample: Sample, zero_crossings: bool, output: BinaryIO) -> Sample:
     """Write a pattern's sound; what of it is in the file then."""
+    from evc.exports.instruments import root_key
     from evc.exports.kits import at_zero_crossings
     from evc.format.metadata import Metadata
     from evc.soundfiles import SoundWriter, chosen_subtype
 
     with naming(source):
         audio = file.pattern_audio(sample.number)
+    if sample.one_shot:
+        root = root_key(audio, file.samplerate)
+        sample = replace(sample, root=None if root is None else round(root, 3))
     if zero_crossings:
         sample = at_zero_crossings(sample, audio, file.samplerate)
         audio = audio[sample.start : sample.start + sample.frames]

@@ -107,7 +107,8 @@ class FileContents(FileFacts):
         Frames and times of patterns, uses and occurrences are those of the coded timeline (spec 3.7).
 
         Fields: kind ("excerpt", "explicit", "lattice"), start (s, of excerpts, otherwise NaN), duration (s), channels,
-        columns and bins (of lattices, otherwise 0), frame (the first, of excerpts, otherwise -1), frames, uses (an
+        columns and bins (of lattices, otherwise 0), loop_start and loop_length (s, of entries that go round, otherwise
+        NaN), ping_pong (whether there and back), frame (the first, of excerpts, otherwise -1), frames, uses (an
         excerpt sounds one more time: where it comes from), seconds (of all uses together). In salvage mode entries
         that are lost are of kind "lost".
         """
@@ -131,9 +132,10 @@ class FileContents(FileFacts):
         Fields: time (s), frame, phase (of the fraction of a frame, unit complex), pattern (index into `patterns`), lag
         (s, of copies, otherwise 0), offset (the frame of the pattern at which it begins), length (frames; 0: to the
         pattern's end), gains (linear, negative where inverted) [planes, bands], shift (cells, of lattices), rotation
-        (unit complex, of lattices), use (index into `uses`), mid_side (whether the two planes are mid and side), stride
+        (unit complex, of lattices), rate (at which an entry is read: 2 is an octave higher), use (index into `uses`),
+        mid_side (whether the two planes are mid and side), stride
         (of the bands, whose edges in Hz are `evc.format.streams.bands.band_edges`). Planes are otherwise one for all
-        channels or one per channel. Where a file's segments differ in planes or bands, NaN fills up what is not used.
+        channels or one per channel. Where occurrences differ in planes or bands, NaN fills up what is not used.
 
         Copies that sound nowhere, being off in all bands or of what lies before the file's start, have pattern and use
         -1.

@@ -77,11 +77,15 @@ def loop_tags(loop: Loop) -> Tags:
     return {LOOP_START: str(loop.start), LOOP_LENGTH: str(loop.frames)}
 
 
-def smpl_chunk(loops: Iterable[Loop], samplerate: int, like: Foreign | None = None) -> Foreign:
-    """A little-endian `smpl` chunk with these loops, all else as in `like`."""
+def smpl_chunk(
+    loops: Iterable[Loop], samplerate: int, like: Foreign | None = None, key: float = MIDDLE_C
+) -> Foreign:
+    """A little-endian `smpl` chunk with these loops, all else as in `like`; otherwise `key` is the pitch as a MIDI key,
+    with fractions."""
     rows = [loop for loop in loops if loop.start + loop.frames <= _MOST_FRAMES]
     period = round(1e9 / samplerate)  # nanoseconds
-    head = struct.pack("<7I", 0, 0, period, MIDDLE_C, 0, 0, 0)
+    whole = int(key)
+    head = struct.pack("<7I", 0, 0, period, whole, round((key - whole) * 2**32) & 0xFFFFFFFF, 0, 0)
     if like is not None and like.origin == "RIFF" and len(like.data) >= _SMPL_BYTES:
         head = like.data[:28]
     data = head + struct.pack("<2I", len(rows), 0)

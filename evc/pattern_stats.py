@@ -72,7 +72,8 @@ class SavedBits:
         spent = np.zeros(superframes)
         if spectrum is not None and (bits := decoded.accounts[c.STREAM_SPECTRUM].places) is not None:
             spent = bits - _finer_bits(spectrum, superframes)
-        shares = np.zeros(0) if occurrences is None else (occurrences.gains != OFF).mean(axis=(1, 2))
+        lists = () if occurrences is None else (occurrences.placed, occurrences.copied)
+        shares = np.concatenate([np.zeros(0), *((gains.levels != OFF).mean(axis=(1, 2)) for gains in lists)])
         saved = np.zeros(superframes)
         for place in range(superframes):
             begin = (first + place) * self._size

@@ -40,7 +40,6 @@ _USE_FIELDS = [
     ("pattern", "<i4"), ("time", "<f8"), ("duration", "<f8"), ("frame", "<i8"), ("frames", "<i8"), ("offset", "<i8"),
 ]  # fmt: skip
 _ARRAYS = ("patterns", "uses", "occurrences")
-_OCCURRENCE_FIELDS = [("use", "<i4"), ("mid_side", "?"), ("stride", "<i4")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +59,7 @@ def read_patterns(decoder: SegmentDecoder) -> PatternMap:
     """Find the patterns of a file. Raises what is wrong with the streams concerned; in salvage mode leaves out what is
     lost."""
     header, entries = decoder.container.header, decoder.patterns
-    found, places, streams = occurrence_array(decoder)
+    found, places = occurrence_array(decoder)
     begins, ends, delays = _spans(header, found, places, entries)
     superframe = c.superframe_length(header.samplerate)
     tolerance = round(_SAME_LAG * header.samplerate)
@@ -75,8 +74,6 @@ def read_patterns(decoder: SegmentDecoder) -> PatternMap:
     order = sorted(range(len(uses)), key=lambda i: (uses[i].begin, numbers[i], uses[i].end))
     in_order = _use_array([uses[i] for i in order], [numbers[i] for i in order], patterns, header.samplerate)
     occurrences = _occurrence_array(found, begins, lines, uses, order, in_order)
-    occurrences["mid_side"] = [stream.mid_side for stream in streams]
-    occurrences["stride"] = [stream.band_stride for stream in streams]
     return PatternMap(patterns, in_order, occurrences, places)
 
 
@@ -111,6 +108,7 @@ def _spans(
     begins = found["frame"].astype(np.int64)
     lengths, offsets = found["length"].astype(np.int64), found["offset"].astype(np.int64)
     frames = np.array([0, *(0 if entry is None else entry.frames for entry in entries)], np.int64)[found["pattern"] + 1]
+    frames = np.ceil(frames / found["rate"]).astype(np.int64)
     lengths = np.where(lengths > 0, lengths, np.maximum(frames - offsets, 1))
     lags = np.rint(found["lag"] * header.samplerate).astype(np.int64)
     delays = np.where(found["pattern"] == COPY, lags, begins - offsets)
@@ -183,6 +181,7 @@ def _pattern_array(
         if isinstance(pattern, Excerpt):
             array["frame"][number] = pattern.start
     derived = array[len(dictionary) :]
+    derived["loop_start"] = derived["loop_length"] = np.nan
     derived["kind"], derived["channels"] = c.PATTERN_KINDS[c.PATTERN_EXCERPT], header.channels
     derived["frame"], derived["frames"] = stretches[:, 0], stretches[:, 1] - stretches[:, 0]
     derived["start"] = derived["frame"] / header.samplerate
@@ -218,7 +217,7 @@ def _occurrence_array(
     sorted_uses: NDArray[Any],
 ) -> NDArray[Any]:
     """`found`, with the use of every occurrence: the one of its line in which it begins."""
-    array = np.zeros(len(found), [*found.dtype.descr, *_OCCURRENCE_FIELDS])
+    array = np.zeros(len(found), [*found.dtype.descr, ("use", "<i4")])
     for name in found.dtype.names or ():
         array[name] = found[name]
     array["use"] = -1

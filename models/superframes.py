@@ -22,8 +22,9 @@ from evc.format.streams.spectrum import SpectrumStream, channel_groups
 from evc.format.streams.spectrum_blocks import Block
 from evc.models.events.columns import Heard
 from evc.models.overlay import Parallel
-from evc.models.patterns.sounding import Prediction, Sounding, Waveforms, predict, soundings
+from evc.models.patterns.sounding import Prediction, Sounding, predict, soundings
 from evc.models.patterns.timeline import Timeline
+from evc.models.patterns.waveforms import Waveforms
 from evc.models.spectrum.synthesis import BlockRun, Spectra, residual_spectra
 
 Streams = Mapping[int, Any]  # of one segment, by kind

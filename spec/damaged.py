@@ -12,6 +12,7 @@ from evc.format.header import Header
 from evc.format.segment import Dictionary, StreamData
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.dictionary import DictionaryStream, Excerpt
+from evc.format.streams.gains import Gains
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.tags import write_tags
 from evc.spec.containers import RATE, SUPERFRAME, Chunk, end, file_of, head, patched, segment
@@ -80,7 +81,7 @@ def _with_entry() -> bytes:
     whole = StreamContext(RATE, 1, header.known_frames, header.phase_bits, 1)
     entry = Dictionary(0, 1, (coded_stream(c.STREAM_DICTIONARY, DictionaryStream([Excerpt(0, 500)]), whole),))
     one = np.zeros(1, np.int64)
-    placed = OccurrenceStream(one, one, one, one, one, one, one, one, one[:, None, None])
+    placed = OccurrenceStream(one, one, one, one, one, one, one, one, Gains(one[:, None, None]))
     words = coded_stream(c.STREAM_OCCURRENCES, placed, replace(whole, frames=SUPERFRAME))
     chunks = [head(header), Chunk(c.CHUNK_DICT, entry.write()), *(segment(index) for index in range(4)),
               segment(4, (0, 1), (words,))]  # fmt: skip

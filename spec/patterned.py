@@ -15,8 +15,8 @@ from evc.format.segment import Dictionary, Segment
 from evc.format.sources import covered_frames, decode_entry, needed_segments, sound_sources
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams import spectrum_layout as layout
-from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice, Pattern
-from evc.format.streams.gains import OFF
+from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice, Loop, Pattern
+from evc.format.streams.gains import OFF, Gains
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.format.streams.spectrum_blocks import Block
@@ -31,7 +31,7 @@ def copies() -> bytes:
     )
     random = np.random.default_rng(6)
     first, second = tones(random, 2, 4, 28), _left_over(random, tones(random, 2, 4, 18), LEFT_KINDS)
-    common: dict[str, Any] = {"band_stride": 3, "mid_side": True, "polarity": True}
+    common: dict[str, Any] = {"polarity": True}
     middle = _copied(random, [0, 900, 2600], [2100 * 32, 2500 * 32 + 13, 2064 * 32], [1500, 2000, 9000], common)
     last = _copied(random, [10, 10], [4096 * 32, 5000 * 32 + 31], [2000, 4096], common)
     middle.inverted[1] = 1
@@ -67,12 +67,13 @@ def _copied(
     gains[random.random(gains.shape) < 0.2] = OFF
     return OccurrenceStream(
         np.array(frames) * 32 + 7, nothing + COPY, np.array(lags), nothing, np.array(lengths),
-        nothing.copy(), nothing, nothing, gains, **settings,
+        nothing.copy(), nothing, nothing, copied=Gains(gains, 3, True), **settings,
     )  # fmt: skip
 
 
 def placements() -> bytes:
-    """Three channels: waveforms of one and of two channels, and an excerpt, placed at whole and fractional times."""
+    """Three channels: waveforms of one and of two channels, and an excerpt, placed at whole and fractional times, whole
+    and in part."""
     header = Header(
         8000, 3, 11_000, layers=("patterns", "spectrum"), segment_frames=4096, reference_depth=2, reference_span=2
     )
@@ -83,7 +84,7 @@ def placements() -> bytes:
     plans = [
         ([0, 1500 * 32 + 9, 3900 * 32], [0, 1, 1], [0, 0, 0], [0, 0, 0]),
         ([5, 1000 * 32 + 5, 2000 * 32 + 16], [1, 2, 0], [196, 100, 0], [0, 1000, 4000]),
-        ([100 * 32, 1024 * 32 + 1], [2, 2], [0, 0], [0, 700]),
+        ([100 * 32, 1024 * 32 + 1, 1500 * 32 + 8], [2, 2, 1], [0, 0, 333], [0, 700, 1000]),
     ]
     segments: list[tuple[OccurrenceStream | None, SpectrumStream | None]] = []
     for spectrum, (times, numbers, offsets, lengths) in zip(spectra, plans, strict=True):
@@ -91,8 +92,43 @@ def placements() -> bytes:
         gains = random.integers(-8, 3, (len(times), 3, 2))
         gains[random.random(gains.shape) < 0.2] = OFF
         columns = np.array(times), np.array(numbers), nothing, np.array(offsets), np.array(lengths)
-        rest = nothing, nothing, nothing, gains
-        occurrences = OccurrenceStream(*columns, *rest, band_stride=8, gain_resolution=8, spans=True)
+        rest = nothing, nothing, nothing, Gains(gains, 8)
+        occurrences = OccurrenceStream(*columns, *rest, gain_resolution=8, spans=True)
+        segments.append((occurrences, spectrum))
+    return pattern_file(header, patterns, segments)
+
+
+def one_shots() -> bytes:
+    """A pair: sounds of one channel, panned in one band and at many pitches, two of them with loops, beside a copy in
+    mid and side; some go on over a border."""
+    header = Header(
+        8000, 2, 9000, layers=("patterns", "spectrum"), segment_frames=4096, reference_depth=1, reference_span=1
+    )
+    random = np.random.default_rng(10)
+    loops = None, Loop(300 * 32 + 11, 200 * 32 + 5), Loop(99 * 32, 600 * 32 + 21, ping_pong=True)
+    patterns: list[Pattern] = [
+        replace(_explicit(tones(random, 1, 1, 28), 1, 900), loop=loop) for loop in loops
+    ]
+    plans = [
+        # Time, pattern, offset, length, semitones, parts of one; of the copy its lag.
+        [(7, 0, 0, 0, 0, 0), (7, 1, 0, 3000, -7, 0), (900 * 32, 0, 200, 500, 12, 0), (1111 * 32 + 9, 2, 0, 2500, 0, 0),
+         (2000 * 32, 1, 0, 6000, 5, -100), (3700 * 32 + 1, 0, 0, 0, -24, 1)],
+        [(0, 1, 2096, 3904, 5, -100), (1, 0, 396, 0, -24, 1), (600 * 32, 0, 0, 300, -24, 0),
+         (700 * 32, 2, 1, 1, -96, 0), (1500 * 32 + 5, 2, 4000, 900, 24, 4096),
+         (1024 * 32, COPY, 4096 * 32, 2000, 0, 0)],
+        [(5, 2, 70, 800, -5, -2048)],
+    ]  # fmt: skip
+    segments: list[tuple[OccurrenceStream | None, SpectrumStream | None]] = []
+    for plan, spectrum in zip(plans, (None, tones(random, 2, 4, 18), None), strict=True):
+        times, numbers, offsets, lengths, semitones, fine = np.array(plan, np.int64).T
+        copied, nothing = numbers == COPY, 0 * times
+        levels = random.integers(-12, 1, (len(plan), 2, 5))
+        pan, mid_side = Gains(levels[~copied, :, :1]), Gains(levels[copied], 3, mid_side=True)
+        occurrences = OccurrenceStream(
+            times, numbers, np.where(copied, offsets, 0), np.where(copied, 0, offsets), lengths, nothing, nothing,
+            nothing, pan, mid_side if copied.any() else Gains(), spans=True, rates=True, fine_rates=True,
+            semitones=semitones, fine=fine,
+        )  # fmt: skip
         segments.append((occurrences, spectrum))
     return pattern_file(header, patterns, segments)
 
@@ -108,7 +144,7 @@ def lattices() -> bytes:
     lattice = Lattice(7, 5, 4, 8, levels, phases, (1000, 60_000, 333))
     first = tones(random, 1, 4, 26)
     second = _left_over(random, tones(random, 1, 3, 18), [["alone"], ["", "alone", "", "alone", "held"], ["", "held"]])
-    plain: dict[str, Any] = {"band_stride": 8, "lattice": True, "rotation_bits": 4}
+    plain: dict[str, Any] = {"lattice": True, "rotation_bits": 4}
     alone = _in_part(random, [(700 * 32, 0, 0, 0), (1500 * 32 + 5, 0, 3 * 32 + 9, 5)], plain)
     beside = _in_part(random, [(0, 0, 2**20 + 1, 15), (2200 * 32, 0, 0, 1), (3, COPY, 4000, 1800)], plain)
     return pattern_file(header, [lattice], [(alone, first), (beside, second)])
@@ -123,7 +159,8 @@ def _in_part(
     gains = random.integers(-3, 1, (len(rows), 1, 2))
     return OccurrenceStream(
         times, patterns, np.where(copied, third * 32, 0), 0 * times, np.where(copied, fourth, 0), 0 * times,
-        np.where(copied, 0, third), np.where(copied, 0, fourth), gains, **settings,
+        np.where(copied, 0, third), np.where(copied, 0, fourth), Gains(gains[~copied], 8),
+        Gains(gains[copied], 8) if copied.any() else Gains(), **settings,
     )  # fmt: skip
 
 

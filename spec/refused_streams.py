@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from evc.format import constants as c
-from evc.format.coder import SymbolEncoder
+from evc.format.coder import CodedStream, SymbolEncoder
 from evc.format.header import Header
 from evc.format.segment import Dictionary, StreamData
 from evc.format.streams import StreamContext, coded_stream
-from evc.format.streams.dictionary import DictionaryStream, Excerpt
+from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Loop, Pattern
+from evc.format.streams.gains import Gains
 from evc.format.streams.integers import Numbers
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.port import WritePort
@@ -68,11 +69,15 @@ def streams() -> Iterator[tuple[str, Refusal]]:
         ("crowd", 17, 3 * SUPERFRAME, (0, 1, 2), "17 occurrences at once"),
     ]:
         yield f"copy-{name}", (MALFORMED, about, _copies(times, lag, lists))
-    for name, shift, rotation, about in [
-        ("shifted", 32, 0, "a placement of an excerpt with a shift"),
-        ("turned", 0, 1, "a placement of an excerpt with a rotation"),
+    for name, shift, rotation, semitones, about in [
+        ("shifted", 32, 0, 0, "a placement of an excerpt with a shift"),
+        ("turned", 0, 1, 0, "a placement of an excerpt with a rotation"),
+        ("transposed", 0, 0, -1, "a placement of an excerpt with a rate"),
     ]:
-        yield f"excerpt-{name}", (MALFORMED, about, _placement(shift, rotation))
+        yield f"excerpt-{name}", (MALFORMED, about, _placement(Excerpt(0, 500), shift, rotation, semitones))
+    loop = coded_stream(c.STREAM_SPECTRUM, SpectrumStream([Group(0, 0)]), StreamContext(RATE, 1, 500))
+    looped = Explicit(1, 500, CodedStream(loop.words, loop.symbols, loop.checksum), Loop(0, 32 * 500))
+    yield "loop-endless", (MALFORMED, "a placement of an entry with a loop that has no length", _placement(looped))
 
 
 def _by_hand(kind: int, write: Callable[[WritePort], object]) -> StreamData:
@@ -95,21 +100,22 @@ def _copies(times: int, lag: int, dependencies: tuple[int, ...]) -> bytes:
     nothing = np.zeros(times, np.int64)
     stream = OccurrenceStream(
         nothing, nothing + COPY, nothing + (lag << header.phase_bits), nothing, nothing + 100,
-        nothing, nothing, nothing, nothing[:, None, None],
+        nothing, nothing, nothing, copied=Gains(nothing[:, None, None]),
     )  # fmt: skip
     words = coded_stream(c.STREAM_OCCURRENCES, stream, StreamContext(RATE, 1, SUPERFRAME, header.phase_bits))
     return _repeating(header, words, dependencies)
 
 
-def _placement(shift: int, rotation: int) -> bytes:
-    """The last of four segments places an excerpt of the first."""
+def _placement(pattern: Pattern, shift: int = 0, rotation: int = 0, semitones: int = 0) -> bytes:
+    """The last of four segments places an entry, which may be an excerpt of the first."""
     header = replace(LEANING, frames=4 * SUPERFRAME, reference_span=3)
     context = StreamContext(RATE, 1, header.known_frames, header.phase_bits, patterns=1)
-    entry = coded_stream(c.STREAM_DICTIONARY, DictionaryStream([Excerpt(0, 500)]), context)
+    entry = coded_stream(c.STREAM_DICTIONARY, DictionaryStream([pattern]), context)
     nothing = np.zeros(1, np.int64)
     stream = OccurrenceStream(
         nothing, nothing, nothing, nothing, nothing, nothing, nothing + shift, nothing + rotation,
-        nothing[:, None, None], lattice=True, rotation_bits=3,
+        Gains(nothing[:, None, None]), lattice=True, rotation_bits=3, rates=True,
+        semitones=nothing + semitones,
     )  # fmt: skip
     words = coded_stream(c.STREAM_OCCURRENCES, stream, replace(context, frames=SUPERFRAME))
     return _repeating(header, words, (0, 1, 2), Chunk(c.CHUNK_DICT, Dictionary(0, 1, (entry,)).write()))

@@ -25,7 +25,7 @@ from evc.spec import stress, stress_spectrum
 from evc.spec.containers import later
 from evc.spec.latents import large_latents, latents
 from evc.spec.learned import described, events, roar
-from evc.spec.patterned import copies, graded, lattices, placements
+from evc.spec.patterned import copies, graded, lattices, one_shots, placements
 from evc.spec.syntax import hiss, layers, syntax
 from evc.spec.timbre import timbres
 
@@ -207,6 +207,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
         copies,
     ),
     "placements": ("explicit waveforms and an excerpt, placed; a plane of gains per channel", placements),
+    "one-shots": ("waveforms at many pitches, panned, with and without loops, beside a copy", one_shots),
     "lattices": ("lattices, shifted and turned, beside copies and without", lattices),
     "hiss": ("noise of levels, balances, angles and colours that change; a segment without", hiss),
     "roar": ("noise of three channels, at the start and behind 65 536 frames; colours up to the last bands", roar),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from evc.format.sources import decode_entry, needed_segments, sound_sources
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.dictionary import DictionaryStream, Excerpt, Lattice, Pattern
 from evc.format.streams.events import USUAL_SIZES, EventStream
-from evc.format.streams.gains import OFF
+from evc.format.streams.gains import OFF, Gains
 from evc.format.streams.noise import NoisePlane, NoiseStream, hops
 from evc.format.streams.noise_changes import PlaneKind, plane_kinds
 from evc.format.streams.occurrences import COPY, OccurrenceStream
@@ -81,7 +82,7 @@ def _occurrences(
     wave = np.array([isinstance(patterns[number], Lattice) for number in numbers])
     offsets = random.integers(0, 60, placements) * (random.random(placements) < 0.5) * (numbers != 3)
     none, nothing = np.zeros(copies, np.int64), np.zeros(placements, np.int64)
-    stream = OccurrenceStream(
+    return OccurrenceStream(
         np.concatenate([np.sort(random.integers(0, context.frames, placements)) * one, times]),
         np.concatenate([numbers, none + COPY]),
         np.concatenate([nothing, lags]),
@@ -90,13 +91,17 @@ def _occurrences(
         random.integers(0, 2, placements + copies),
         np.concatenate([wave * random.choice([0, 1, -1, 2**30, -(2**30), 99_999], placements), none]),
         np.concatenate([wave * random.integers(0, 8, placements), none]),
-        band_stride=2 + 2 * separate, gain_resolution=100, mid_side=not separate, polarity=True, spans=True,
-        lattice=True, rotation_bits=3,
+        _gains(random, context, placements, Gains(stride=3 - separate, mid_side=bool(separate))),
+        _gains(random, context, copies, Gains(stride=2 + 2 * separate, mid_side=not separate)),
+        gain_resolution=100, polarity=True, spans=True, lattice=True, rotation_bits=3,
     )  # fmt: skip
-    level = random.integers(-30, 31, (placements + copies, 2, len(stream.edges(context)) - 1))
-    level[random.random(len(level)) < 0.1] *= 68
-    stream.gains = np.where(random.random(level.shape) < 0.3, OFF, level)
-    return stream
+
+
+def _gains(random: Random, context: StreamContext, count: int, settings: Gains) -> Gains:
+    """Levels at random, some of them far away."""
+    level = random.integers(-30, 31, (count, 2, len(settings.edges(context.samplerate)) - 1))
+    level[random.random(count) < 0.1] *= 68
+    return replace(settings, levels=np.where(random.random(level.shape) < 0.3, OFF, level))
 
 
 def _decoded(pattern: Pattern, frame: int) -> bool:

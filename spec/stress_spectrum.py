@@ -13,7 +13,7 @@ from evc.format.header import Header
 from evc.format.segment import Segment
 from evc.format.streams import coded_stream
 from evc.format.streams import spectrum_layout as layout
-from evc.format.streams.gains import OFF
+from evc.format.streams.gains import OFF, Gains
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.format.streams.spectrum_blocks import Block
@@ -59,7 +59,8 @@ def borders() -> bytes:
         if index > 2:
             one = np.zeros(1, np.int64)
             lag = np.array([(2 * SUPERFRAME + 16 + 100 * index) * 32 + 5 * index])
-            copies = OccurrenceStream(one, one + COPY, lag, one, one + SUPERFRAME, one, one, one, one[:, None, None])
+            copies = OccurrenceStream(one, one + COPY, lag, one, one + SUPERFRAME, one, one, one,
+                                     copied=Gains(one[:, None, None]))  # fmt: skip
         segments.append((copies, SpectrumStream([Group(0, geometry.coarse_bands, [blocks])])))
     return pattern_file(header, [], segments)
 
@@ -81,7 +82,8 @@ def left_over() -> bytes:
             gains[random.random(gains.shape) < 0.2] = OFF
             copies = OccurrenceStream(
                 100 * 32 * many, nothing + COPY, (2 * SUPERFRAME + 16) * 32 + 9999 * many, nothing,
-                nothing + SUPERFRAME, nothing, nothing, nothing, gains, 4, 8, mid_side=bool(index % 2),
+                nothing + SUPERFRAME, nothing, nothing, nothing, copied=Gains(gains, 4, bool(index % 2)),
+                gain_resolution=8,
             )  # fmt: skip
         blocks = _left_blocks(random, layout.geometry(SUPERFRAME, coarse), index > 2) if coarse else []
         segments.append((copies, SpectrumStream([Group(-500, coarse, [blocks] if coarse else [])])))
@@ -111,7 +113,7 @@ def turned() -> bytes:
     nothing = 0 * shifts
     placed = OccurrenceStream(
         np.array([100, 1000, 2000]) * 32 + 9, nothing, nothing, nothing, nothing, nothing, shifts, np.array([0, 3, 1]),
-        nothing[:, None, None], lattice=True, rotation_bits=2,
+        Gains(nothing[:, None, None]), lattice=True, rotation_bits=2,
     )  # fmt: skip
     return pattern_file(header, [pattern], [(placed, None)])
 

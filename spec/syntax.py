@@ -15,7 +15,7 @@ from evc.format.streams import Stream, StreamContext, coded_stream
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice
 from evc.format.streams.events import EventStream
-from evc.format.streams.gains import OFF
+from evc.format.streams.gains import OFF, Gains
 from evc.format.streams.noise import NoisePlane, NoiseStream, hops
 from evc.format.streams.noise_changes import COLOUR, plane_kinds
 from evc.format.streams.occurrences import COPY, OccurrenceStream
@@ -91,11 +91,12 @@ def _occurrences(context: StreamContext) -> OccurrenceStream:
         times=times, patterns=np.array([0, 1, 0, COPY, COPY]), lags=np.array([0, 0, 0, 96_000, 96_000]),
         offsets=np.array([0, 7, 0, 0, 0]), lengths=np.array([0, 50, 400, 500, 700]),
         inverted=np.array([0, 1, 0, 0, 1]), shifts=np.zeros(n, np.int64), rotations=np.zeros(n, np.int64),
-        band_stride=4, polarity=True, spans=True,
+        placed=Gains(stride=4), copied=Gains(stride=2), polarity=True, spans=True,
     )  # fmt: skip
-    bands = len(stream.edges(context)) - 1
-    stream.gains = np.arange(n * bands).reshape(n, 1, bands) % 7 - 3
-    stream.gains[1, 0, 0] = OFF
+    for gains, count in ((stream.placed, 3), (stream.copied, 2)):
+        bands = len(gains.edges(context.samplerate)) - 1
+        gains.levels = np.arange(count * bands).reshape(count, 1, bands) % 7 - 3
+    stream.placed.levels[1, 0, 0] = OFF
     return stream
 
 

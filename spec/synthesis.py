@@ -157,20 +157,21 @@ def _soundings(
     start, frames = header.segment_span(index)
     context = StreamContext(header.samplerate, header.channels, frames, header.phase_bits)
     unit = header.samplerate / 2 / (c.superframe_length(header.samplerate) // 16)
-    edges = np.rint(band_edges(header.samplerate, stream.band_stride, fine=False) / unit).astype(np.int64)
     found = []
     for source in sound_sources(stream, list(entries), context, start):
         sign = -1 if stream.inverted[source.row] else 1
+        levels, settings = stream.gains_of(source.row)
+        edges = np.rint(band_edges(header.samplerate, settings.stride, fine=False) / unit).astype(np.int64)
         gains = [
             [None if level == OFF else sign * 2.0 ** (level / stream.gain_resolution) for level in plane]
-            for plane in stream.gains[source.row].tolist()
+            for plane in levels.tolist()
         ]
         waveform = None
         if source.entry is not None:
             shift = stream.shifts[source.row] / (1 << header.phase_bits)
             rotation = stream.rotations[source.row] / (1 << stream.rotation_bits)
             waveform = _waveform(header, entries[source.entry], float(shift), float(rotation))
-        found.append(_Sounding(source, waveform, gains, stream.mid_side, edges))
+        found.append(_Sounding(source, waveform, gains, settings.mid_side, edges))
     return found
 
 
@@ -228,7 +229,10 @@ def _prediction(
     ahead, behind = min(before, part.size) // 2, min(after, part.size) // 2
     frames = np.arange(part.start - ahead, part.start + part.size + behind)
     ends = source.first, min(source.last, 1 << 60)
-    heard = _delayed(waveform, ends, frames, source.delay, header.phase_bits)
+    if source.as_it_is:
+        heard = _delayed(waveform, ends, frames, source.delay, header.phase_bits)
+    else:
+        heard = _transposed(waveform, source, frames, header.phase_bits)
     spectrum = dct4(_folded(heard, ahead, behind))
     out = np.zeros_like(spectrum)
     bins = sounding.edges * part.size // sounding.edges[-1]
@@ -252,6 +256,31 @@ def _delayed(signal: Floats, ends: tuple[int, int], frames: NDArray[np.int64], d
         at = frames - whole - tap
         there = (at >= max(ends[0], 0)) & (at < min(ends[1], signal.shape[1]))
         out[:, there] += weight * signal[:, at[there]]
+    return out
+
+
+def _transposed(signal: Floats, source: SoundSource, frames: NDArray[np.int64], phase_bits: int) -> Floats:
+    """`signal` at the source's rate and round its loop, at the same frames."""
+    one = 1 << phase_bits
+    out = np.zeros((len(signal), len(frames)))
+    rate = source.rate / 2**24
+    stretch = max(1.0, rate)
+    for place, frame in enumerate(frames.tolist()):
+        since = frame * one - source.delay
+        if not source.first * one <= since < source.last * one:
+            continue
+        position = rate * since / one
+        if source.loop is not None and position > source.loop.start / one:
+            start, length = source.loop.start / one, source.loop.length / one
+            position = (position - start) % (length * (1 + source.loop.ping_pong))
+            position = start + (2 * length - position if position > length else position)
+        reach = int(np.ceil(4 * stretch))
+        at = int(np.floor(position)) + np.arange(1 - reach, reach + 1)
+        distance = (at - position) / stretch
+        inside = np.sqrt(np.maximum(1 - (distance / 4) ** 2, 0))
+        weights = np.where(np.abs(distance) <= 4, np.sinc(0.97 * distance) * np.i0(9.6 * inside), 0)
+        there = (at >= 0) & (at < signal.shape[1])
+        out[:, place] = signal[:, at[there]] @ weights[there] / weights.sum()
     return out
 
 

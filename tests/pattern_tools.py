@@ -62,7 +62,7 @@ def planted(
             found = rows.get(index)
             streams = []
             if found:
-                stream = occurrence_stream(found, RATE, band_stride=STRIDE, **options)
+                stream = occurrence_stream(found, RATE, stride=STRIDE, **options)
                 streams.append(coded(c.STREAM_OCCURRENCES, stream, context))
             writer.add_segment(Segment(index, (), tuple(streams)))
     return target.getvalue()

@@ -4,6 +4,7 @@ alone."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 LEAST_MARGIN = 16
 
@@ -15,6 +16,7 @@ class Entry:
     start: int | None
     frames: int
     lattice_cells: int = 0
+    looped: bool = False
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Source:
     first: int
     last: int | None
     entry: Entry | None  # None: the file's own past
+    rate: int = 1 << 24  # R
 
     @property
     def cells(self) -> int:
@@ -43,23 +46,34 @@ def sources(
             result.append(Source(begin, begin + length, found["lags"][row], 0, None, None))
             continue
         entry, offset = entries[found["patterns"][row]], found["offsets"][row]
-        assert offset < entry.frames, "malformed"
+        cents = 4096 * found["semitones"][row] + found["fine"][row]
+        rate = round(2**24 * Decimal(2) ** (Decimal(cents) / 49152))
+        assert rate == 1 << 24 or (entry.start is None and not entry.lattice_cells), "malformed"
+        frames = -(-entry.frames * 2**24 // rate)
+        assert length if entry.looped else offset < frames, "malformed"
         a = entry.start or 0
         delay = time - (a + offset) * 2**phase_bits
-        end = begin + (length or entry.frames - offset)
+        end = begin + (length or frames - offset)
         if entry.start is not None:
             result.append(Source(begin, end, delay, a, a + entry.frames, None))
             continue
-        reach = superframe // 2
-        result.append(Source(begin - reach, end + reach, delay, 0, entry.frames, entry))
+        reach = superframe // 2 + 16
+        first = 0 if begin == start else offset
+        last = offset + length if entry.looped else min(frames, offset + length) if length else frames
+        result.append(Source(begin - reach, end + reach, delay, first, last, entry, rate))
     return result
 
 
-def allowed(found: list[Source], superframe: int, phase_bits: int) -> bool:
+def allowed(found: list[Source], superframe: int, phase_bits: int, bands: int) -> bool:
+    """`bands`: of the placements' gains."""
     late = [s for s in found if s.entry is None and s.delay < (2 * superframe + LEAST_MARGIN) * 2**phase_bits]
     counted = [s for s in found if not s.cells]
-    most = max((sum(s.begin <= other.begin < s.end for s in counted) for other in counted), default=0)
-    return not late and most <= 16 and sum(s.cells for s in found) <= 4_194_304
+    weights = [1 if s.entry and bands == 1 else 16 for s in counted]
+    most = max(
+        (sum(w for s, w in zip(counted, weights, strict=True) if s.begin <= o.begin < s.end) for o in counted),
+        default=0,
+    )
+    return not late and most <= 256 and sum(s.cells for s in found) <= 4_194_304
 
 
 def dependencies(found: list[Source], superframe: int, phase_bits: int, index: int, length: int) -> set[int]:

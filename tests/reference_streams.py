@@ -68,15 +68,16 @@ def pieces(decoder: ReferenceDecoder, bits: int) -> int:
 class Recent:
     def __init__(self, decoder: ReferenceDecoder) -> None:
         self.decoder = decoder
-        self.list: list[int] = []
+        self.lists: dict[int, list[int]] = {}
         self.again, self.place = Context(2048), Context()
 
-    def step(self, new) -> int:
-        if self.list and flag(self.decoder, self.again):
-            value = self.list.pop(unsigned(self.decoder, [self.place])[0])
+    def step(self, new, key: int = 0) -> int:
+        own = self.lists.setdefault(key, [])
+        if own and flag(self.decoder, self.again):
+            value = own.pop(unsigned(self.decoder, [self.place])[0])
         else:
             value = new()
-        self.list = [value, *self.list][:16]
+        self.lists[key] = [value, *own][:16]
         return value
 
 
@@ -314,9 +315,11 @@ def occurrences(decoder: ReferenceDecoder, context, bands_of_stride, tables: dic
     placed, copied = (times(decoder, context.frames, context.phase_bits, tables) for _ in range(2))
     if not placed and not copied:
         return {}
-    separate, mid_side, stride, resolution, polarity, spans, lattice = decoder_fields(decoder, [1, 1, 4, 7, 1, 1, 1])
-    settings = {"band_stride": stride, "gain_resolution": 1 + resolution, "mid_side": bool(mid_side)}
+    resolution, polarity, spans, lattice = decoder_fields(decoder, [7, 1, 1, 1])
     rotation_bits = field(decoder, 4) if lattice else 0
+    rates = field(decoder, 1)
+    fine = field(decoder, 1) if rates else 0
+    own = [decoder_fields(decoder, [1, 1, 4]) if times else [0, 0, 0] for times in (placed, copied)]
     found: dict[str, list] = {
         "times": placed + copied,
         "patterns": patterns(decoder, len(placed), context.patterns),
@@ -335,18 +338,32 @@ def occurrences(decoder: ReferenceDecoder, context, bands_of_stride, tables: dic
     folded = column(lattice, placed, "number")
     found["shifts"] = [-(z + 1) // 2 if z % 2 else z // 2 for z in folded] + [0] * len(copied)
     found["rotations"] = decoder.bits([rotation_bits] * len(placed)) + [0] * len(copied)
+    found["semitones"] = (semitones(decoder, found["patterns"]) if rates else [0] * len(placed)) + [0] * len(copied)
+    parts = Context(0)
+    found["fine"] = [signed(decoder, [parts])[0] if fine else 0 for _ in placed] + [0] * len(copied)
     lags = column(1, copied, "grid")
     found["lengths"] = lengths + column(1, copied, "grid")
     found["inverted"] = inverted + column(polarity, copied, "flag")
     found["lags"] = [0] * len(placed) + lags
-    shape = context.channels if separate else 1, bands_of_stride(stride)
-    found["gains"] = gains(decoder, found["patterns"], *shape) + gains(decoder, lags, *shape)
+    both = ("placed", found["patterns"]), ("copied", lags)
+    for (name, memories), (separate, mid_side, stride) in zip(both, own, strict=True):
+        shape = context.channels if separate else 1, bands_of_stride(stride)
+        found[name] = gains(decoder, memories, *shape), stride, bool(mid_side)
     found["patterns"] += [-1] * len(copied)
-    return found | {"settings": settings}
+    return found | {"settings": {"gain_resolution": 1 + resolution}}
 
 
 def decoder_fields(decoder: ReferenceDecoder, widths: list[int]) -> list[int]:
     return [field(decoder, width) for width in widths]
+
+
+def semitones(decoder: ReferenceDecoder, entries: list[int]) -> list[int]:
+    recent, steps = Recent(decoder), Context()
+
+    def new(entry: int) -> int:
+        return next(iter(recent.lists.get(entry, [])), 0) + signed(decoder, [steps])[0]
+
+    return [recent.step(lambda entry=entry: new(entry), entry) for entry in entries]
 
 
 def patterns(decoder: ReferenceDecoder, count: int, known: int) -> list[int]:

@@ -12,6 +12,7 @@ from evc.format.header import Header
 from evc.format.sources import Entry
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.bands import band_count
+from evc.format.streams.gains import Gains
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream, channel_groups
 from evc.format.streams.spectrum_blocks import Block
@@ -56,12 +57,21 @@ def with_steps(group: Group) -> Group:
 
 def occurrence_stream(rows: Sequence[Mapping[str, Any]], samplerate: int, **settings: Any) -> OccurrenceStream:
     """Occurrences from the values of their columns, in the order of the stream; what is left out is 0, the pattern a
-    copy, and the gains are 1 in a single band."""
-    stride = settings.get("band_stride", 0)
+    copy, and the gains are 1. `stride` and `mid_side` are those of the gains of both lists; without a stride there is
+    a single band."""
+    stride, mid_side = settings.pop("stride", 0), settings.pop("mid_side", False)
     unity = np.zeros((1, band_count(samplerate, stride, fine=False)), np.int64)
-    names = ("times", "patterns", "lags", "offsets", "lengths", "inverted", "shifts", "rotations")
+    names = ("times", "patterns", "lags", "offsets", "lengths", "inverted", "shifts", "rotations",
+             "semitones", "fine")  # fmt: skip
     columns = {name: np.array([row.get(name, COPY if name == "patterns" else 0) for row in rows]) for name in names}
-    return OccurrenceStream(**columns, gains=np.stack([row.get("gains", unity) for row in rows]), **settings)
+    gains = [
+        Gains(np.stack(levels), stride, mid_side) if levels else Gains()
+        for levels in (
+            [row.get("gains", unity) for row in rows if (row.get("patterns", COPY) == COPY) == copied]
+            for copied in (False, True)
+        )
+    ]
+    return OccurrenceStream(**columns, placed=gains[0], copied=gains[1], **settings)
 
 
 def random_spectrum(

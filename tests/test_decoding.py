@@ -27,6 +27,7 @@ from evc.format.reader import ContainerReader
 from evc.format.segment import Dictionary, Segment, StreamData
 from evc.format.streams import StreamContext
 from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Pattern
+from evc.format.streams.gains import Gains
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import SpectrumStream
 from evc.format.writer import ContainerWriter
@@ -42,7 +43,8 @@ def copies(lags: list[int]) -> OccurrenceStream:
     nothing = np.zeros(len(lags), np.int64)
     gains = np.zeros((len(lags), 1, 1), np.int64)
     return OccurrenceStream(
-        nothing, nothing + COPY, np.array(lags) * 32, nothing, nothing + 1500, nothing, nothing, nothing, gains
+        nothing, nothing + COPY, np.array(lags) * 32, nothing, nothing + 1500, nothing, nothing, nothing,
+        copied=Gains(gains),
     )
 
 

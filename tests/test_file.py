@@ -263,19 +263,16 @@ def test_events_of_all_segments_form_one_list():
 
 def test_patterns_and_occurrences_form_arrays():
     from evc.format.streams.dictionary import Excerpt
+    from evc.format.streams.gains import Gains
     from evc.format.streams.occurrences import OccurrenceStream
 
     def column(*values):
         return np.array(values, np.int64)
 
     zero = column(0, 0)
-    bands = OccurrenceStream().edges  # the number of bands follows from the sample rate
-    from evc.format.streams import StreamContext
-
-    count = len(bands(StreamContext(8000, 1, 1024))) - 1
     stream = OccurrenceStream(
         times=column(0, 3200), patterns=column(1, 0), lags=zero, offsets=zero, lengths=zero, inverted=zero,
-        shifts=zero, rotations=zero, gains=np.zeros((2, 1, count), np.int64),
+        shifts=zero, rotations=zero, placed=Gains(np.zeros((2, 1, 1), np.int64)),
     )  # fmt: skip
     patterns = (Excerpt(100, 200), Excerpt(500, 50))
     target = streams_file([[], [], [], [(c.STREAM_OCCURRENCES, stream)]], ("patterns",), patterns)

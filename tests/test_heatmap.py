@@ -14,6 +14,7 @@ import soundfile
 
 from evc.format.errors import InputError
 from evc.format.streams.dictionary import Lattice
+from evc.format.streams.gains import Gains
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.models.heatmap import FLOOR_DB, audio_maps, grid_maps
 from evc.models.patterns.lattice import LatticeModel
@@ -28,7 +29,7 @@ def lattice(tmp_path_factory):
     nothing = np.zeros(2, np.int64)
     stream = OccurrenceStream(
         np.array([8 * 16, 32 * 16]), nothing, nothing, nothing, nothing, nothing, np.array([4, 14]), nothing,
-        np.zeros((2, 1, 1), np.int64), lattice=True,
+        Gains(np.zeros((2, 1, 1), np.int64)), lattice=True,
     )  # fmt: skip
     model = LatticeModel((pattern,), stream, 64, 0)
     folder = tmp_path_factory.mktemp("lattice")

@@ -13,9 +13,12 @@ import pytest
 import evc
 from evc import kernels
 from evc.format import constants as c
+from evc.format.sources import SoundSource
 from evc.format.streams import spectrum_layout as layout
+from evc.format.streams.dictionary import Loop
 from evc.models.patterns.sounding import Sounding, _add_weighted
 from evc.models.patterns.timeline import delayed
+from evc.models.patterns.waveforms import add_waveform
 from evc.models.spectrum import analysis, mdct, stereo
 from evc.models.spectrum.reconstruction import dequantise
 from evc.samples import converted, turned
@@ -300,6 +303,37 @@ def test_delays_by_fractions(count: int) -> None:
         lambda: delayed(lambda start, length: signal[:, start : start + length], 500, count, (100 << 6) + 13, 6)
     )
     assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("fraction, own, count", [(0, 1, 1000), (13, 1, 1000), (13, 2, 70), (0, 3, 9)])
+def test_waveforms_that_are_added(fraction: int, own: int, count: int) -> None:
+    waveform, weights = noise(own, count), noise(2, own, seed=1)
+    weights[0, -1] = 0
+    source = SoundSource(0, 0, 0, (700 << 5) + fraction, 3, count - 2, 0)
+
+    def added() -> np.ndarray:
+        out = noise(2, 800, seed=2)
+        add_waveform(out, 250, waveform, source, 5, weights)
+        return out
+
+    found, expected = both(added)
+    assert np.array_equal(found, expected) and not np.array_equal(found, noise(2, 800, seed=2))
+    with pytest.raises(ValueError):
+        add_waveform(noise(2, 800), 250, waveform, source, 5, noise(2, own + 1))
+
+
+@pytest.mark.parametrize("loop", [None, Loop(3000, 9001), Loop(0, 700, True)])
+@pytest.mark.parametrize("rate", [1 << 16, 1 << 24, 9_999_999, 50_000_000])
+def test_waveforms_that_are_transposed(rate: int, loop: Loop | None) -> None:
+    source = SoundSource(0, 0, 0, (700 << 5) + 13, 20, 1500, 0, rate, loop)
+
+    def added() -> np.ndarray:
+        out = noise(2, 800, seed=2)
+        add_waveform(out, 250, noise(2, 500), source, 5, noise(2, 2, seed=1))
+        return out
+
+    found, expected = both(added)
+    assert np.array_equal(found, expected) and not np.array_equal(found, noise(2, 800, seed=2))
 
 
 def test_samples_that_a_delay_lacks_are_not_made_up() -> None:

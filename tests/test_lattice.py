@@ -15,6 +15,7 @@ from stream_tools import assert_same
 from evc.format.errors import InputError
 from evc.format.reader import ContainerReader
 from evc.format.streams.dictionary import Lattice
+from evc.format.streams.gains import Gains
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.models.patterns.lattice import (
     LatticeModel,
@@ -61,7 +62,7 @@ def model(times, shifts, columns=40, phase_bits=2, offsets=None):
     offsets = nothing if offsets is None else np.array(offsets)
     stream = OccurrenceStream(
         np.array(times), np.arange(n) % 2, nothing, offsets, nothing, nothing, np.array(shifts), np.arange(n) % 8,
-        (np.arange(n) % 3 - 1)[:, None, None], spans=bool(offsets.any()), lattice=True, rotation_bits=3,
+        Gains((np.arange(n) % 3 - 1)[:, None, None]), spans=bool(offsets.any()), lattice=True, rotation_bits=3,
     )  # fmt: skip
     return LatticeModel((pattern(0), pattern(1, 4, 5)), stream, columns, phase_bits)
 

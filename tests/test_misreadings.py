@@ -17,7 +17,7 @@ from evc.spec import vectors
 INTEGERS, CHANGES = "evc.format.streams.integers:", "evc.format.streams.changes:"
 EVENTS, TIMES, LATENTS = (f"evc.format.streams.{name}:" for name in ("event_coding", "positions", "latent_model"))
 GAINS, NOISE, READER = "evc.format.streams.gains:", "evc.models.noise.", "evc.format.reader:ContainerReader."
-SPECTRUM = "evc.format.streams.spectrum_"
+SPECTRUM, RATES = "evc.format.streams.spectrum_", "evc.format.streams.rates:"
 
 # Section, vector, function, and of its source a piece and what stands there instead.
 MISREADINGS = [
@@ -28,7 +28,7 @@ MISREADINGS = [
     ("6.2: escapes update contexts as they are", "many-occurrences", INTEGERS + "Scales.unsigned",
      "self.update(at, limited)", "self.update(at, 2 * limited - np.minimum(limited, 22))"),
     ("6.3: an entry that is taken stays in its place", "many-occurrences", INTEGERS + "Recent.code",
-     "value = self._values.pop(place)", "return self._values[place]"),
+     "value = values.pop(place)", "return values[place]"),
     ("6.3: an entry that is taken does not leave", "many-occurrences", INTEGERS + "Recent.code", ".pop(place)",
      "[-1 - place]"),
     ("6.3: the list keeps 12", "many-occurrences", INTEGERS + "Recent.code", "c.RECENT_VALUES", "12"),
@@ -57,13 +57,22 @@ MISREADINGS = [
      "2 * decay"),
     ("7.1: nothing is so much louder", "many-events", EVENTS + "EventCoder._rise", "np.asarray(table[",
      "np.asarray((np.abs(np.arange(self._levels) - other) <= middle) * table["),
-    ("7.2: one memory of gains for all lags", "many-occurrences", GAINS + "GainCoder.code",
+    ("7.2: one memory of gains for all lags", "many-occurrences", GAINS + "_LevelCoder.code",
      "self._of_source.get(source, self._latest)", "self._latest"),
-    ("7.2: a new lag begins with nothing", "many-occurrences", GAINS + "GainCoder.code",
+    ("7.2: a new lag begins with nothing", "many-occurrences", GAINS + "_LevelCoder.code",
      "self._of_source.get(source, self._latest)",
      "self._of_source.get(source, (0 * self._latest[0] + 1, 0 * self._latest[1]))"),
-    ("7.2: bands that are off forget their level", "many-occurrences", GAINS + "GainCoder.code",
+    ("7.2: bands that are off forget their level", "many-occurrences", GAINS + "_LevelCoder.code",
      "= on, levels", "= on, on * levels"),
+    ("7.2: one list of semitones", "one-shots", RATES + "code_semitones",
+     "return recent.code(port, value, new, pattern)", "return recent.code(port, value, new)"),
+    ("7.2: semitones from nothing", "one-shots", RATES + "code_semitones", "before = recent.last(pattern)",
+     "before = 0"),
+    ("7.2: parts of semitones begin with 1", "one-shots", RATES + "code_fine", "Scales(1, initial=0)", "Scales(1)"),
+    ("7.2: a sound that goes on begins at the border", "one-shots", "evc.format.sources:_placed",
+     "offset if stream.times[row] >> phase_bits else 0", "offset"),
+    ("7.2: lengths count frames of the entry", "one-shots", "evc.format.streams.rates:frames_at",
+     "-(-frames * c.RATE_ONE // rate)", "frames"),
     ("7.3: excerpts count from the start of the file", "many-occurrences",
      "evc.format.streams.dictionary:_PatternCoder._excerpt",
      "self._end = start + frames", "self._end = 0"),
@@ -100,6 +109,12 @@ MISREADINGS = [
     ("9.10: up to 15 low bits", "huge", SPECTRUM + "walk:Walk._coefficients", "c.MAX_LOW_BITS", "15"),
     ("10.7: the block behind a segment is as long as its last", "borders", "evc.models.superframes:Superframes._edge",
      "return self._size", "number -= which == 0 and number % self._per_segment == 0; which = -1; return self._size"),
+    ("10.7: a loop ends with its last frame", "one-shots", "evc.models.patterns.transposed:_wrapped",
+     "positions - start) % trip", "positions - start) % (trip - 1)"),
+    ("10.7: there and back to its start", "one-shots", "evc.models.patterns.transposed:_wrapped",
+     "trip - inside", "inside - period"),
+    ("10.7: no longer filter for higher pitches", "one-shots", "evc.models.patterns.transposed:_read",
+     "if stretch == 1:", "if True:"),
     ("10.8: one noise for all channels", "roar", NOISE + "source:noise", "+ source)", ")"),
     ("10.8: the table is read again from its start", "roar", NOISE + "source:noise", "* piece + source",
      "* 0 + source"),

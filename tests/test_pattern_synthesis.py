@@ -28,15 +28,16 @@ from synthesis_tools import (
 from evc.format import constants as c
 from evc.format.coder import CodedStream
 from evc.format.errors import FormatError
-from evc.format.sources import Entry, decode_entry, sound_sources
+from evc.format.sources import Entry, SoundSource, decode_entry, sound_sources
 from evc.format.streams import StreamContext
 from evc.format.streams.bands import band_count
-from evc.format.streams.dictionary import Excerpt, Explicit, Lattice
+from evc.format.streams.dictionary import Excerpt, Explicit, Lattice, Loop
 from evc.format.streams.gains import OFF
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.streams.spectrum import SpectrumStream
 from evc.models.patterns.sounding import predict, soundings
 from evc.models.patterns.timeline import Timeline, delayed
+from evc.models.patterns.transposed import transposed
 from evc.models.spectrum.analysis import transform
 from evc.models.spectrum.synthesis import BlockRun, residual_spectra
 from evc.spec.synthesis import synthesise
@@ -86,7 +87,7 @@ def test_copies_are_as_specified(
             )
             for start in sorted(data.draw(st.lists(st.integers(0, SEGMENT // 2), max_size=3)))
         ]
-    options = {"band_stride": stride, "mid_side": mid_side and planes == 2, "polarity": True}
+    options = {"stride": stride, "mid_side": mid_side and planes == 2, "polarity": True}
     options["alone"] = data.draw(st.sampled_from([0.0, 0.4]))
     assert agrees(a_file(3, channels, rows, silent=(1,), frames=3 * SEGMENT - 700, **options))
 
@@ -102,17 +103,46 @@ def test_placements_are_as_specified(data: st.DataObject, channels: tuple[int, i
     excerpt = Entry(Excerpt(data.draw(st.integers(0, SEGMENT)), 2 * N + 5))
     entries = [explicit, excerpt, random_lattice(data.draw(st.integers(0, 99)))]
     rows: dict[int, list[dict[str, Any]]] = {}
-    for index, entry in ((1, 0), (1, 2), (2, 1), (2, 2)):
+    stride, mid_side = data.draw(st.sampled_from([0, 0, 3])), count == 2 and data.draw(st.booleans())
+    planes = 2 if mid_side else data.draw(st.sampled_from([1, count]))
+    levels = gains(planes, band_count(RATE, stride, fine=False))
+    for index, entry in ((1, 0), (1, 2), (1, 0), (2, 1), (2, 2)):
         time = data.draw(st.integers(0, 2 * N * ONE)) + (LEAST * ONE if entry == 1 else 0)
         offset = data.draw(st.integers(0, entries[entry].frames - 1))
         length = data.draw(st.integers(0, 2 * N))
-        row = {"times": time, "patterns": entry, "offsets": offset, "lengths": length}
+        row = {"times": time, "patterns": entry, "offsets": offset, "lengths": length, "gains": data.draw(levels)}
         if entry == 2:
             row |= {"shifts": data.draw(st.integers(-70 * ONE, 70 * ONE)), "rotations": data.draw(st.integers(0, 15))}
         rows.setdefault(index, []).append(row)
     rows = {index: sorted(found, key=lambda row: row["times"]) for index, found in rows.items()}
     options = {"spans": True, "lattice": True, "rotation_bits": 4, "alone": data.draw(st.sampled_from([0.0, 0.4]))}
+    options |= {"stride": stride, "mid_side": mid_side, "polarity": True}
     assert agrees(a_file(3, count, rows, silent=(1,), entries=entries, **options))
+
+
+@settings(max_examples=6)
+@given(st.data(), st.sampled_from([0, 3]), st.sampled_from([None, False, True]))
+def test_transposed_and_looped_waveforms_are_as_specified(data: st.DataObject, stride: int, loop: bool | None) -> None:
+    frames = data.draw(st.integers(50, 2 * N))
+    begin = data.draw(st.integers(0, (frames - 1) * ONE))
+    length = data.draw(st.integers(ONE, frames * ONE - begin))
+    pattern = Explicit(
+        1, frames, CodedStream(b"", 0, 0), None if loop is None else Loop(begin, length, ping_pong=loop)
+    )
+    entries = [Entry(pattern, random_spectrum(-(-frames // N), 1, 77))]
+    rows = [
+        {
+            "times": time,
+            "patterns": 0,
+            "semitones": data.draw(st.integers(-40, 24)),
+            "fine": data.draw(st.integers(-4096, 4096)),
+            "offsets": data.draw(st.integers(0, 10)),
+            "lengths": data.draw(st.integers(1, 3 * N)),
+        }
+        for time in sorted(data.draw(st.lists(st.integers(0, 2 * N * ONE), min_size=1, max_size=3)))
+    ]
+    options = {"spans": True, "rates": True, "fine_rates": True, "stride": stride}
+    assert agrees(a_file(2, 2, {0: rows}, silent=(1,), entries=entries, **options))
 
 
 def random_lattice(seed: int) -> Entry:
@@ -151,6 +181,66 @@ def test_a_copy_ends_with_its_segment() -> None:
     found = whole(file)[0]
     assert np.abs(found[2 * SEGMENT + 3 * N : 3 * SEGMENT - N // 2]).max() > 0.05
     assert not found[3 * SEGMENT + N // 2 :].any()
+
+
+def test_a_waveform_begins_and_ends_to_the_frame() -> None:
+    """Cut out of the middle, in a block of depth 0 without slopes to others that would hide it."""
+    entry = Entry(Explicit(1, 3 * N, CodedStream(b"", 0, 0)), random_spectrum(3, 1, 5))
+    row = {"times": (N + 300) * ONE, "patterns": 0, "offsets": N, "lengths": 700}
+    file = a_file(3, 1, {1: [row]}, silent=(0, 1, 2), entries=[entry], spans=True)
+    found = whole(file)[0]
+    whole_row = {"times": 0, "patterns": 0}
+    heard = whole(a_file(1, 1, {0: [whole_row]}, silent=(0,), entries=[entry]))[0]
+    wanted = np.zeros(len(found))
+    wanted[SEGMENT + N + 300 : SEGMENT + N + 1000] = heard[N : N + 700]
+    np.testing.assert_allclose(found, wanted, atol=2**-20)
+    assert np.abs(wanted).max() > 0.05
+
+
+def test_a_waveform_goes_on_over_a_border() -> None:
+    """Placed again in the second segment, from the frame on that it has come to; the first lets it sound beyond the
+    border."""
+    entry = Entry(Explicit(1, 2 * N, CodedStream(b"", 0, 0)), random_spectrum(2, 1, 6))
+    first = {"times": (SEGMENT - N) * ONE + 9, "patterns": 0}
+    goes_on = {"times": 9, "patterns": 0, "offsets": N}
+    found, within = (
+        whole(a_file(3, 1, rows, silent=(0, 1, 2), entries=[entry], spans=True))[0]
+        for rows in ({0: [first], 1: [goes_on]}, {1: [first | {"times": N * ONE + 9}]})
+    )
+    np.testing.assert_allclose(found[SEGMENT - 2 * N :][: 4 * N], within[SEGMENT:][: 4 * N], atol=2**-20)
+    assert np.abs(found).max() > 0.05
+
+
+@pytest.mark.parametrize("semitones, fine", [(-24, 0), (-7, 2048), (0, 1), (7, 0), (12, 0)])
+def test_a_transposed_sound_is_as_much_higher(semitones: int, fine: int) -> None:
+    """A sine whose frequency is the entry's times the rate, to 50 dB."""
+    rate = 2 ** ((semitones + fine / 4096) / 12)
+    heard = transposed(np.sin(0.5 * np.arange(4000, dtype=np.float32))[None], a_source(rate, None), 1000, 1000, 5)[0]
+    wanted = np.sin(0.5 * rate * (np.arange(1000, 2000) - 100.25))
+    assert np.abs(heard - wanted).max() < 10 ** (-50 / 20)
+
+
+def test_what_would_be_above_half_the_rate_is_not_heard() -> None:
+    """Up by an octave, where 0.8 of half the sample rate would fold down to 0.4."""
+    sine = np.sin(0.8 * np.pi * np.arange(4000, dtype=np.float32))[None]
+    assert np.abs(transposed(sine, a_source(2.0, None), 500, 1000, 5)).max() < 10 ** (-50 / 20)
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 1.37])
+def test_a_loop_goes_round(rate: float) -> None:
+    """A sine looped after a whole number of periods, 40.5 frames, goes on for ever; so does one looped there and back
+    between its extremes."""
+    turn = 2 * np.pi / 40.5
+    sine = np.cos(turn * np.arange(200, dtype=np.float32))[None]
+    wanted = np.cos(rate * turn * (np.arange(500, 9000) - 100.25))
+    for loop in (Loop(81 * ONE, 81 * ONE), Loop(81 * ONE, 81 * ONE // 2, True)):
+        heard = transposed(sine, a_source(rate, loop), 500, 8500, 5)[0]
+        assert np.abs(heard - wanted).max() < 10 ** (-50 / 20)
+
+
+def a_source(rate: float, loop: Loop | None) -> SoundSource:
+    """Of something that begins at frame 100.25 of the file, and does not end."""
+    return SoundSource(0, 0, 10_000, 100 * ONE + 8, 0, 10_000, 0, round(rate * c.RATE_ONE), loop)
 
 
 def test_a_copy_of_what_was_before_the_file_is_silence() -> None:
@@ -214,7 +304,7 @@ def test_gains_are_those_of_their_bands(stride: int) -> None:
     levels = random.integers(-8, 8, (1, bands))
     levels[0, 1:][random.random(bands - 1) < 0.3] = OFF
     plain = occurrence_stream([a_copy(0, 3 * N, 2 * N)], RATE)
-    shaped = occurrence_stream([a_copy(0, 3 * N, 2 * N, gains=levels)], RATE, band_stride=stride)
+    shaped = occurrence_stream([a_copy(0, 3 * N, 2 * N, gains=levels)], RATE, stride=stride)
     (run, one), (_, other) = predicted(plain, 2), predicted(shaped, 2)
     coarse = [edge for edge in c.COARSE_EDGES if edge < N // 16]
     edges = [*(coarse[:-1:stride] if stride else coarse[:1]), N // 16]

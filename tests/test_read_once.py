@@ -32,6 +32,7 @@ from evc.format.segment import Segment
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.dictionary import Explicit
 from evc.format.streams.events import EventStream
+from evc.format.streams.gains import Gains
 from evc.format.streams.noise import NoisePlane, NoiseStream, hops
 from evc.format.streams.noise_changes import plane_kinds
 from evc.format.streams.occurrences import COPY, OccurrenceStream
@@ -64,7 +65,8 @@ def placed_and_copied(index: int) -> OccurrenceStream:
     nothing = np.zeros(n, np.int64)
     gains = np.full((n, 1, 1), -2 - index % 3)
     lags, lengths = np.where(copied, 3 * N * 32, 0), np.where(copied, N, 0)
-    return OccurrenceStream(nothing + 320, patterns, lags, nothing, lengths, nothing, nothing, nothing, gains)
+    columns = nothing + 320, patterns, lags, nothing, lengths, nothing, nothing, nothing
+    return OccurrenceStream(*columns, Gains(gains[~copied]), Gains(gains[copied]))
 
 
 def explicit() -> Explicit:

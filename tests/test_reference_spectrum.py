@@ -22,9 +22,9 @@ from evc.format.header import Header
 from evc.format.reader import ContainerReader
 from evc.format.streams import StreamContext
 from evc.format.streams import spectrum_layout as layout
-from evc.format.streams.dictionary import Excerpt, Lattice
+from evc.format.streams.dictionary import Excerpt, Explicit, Lattice
 from evc.format.streams.event_tables import tables as event_tables
-from evc.format.streams.gains import OFF
+from evc.format.streams.gains import OFF, Gains
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.format.streams.spectrum_blocks import Block
@@ -137,10 +137,10 @@ def reference_entry(pattern: Any, samplerate: int) -> Entry:
     decoder = ReferenceDecoder(pattern.stream.words)
     spectrum(decoder, samplerate, pattern.channels, pattern.frames)
     assert (decoder.symbols, decoder.checksum) == (pattern.stream.symbols, pattern.stream.checksum)
-    return Entry(None, pattern.frames)
+    return Entry(None, pattern.frames, looped=isinstance(pattern, Explicit) and pattern.loop is not None)
 
 
-@pytest.mark.parametrize("name", ["copies", "placements", "lattices", "borders", "left-over"])
+@pytest.mark.parametrize("name", ["copies", "placements", "one-shots", "lattices", "borders", "left-over"])
 def test_a_file_with_patterns(name: str) -> None:
     compare_file((FOLDER / f"{name}.evc").read_bytes())
 
@@ -164,7 +164,8 @@ def test_any_copies(seed: int) -> None:
     gains[random.random(gains.shape) < 0.3] = OFF
     copies = OccurrenceStream(
         np.sort(random.integers(0, 2000 * 32, 4)), nothing + COPY, random.integers(2064 * 32, 4000 * 32, 4), nothing,
-        random.integers(1, 1200, 4), nothing, nothing, nothing, gains, band_stride=2, mid_side=channels == 2,
+        random.integers(1, 1200, 4), nothing, nothing, nothing,
+        copied=Gains(gains, 2, mid_side=channels == 2),
     )  # fmt: skip
     segments[1] = copies, segments[1][1]
     compare_file(pattern_file(header, [], segments))
@@ -215,7 +216,8 @@ def compare_file(data: bytes) -> None:
             )
             assert expected[index][0].times.tolist() == found["times"]
         here = sources(found, entries, start, bits, superframe) if found else []
-        assert allowed(here, superframe, bits)
+        placed = found["placed"][0] if found else []
+        assert allowed(here, superframe, bits, len(placed[0][0]) if placed else 1)
         assert dependencies(here, superframe, bits, index, header.segment_frames) == set(segment.dependencies)
         if 2 not in streams:
             continue

@@ -13,7 +13,8 @@ from evc.format.coder import CodedStream, SymbolEncoder
 from evc.format.errors import DamagedError, FormatError
 from evc.format.sources import Entry, SoundSource, covered_frames, decode_entry, needed_segments, sound_sources
 from evc.format.streams import StreamContext
-from evc.format.streams.dictionary import Excerpt, Explicit, Lattice
+from evc.format.streams.dictionary import Excerpt, Explicit, Lattice, Loop
+from evc.format.streams.gains import Gains
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 
@@ -26,6 +27,7 @@ ENTRIES: list[Entry | None] = [
     Entry(Explicit(1, 700, CodedStream(b"", 0, 0))),
     None,
 ]
+LOOPED = Entry(Explicit(1, 700, CodedStream(b"", 0, 0), Loop(3200, 9600)))
 
 
 def stream(
@@ -34,11 +36,13 @@ def stream(
     lags: list[int] | None = None,
     offsets: list[int] | None = None,
     lengths: list[int] | None = None,
+    bands: int = 1,
 ) -> OccurrenceStream:
     nothing = [0] * len(times)
     columns = [np.array(column or nothing, np.int64) for column in (times, patterns, lags, offsets, lengths)]
     zeros = [np.zeros(len(times), np.int64) for _ in range(3)]
-    return OccurrenceStream(*columns, *zeros, np.zeros((len(times), 1, 1), np.int64))
+    counts = len(times) - patterns.count(COPY), patterns.count(COPY)
+    return OccurrenceStream(*columns, *zeros, *(Gains(np.zeros((n, 1, bands), np.int64)) for n in counts))
 
 
 def copies(times: list[int], lags: list[int], lengths: list[int]) -> OccurrenceStream:
@@ -56,8 +60,36 @@ def test_placements() -> None:
     first, second, third = sound_sources(occurrences, ENTRIES, CONTEXT, START)
     assert first == SoundSource(0, START + 1, START + 901, (START - 500) * 32 + 40, 500, 1400)
     assert second == SoundSource(1, START + 2, START + 302, (START - 600) * 32 + 80, 500, 1400)
-    # The windows of blocks beside a waveform reach half a superframe into it.
-    assert third == SoundSource(2, START + 3 - N // 2, START + 683 + N // 2, (START - 20) * 32 + 96, 0, 700, 1)
+    # The windows of blocks beside a waveform reach half a superframe into it, and 16 frames into its interpolation.
+    span = START + 3 - N // 2 - 16, START + 683 + N // 2 + 16
+    assert third == SoundSource(2, *span, (START - 20) * 32 + 96, 20, 700, 1)
+
+
+def test_a_waveform_is_cut_to_the_frame() -> None:
+    """Also where it begins, unless it goes on with what a segment before began."""
+    rows = stream([0, 31, 32, 64], [1] * 4, None, [20, 0, 20, 0], [300, 50, 680, 2**31 - 1])
+    found = sound_sources(rows, ENTRIES, CONTEXT, START)
+    assert [(one.first, one.last) for one in found] == [(0, 320), (0, 50), (20, 700), (0, 700)]
+
+
+def raised(found: OccurrenceStream, semitones: list[int], fine: list[int] | None = None) -> OccurrenceStream:
+    """The same, transposed."""
+    found.semitones, found.fine = np.array(semitones), np.array(fine or [0] * len(semitones))
+    return found
+
+
+def test_a_transposed_waveform_lasts_as_long_as_it_is_heard() -> None:
+    rows = raised(stream([32, 32, 32], [1, 1, 1], None, [0, 100, 0], [0, 0, 300]), [-12, 12, 0], [0, 0, -4096])
+    found = sound_sources(rows, ENTRIES, CONTEXT, START)
+    assert [(one.first, one.last) for one in found] == [(0, 1400), (100, 350), (0, 300)]
+    assert [one.rate for one in found] == [1 << 23, 1 << 25, round((1 << 24) * 2 ** (-1 / 12))]
+    assert found[1].end - found[1].begin == 250 + N + 32 and not found[1].as_it_is
+
+
+def test_a_loop_has_no_end_but_that_of_its_length() -> None:
+    rows = raised(stream([32], [3], None, [9000], [50_000]), [-5])
+    (found,) = sound_sources(rows, [*ENTRIES, LOOPED], CONTEXT, START)
+    assert (found.first, found.last, found.loop) == (9000, 59_000, Loop(3200, 9600))
 
 
 @pytest.mark.parametrize(
@@ -70,11 +102,16 @@ def test_placements() -> None:
         (stream([0], [1], None, [2**31 - 1]), "behind the end"),
         (copies(list(range(17)), [10_000 * 32] * 17, [1] * 17), "sound at once"),
         (copies([32 * t for t in range(17)], [10_000 * 32] * 17, [17] * 17), "sound at once"),
+        (stream([0] * 257, [1] * 257), "sound at once"),
+        (raised(stream([0], [1], None, [350]), [12]), "behind the end"),
+        (raised(stream([0], [0]), [1]), "transposes"),
+        (stream([0], [3]), "no length"),
+        (stream([0] * 17, [1] * 17, bands=2), "sound at once"),
     ],
 )
 def test_what_is_refused(occurrences: OccurrenceStream, message: str) -> None:
     with pytest.raises(FormatError, match=message):
-        sound_sources(occurrences, ENTRIES, CONTEXT, START)
+        sound_sources(occurrences, [*ENTRIES, LOOPED], CONTEXT, START)
 
 
 def test_an_excerpt_that_is_not_yet_decoded() -> None:
@@ -88,9 +125,10 @@ def test_an_excerpt_that_is_not_yet_decoded() -> None:
 
 
 def test_as_many_as_may_sound() -> None:
-    """Sixteen at once, and one after another any number."""
+    """Sixteen at once, and one after another any number; more of waveforms in one band."""
     times = [32 * 16 * (t // 16) for t in range(480)]
     assert len(sound_sources(copies(times, [10_000 * 32] * 480, [16] * 480), [], CONTEXT, START)) == 480
+    assert len(sound_sources(stream([0] * 256, [1] * 256), ENTRIES, CONTEXT, START)) == 256
 
 
 def test_lattices_are_counted_by_their_cells() -> None:
@@ -136,19 +174,27 @@ def test_the_reference_agrees(data: st.DataObject) -> None:
     lags = [lag * (p < 0) for lag, p in zip(column((LEAST - 2) << bits, 12 * length << bits), patterns, strict=True)]
     offsets = [offset * (p >= 0) for offset, p in zip(column(0, 699), patterns, strict=True)]
     lengths = [n + (p < 0) for n, p in zip(column(0, 5000), patterns, strict=True)]
-    occurrences = stream(times, patterns, lags, offsets, lengths)
-    names = ("times", "patterns", "lags", "offsets", "lengths")
+    bands = data.draw(st.integers(1, 2))
+    occurrences = stream(times, patterns, lags, offsets, lengths, bands)
+    waves = [int(pattern == 1) for pattern in patterns]
+    raised(
+        occurrences,
+        [step * wave for step, wave in zip(column(-96, 0), waves, strict=True)],
+        [part * wave for part, wave in zip(column(-4096, 0), waves, strict=True)],
+    )
+    names = ("times", "patterns", "lags", "offsets", "lengths", "semitones", "fine")
     plain = {name: getattr(occurrences, name).tolist() for name in names}
     entries = [reference_sources.Entry(500, 900), *(reference_sources.Entry(None, 700) for _ in range(2))]
     entries.append(reference_sources.Entry(None, 999 * 4 + 4096, lattice_cells=1_000_000))
     expected = reference_sources.sources(plain, entries, index * length, bits, N)
-    if not reference_sources.allowed(expected, N, bits):
+    if not reference_sources.allowed(expected, N, bits, bands):
         with pytest.raises(FormatError):
             sound_sources(occurrences, [*ENTRIES, lattice], context, index * length)
         return
     found = sound_sources(occurrences, [*ENTRIES, lattice], context, index * length)
     for ours, other in zip(found, expected, strict=True):
         assert (ours.begin, ours.end, ours.delay, ours.first) == (other.begin, other.end, other.delay, other.first)
+        assert ours.rate == other.rate
         assert other.last in (None, ours.last) and (ours.entry is None) == (other.entry is None)
     needed = needed_segments(found, 8_000, bits, index * length, length)
     assert needed == reference_sources.dependencies(expected, N, bits, index, length)

@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
-from pattern_tools import LOOP_FRAMES, LOOP_RATE, encoded_loop
+from pattern_tools import LOOP_FRAMES, LOOP_RATE, encoded_loop, planted
 
 import evc
 from evc.cli.decode import decode
+from evc.cli.patterns import patterns
 from evc.exports.kits import at_zero_crossings, samples_of, sfz_text
 from evc.exports.stems import INDEX, write_stems
+from evc.format.coder import CodedStream
+from evc.format.reader import ContainerReader
+from evc.format.streams.dictionary import Explicit, Loop
 from evc.spec.signals import FOLDER
 
 
@@ -68,6 +72,41 @@ def test_patterns_and_what_is_coded_beside_them_sound_apart(tmp_path):
     again = CliRunner().invoke(decode, [str(tmp_path / "loop.evc"), *options])
     assert "stems.json: exists already; --force replaces it" in str(again.exception)
     assert CliRunner().invoke(decode, [str(tmp_path / "loop.evc"), "a.wav", *options]).exit_code == 2
+
+
+def test_one_shots_are_instruments(tmp_path):
+    """A tone with a loop, and noise: WAVs that say their keys and loops, and an SFZ of each."""
+    period, frames = 8000 / 220, 4 * 1024
+    sounds = [np.sin(2 * np.pi * np.arange(frames) / period), np.random.default_rng(0).normal(0, 0.3, frames)]
+    loops = [Loop(1000 * 32, round(4 * period * 32), ping_pong=True), None]
+    entries = [waveform(0.5 * sound, loop) for sound, loop in zip(sounds, loops, strict=True)]
+    row = {"patterns": 0, "times": 0, "lengths": 5000, "semitones": -12, "gains": np.zeros((1, 4), np.int64)}
+    (tmp_path / "a.evc").write_bytes(planted(2, {0: [row]}, entries, spans=True, rates=True))
+    result = CliRunner().invoke(patterns, [str(tmp_path / "a.evc"), "--export", str(tmp_path / "out"), "--json"])
+    assert result.exception is None, result.output
+    first, second = json.loads((tmp_path / "out" / "index.json").read_text())["patterns"]
+    assert first["root_key"] == pytest.approx(57, abs=0.05) and second["root_key"] is None
+    assert first["loop"]["ping_pong"] and first["loop"]["start"] == 1000 / 8000 and second["loop"] is None
+    (told,) = json.loads((tmp_path / "out" / first["json"]).read_text())["occurrences"]
+    assert told["rate"] == 0.5
+    data = (tmp_path / "out" / first["wav"]).read_bytes()
+    smpl = data[data.index(b"smpl") + 8 :]
+    note, fraction = struct.unpack("<2I", smpl[12:20])
+    assert note + fraction / 2**32 == pytest.approx(first["root_key"])
+    assert struct.unpack("<3I", smpl[40:52]) == (1, 1000, 1000 + round(4 * period) - 1)
+    text, other = ((tmp_path / "out" / one["sfz"]).read_text() for one in (first, second))
+    assert f"sample={first['wav']}" in text and "pitch_keycenter=57 " in text and "loop_type=alternate" in text
+    assert "pitch_keycenter=60 tune=0\nloop_mode=no_loop" in other
+    both = (tmp_path / "out" / "instrument.sfz").read_text()
+    assert both.count("loop_mode=one_shot") == 2 and "key=37 pitch_keycenter=37" in both
+
+
+def waveform(sound: np.ndarray, loop: Loop | None) -> Explicit:
+    """A sound at 8 kHz as an entry, as `evc encode` would code it."""
+    container = ContainerReader(io.BytesIO(evc.encode(sound, 8000, quality=8, patterns="off")))
+    (segment,) = [container.segment(index) for index in range(container.segments)]
+    (stream,) = segment.streams
+    return Explicit(1, len(sound), CodedStream(stream.words, stream.symbols, stream.checksum), loop)
 
 
 def test_loops_are_whole_beats_and_samplers_are_told():

@@ -11,7 +11,7 @@ from stream_tools import assert_changes_are_harmless, assert_harmless, assert_ro
 from evc.format.coder import CodedStream
 from evc.format.errors import InputError
 from evc.format.streams import StreamContext
-from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice, Pattern
+from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Lattice, Loop, Pattern
 
 
 def context(entries: int, frames: int = 2**40) -> StreamContext:
@@ -27,14 +27,19 @@ def lattice(columns: int, bins: int, seed: int = 0, **fields) -> Lattice:
 
 excerpts = st.builds(Excerpt, st.integers(0, 2**40 - 2**31), st.integers(1, 2**31 - 1))
 explicits = st.builds(
-    lambda channels, frames, words, symbols, checksum: Explicit(
-        channels, 1 + frames, CodedStream(words, symbols, checksum)
+    lambda channels, frames, words, symbols, checksum, loop, back: Explicit(
+        channels,
+        1 + frames,
+        CodedStream(words, symbols, checksum),
+        None if loop is None else Loop(32 * frames - loop % (32 * frames + 1), 32 + loop % (32 * frames + 1), back),
     ),
     st.integers(1, 2),
     st.integers(0, 2**14 - 1),
     words,
     st.integers(0, 2**16),
     st.integers(0, 2**32 - 1),
+    st.none() | st.integers(0, 2**20),
+    st.booleans(),
 )
 turns = st.integers(0, 2**16 - 1)
 lattices = st.builds(
@@ -91,10 +96,14 @@ def test_phases_near_a_carrier_are_cheap() -> None:
 
 
 def test_array() -> None:
-    patterns = [Excerpt(48_000, 24_000), Explicit(1, 9600, CodedStream(b"", 0, 0)), lattice(3, 5)]
+    looped = Explicit(1, 9600, CodedStream(b"", 0, 0), Loop(4800 * 32, 2400 * 32 + 16, True))
+    patterns = [Excerpt(48_000, 24_000), looped, lattice(3, 5)]
     array = DictionaryStream(patterns).as_array(context(3))
     assert array["kind"].tolist() == ["excerpt", "explicit", "lattice"]
     np.testing.assert_array_equal(array["start"], [1, np.nan, np.nan])
+    np.testing.assert_allclose(array["loop_start"], [np.nan, 0.1, np.nan])
+    np.testing.assert_allclose(array["loop_length"], [np.nan, 2400.5 / 48_000, np.nan])
+    assert array["ping_pong"].tolist() == [False, True, False]
     np.testing.assert_allclose(array["duration"], [0.5, 0.2, (2 * 512 + 2048) / 48000])
     assert array["channels"].tolist() == [2, 1, 1]
     assert array["columns"].tolist() == [0, 0, 3] and array["bins"].tolist() == [0, 0, 5]
@@ -108,6 +117,9 @@ def test_array() -> None:
         Excerpt(90, 11),
         Excerpt(100, 1),
         Explicit(3, 100, CodedStream(b"", 0, 0)),
+        Explicit(1, 100, CodedStream(b"", 0, 0), Loop(0, 31)),
+        Explicit(1, 100, CodedStream(b"", 0, 0), Loop(3000, 201)),
+        Explicit(1, 100, CodedStream(b"", 0, 0), Loop(-1, 100)),
         Explicit(1, 0, CodedStream(b"", 0, 0)),
         Explicit(1, 2**14 + 4097, CodedStream(bytes(4), 0, 0)),
         Explicit(1, 100, CodedStream(bytes(4), 2**16 + 401, 0)),

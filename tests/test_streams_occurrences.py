@@ -22,7 +22,7 @@ from evc.format.errors import FormatError, InputError
 from evc.format.streams import StreamContext
 from evc.format.streams.bands import band_count
 from evc.format.streams.event_tables import tables
-from evc.format.streams.gains import OFF
+from evc.format.streams.gains import OFF, Gains
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 
 
@@ -34,17 +34,17 @@ def streams(draw: st.DrawFn) -> tuple[OccurrenceStream, StreamContext]:
     if not n:
         return OccurrenceStream(), context
     random = np.random.default_rng(draw(st.integers(0, 99)))
-    stride = draw(st.integers(0, 15))
-    planes = draw(st.sampled_from([1, context.channels]))
     rotation_bits = draw(st.integers(0, 15))
     stream = OccurrenceStream(
-        band_stride=stride,
+        placed=draw(some_gains(context, placed)),
+        copied=draw(some_gains(context, copied)),
         gain_resolution=draw(st.integers(1, 128)),
-        mid_side=planes == 2 and draw(st.booleans()),
         polarity=draw(st.booleans()),
         spans=draw(st.booleans()),
         lattice=draw(st.booleans()),
+        rates=draw(st.booleans()),
     )
+    stream.fine_rates = stream.rates and draw(st.booleans())
 
     def column(most: int, where: slice) -> np.ndarray:
         values = np.zeros(n, np.int64)
@@ -70,24 +70,38 @@ def streams(draw: st.DrawFn) -> tuple[OccurrenceStream, StreamContext]:
     stream.rotation_bits = rotation_bits if stream.lattice else 0
     stream.shifts = column(2**30 if stream.lattice else 0, placements) * random.choice([-1, 1])
     stream.rotations = column((1 << stream.rotation_bits) - 1, placements)
-    shape = n, planes, band_count(context.samplerate, stride, fine=False)
-    size = draw(st.sampled_from([0, 3, 2048]))
-    gains = random.integers(-size, size + 1, shape)
-    stream.gains = np.where(random.random(shape) < draw(st.sampled_from([0, 0.3, 1])), OFF, gains)
+    stream.semitones = column(120, placements)
+    stream.semitones = np.where(stream.rates & (stream.semitones > 0), stream.semitones - 96, 0)
+    stream.fine = column(4096 if stream.fine_rates else 0, placements) * random.choice([-1, 1])
     return stream, context
+
+
+@st.composite
+def some_gains(draw: st.DrawFn, context: StreamContext, count: int) -> Gains:
+    if not count:
+        return Gains()
+    random = np.random.default_rng(draw(st.integers(0, 99)))
+    stride = draw(st.integers(0, 15))
+    planes = draw(st.sampled_from([1, context.channels]))
+    shape = count, planes, band_count(context.samplerate, stride, fine=False)
+    size = draw(st.sampled_from([0, 3, 2048]))
+    levels = random.integers(-size, size + 1, shape)
+    levels[random.random(shape) < draw(st.sampled_from([0, 0.3, 1]))] = OFF
+    return Gains(levels, stride, mid_side=planes == 2 and draw(st.booleans()))
 
 
 def loop(count: int, gains: np.ndarray) -> OccurrenceStream:
     """One pattern, every 4000.5 frames."""
     zeros = np.zeros(count, np.int64)
     return OccurrenceStream(
-        np.arange(count) * 4000 * 32 + 16, *[zeros.copy() for _ in range(7)], np.stack([gains] * count), 2
+        np.arange(count) * 4000 * 32 + 16, *[zeros.copy() for _ in range(7)], Gains(np.stack([gains] * count), 2)
     )
 
 
 def copies(count: int) -> OccurrenceStream:
     """Blocks of 4096 frames, each a copy of what was 88,200 frames ago."""
     stream = loop(count, np.zeros((1, 10), np.int64))
+    stream.placed, stream.copied = stream.copied, stream.placed
     stream.times = np.arange(count) * 4096 * 32
     stream.patterns = np.full(count, COPY)
     stream.lengths = np.full(count, 4096)
@@ -116,9 +130,13 @@ def test_the_reference_decoder_agrees(case: tuple[OccurrenceStream, StreamContex
     found = reference_streams.occurrences(
         decoder, context, lambda stride: band_count(context.samplerate, stride, fine=False), TABLES
     )
-    gains, given = found.pop("gains"), found.pop("settings")
+    given = found.pop("settings")
     assert {name: getattr(stream, name) for name in given} == given
-    assert np.where(stream.gains == OFF, None, stream.gains.astype(object)).tolist() == gains
+    for name in ("placed", "copied"):
+        gains: Gains = getattr(stream, name)
+        levels, stride, mid_side = found.pop(name)
+        assert np.where(gains.levels == OFF, None, gains.levels.astype(object)).tolist() == levels
+        assert not levels or (gains.stride, gains.mid_side) == (stride, mid_side)
     for name, values in found.items():
         assert getattr(stream, name).tolist() == values
     assert (decoder.symbols, decoder.checksum) == (coding.symbols, coding.checksum)
@@ -149,8 +167,25 @@ def test_array() -> None:
     assert copies(1).as_array(STEREO)["lag"].tolist() == [2.0]
 
 
+def test_placements_and_copies_have_gains_of_their_own() -> None:
+    """A pan of what is placed in one band; copies in mid and side, in ten."""
+    one, other = loop(2, np.array([[-4], [4]])), copies(3)
+    one.placed.stride = 0
+    columns = ("times", "patterns", "lags", "offsets", "lengths", "inverted", "shifts", "rotations")
+    both = OccurrenceStream(
+        *[np.concatenate([getattr(one, name), getattr(other, name)]) for name in columns],
+        placed=one.placed,
+        copied=Gains(np.stack([GAINS] * 3), 2, mid_side=True),
+    )
+    assert_round_trip(both, STEREO)
+    array = both.as_array(STEREO)
+    assert array["gains"].shape == (5, 2, 10)
+    assert array["gains"][0, :, 0].tolist() == [0.5, 2] and np.isnan(array["gains"][:2, :, 1:]).all()
+    assert array["mid_side"].tolist() == [False] * 2 + [True] * 3 and array["stride"].tolist() == [0, 0, 2, 2, 2]
+
+
 def test_bands_end_at_half_the_rate() -> None:
-    edges = loop(1, GAINS).edges(STEREO)
+    edges = loop(1, GAINS).placed.edges(44100)
     assert len(edges) == 11 and edges[0] == 0 and edges[-1] == 22050
 
 
@@ -174,13 +209,22 @@ def changed(stream: OccurrenceStream, **fields) -> OccurrenceStream:
         changed(loop(2, GAINS), shifts=np.array([0, 1])),
         changed(loop(2, GAINS), rotations=np.array([0, 1])),
         changed(loop(2, GAINS), rotation_bits=3),
+        changed(loop(2, GAINS), semitones=np.array([0, 1])),
+        changed(loop(2, GAINS), semitones=np.array([0, 25]), rates=True),
+        changed(loop(2, GAINS), semitones=np.array([0, -97]), rates=True),
+        changed(loop(2, GAINS), fine=np.array([0, 1]), rates=True),
+        changed(loop(2, GAINS), fine=np.array([0, 4097]), rates=True, fine_rates=True),
+        changed(loop(2, GAINS), fine_rates=True),
+        changed(copies(2), semitones=np.array([0, 1]), rates=True),
         changed(loop(2, GAINS), lattice=True, rotation_bits=16),
-        changed(loop(2, GAINS), gains=np.zeros((2, 3, 9), np.int64)),
-        changed(loop(2, GAINS), gains=np.zeros((2, 1, 8), np.int64)),
-        changed(loop(2, GAINS), gains=np.full((2, 1, 9), 2049)),
-        changed(loop(2, GAINS[:1]), mid_side=True),
-        changed(loop(2, GAINS), band_stride=16),
+        changed(loop(2, GAINS), placed=Gains(np.zeros((2, 3, 10), np.int64), 2)),
+        changed(loop(2, GAINS), placed=Gains(np.zeros((2, 1, 9), np.int64), 2)),
+        changed(loop(2, GAINS), placed=Gains(np.full((2, 1, 10), 2049), 2)),
+        changed(loop(2, GAINS), placed=Gains(np.zeros((2, 1, 10), np.int64), 2, mid_side=True)),
+        changed(loop(2, GAINS), placed=Gains(np.zeros((2, 1, 2), np.int64), 16)),
         changed(loop(2, GAINS), gain_resolution=0),
+        changed(loop(2, GAINS), copied=Gains(np.zeros((1, 1, 1), np.int64))),
+        changed(loop(2, GAINS), placed=Gains(np.zeros((2, 10), np.int64), 2)),
         changed(loop(2, GAINS), lengths=np.zeros(3, np.int64)),
         changed(copies(2), lengths=np.array([0, 1])),
         changed(copies(2), lags=np.array([1 << 56, 4096 * 32])),

@@ -5,18 +5,21 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evc.exports.instruments import instrument_text
 from evc.exports.tempo import tempo_of_loops
 from evc.file import EvcFile
+from evc.format import constants as c
 from evc.format.metadata import Foreign
 from evc.loops import MIDDLE_C, Loop, smpl_chunk
 from evc.patterns import numbered
 
 FIRST_KEY, LAST_KEY = 36, 127  # that play patterns
+ONE_SHOT = c.PATTERN_KINDS[c.PATTERN_EXPLICIT]
 _SHORTEST = 0.05  # s: of a loop
 _SLACK = 0.01  # of a pattern, by which it may be too short for its beats
 _AROUND = 0.01  # s: how far away a zero crossing may be
@@ -28,22 +31,41 @@ _METER = 4, 4
 @dataclass(frozen=True)
 class Sample:
     """A pattern as a file: its number, and frames [start, start + frames) of its sound, which are those written; they
-    repeat after `loop` frames. Beats are None where the tempo is not clear."""
+    repeat after `loop` frames. Beats are None where the tempo is not clear.
+
+    A `one_shot` is a sound by itself: it repeats from frame `loop_start` on, if `loop` is not 0, and has the pitch of
+    the MIDI key `root`, None where that is not clear.
+    """
 
     number: int
     start: int
     frames: int
     loop: int
     beats: float | None = None
+    one_shot: bool = False
+    loop_start: int = 0
+    ping_pong: bool = False
+    root: float | None = None
+
+    @property
+    def loops(self) -> list[Loop]:
+        """As sampler chunks have them."""
+        kind = "alternating" if self.ping_pong else "forward"
+        return [Loop(self.loop_start, self.loop, kind)] if self.loop else []
 
     def chunks(self, samplerate: int) -> list[Foreign]:
         """Loop points and tempo, as WAVE files have them."""
-        found = [smpl_chunk([Loop(0, self.loop)], samplerate)]
+        found = [smpl_chunk(self.loops, samplerate, key=MIDDLE_C if self.root is None else self.root)]
         if self.beats is not None and self.beats.is_integer():
             tempo = 60 * self.beats * samplerate / self.loop
             fields = (_STRETCHED, MIDDLE_C, 0x8000, 0.0, int(self.beats), *_METER, tempo)
             found.append(Foreign("RIFF", "acid", struct.pack("<IHHfIHHf", *fields)))
         return found
+
+    def instrument(self, name: str, source: str) -> str:
+        """A one-shot of the WAV file `name` as an instrument of its own."""
+        loop = (self.loop_start, self.loop, "alternate" if self.ping_pong else "forward") if self.loop else None
+        return instrument_text(name, source, self.root, loop)
 
 
 def distances(file: EvcFile, number: int) -> list[int]:
@@ -67,6 +89,9 @@ def samples_of(file: EvcFile, numbers: Sequence[int]) -> tuple[list[Sample], flo
     found = []
     for number in numbers:
         frames = int(file.patterns[number]["frames"])
+        if file.patterns[number]["kind"] == ONE_SHOT:
+            found.append(_one_shot(file, number))
+            continue
         beats = None if tempo is None else _beats(frames / file.samplerate * tempo / 60)
         if tempo is not None and beats is not None:
             loop = min(frames, round(beats * 60 / tempo * file.samplerate))
@@ -77,12 +102,21 @@ def samples_of(file: EvcFile, numbers: Sequence[int]) -> tuple[list[Sample], flo
     return found, tempo
 
 
+def _one_shot(file: EvcFile, number: int) -> Sample:
+    row = file.patterns[number]
+    frames, loop, start = int(row["frames"]), 0, 0
+    if not np.isnan(row["loop_start"]):
+        start = min(round(row["loop_start"] * file.samplerate), frames - 1)
+        loop = min(max(round(row["loop_length"] * file.samplerate), 1), frames - start)
+    return Sample(number, 0, frames, loop, None, True, start, bool(row["ping_pong"]))
+
+
 def at_zero_crossings(sample: Sample, audio: NDArray[np.float32], samplerate: int) -> Sample:
     """The sample from one rise through zero of its sound [frames, channels] to another, each the nearest to where it
-    would begin and end; its loop keeps its length as far as there is sound for it."""
+    would begin and end; its loop keeps its length as far as there is sound for it. One-shots stay as they are."""
     mono = audio.mean(axis=1)
     rises = np.flatnonzero((mono[:-1] < 0) & (mono[1:] >= 0)) + 1
-    if not len(rises):
+    if not len(rises) or sample.one_shot:
         return sample
     around = round(_AROUND * samplerate)
 
@@ -94,7 +128,7 @@ def at_zero_crossings(sample: Sample, audio: NDArray[np.float32], samplerate: in
     if end <= start:
         return sample
     loop_end = min(near(start + sample.loop), end)
-    return Sample(sample.number, start, end - start, max(1, loop_end - start), sample.beats)
+    return replace(sample, start=start, frames=end - start, loop=max(1, loop_end - start))
 
 
 def sample_name(file: EvcFile, number: int) -> str:
@@ -106,12 +140,14 @@ def sample_name(file: EvcFile, number: int) -> str:
 
 def sfz_text(named: Sequence[tuple[Sample, str]], source: str, tempo: float | None) -> str:
     """An SFZ instrument that plays each sample, of a file name, from a key of its own on, round and round while the key
-    is held; those beyond the last key are left out."""
+    is held, one-shots once and to their end; those beyond the last key are left out."""
     about = "" if tempo is None else f", {tempo:.4g} beats per minute"
     of = " ".join(source.split())  # whatever it is, the comment is one line
     lines = [f"// Patterns of {of}{about}", "<global>", "ampeg_release=0.05", "loop_mode=loop_continuous"]
     for key, (sample, name) in zip(range(FIRST_KEY, LAST_KEY + 1), named):
         places = f"loop_start=0 loop_end={sample.loop - 1}"
+        if sample.one_shot:
+            places = "loop_mode=one_shot"
         lines += ["<region>", f"sample={name}", f"key={key} pitch_keycenter={key} {places}"]
     return "\n".join(lines) + "\n"
 

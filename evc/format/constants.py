@@ -193,10 +193,18 @@ MAX_SPAN = (1 << 31) - 1
 MAX_LAG = (1 << 56) - 1
 MAX_SHIFT = 1 << 30  # of a lattice, in fractions of a cell
 SPAN_GRID_BITS = 6  # of the common power of two of lags, and of lengths
-MAX_SOUNDING = 16  # occurrences at any moment, those of lattices not counted;
-MAX_PLACED_CELLS = 1 << 22  # these have at most so many cells together in a segment
+MAX_SOUNDING = 256  # waveforms of one gain band at any moment, lattices not counted;
+SOUNDING_WEIGHT = 16  # all other occurrences count as so many
+MAX_PLACED_CELLS = 1 << 22  # lattices have at most so many cells together in a segment
 INTERPOLATION_TAPS = 32  # of a delay by a fraction of a frame
 INTERPOLATION_BETA = 8.0  # of its Kaiser window
+
+RATE_ONE = 1 << 24  # of a waveform that is read as it is
+FINE_PER_SEMITONE = 4096
+LEAST_SEMITONES, MOST_SEMITONES = -96, 24  # of a placement: higher ones would need long filters
+RATE_HALF_TAPS = 4  # of the filter that reads a waveform at another rate, on either side: frames,
+RATE_BETA = 9.6  # its Kaiser window,
+RATE_CUTOFF = 0.97  # and where it cuts off, of half the lower rate
 
 # Dictionary (7.3).
 PATTERN_EXCERPT = 0
@@ -211,6 +219,7 @@ CHECKSUM_BITS = 32
 # An explicit pattern has at most this many frames, so that a few bytes never stand for much memory.
 EXPLICIT_FRAMES_BASE = 1 << 14
 EXPLICIT_FRAMES_PER_WORD = 1 << 12
+MAX_LOOP = 1 << 47  # start and length, in fractions of a frame
 MAX_EXPLICIT_SAMPLES = 1 << 27  # frames times channels of all explicit patterns together
 LATTICE_MIN_FFT_LOG2 = 4
 LATTICE_MAX_FFT_LOG2 = 16

@@ -18,21 +18,19 @@ from evc.format.streams.occurrences import OccurrenceStream
 Place = tuple[int, int]  # segment, and row of its stream
 
 
-def occurrence_array(decoder: SegmentDecoder) -> tuple[NDArray[Any], list[Place], list[OccurrenceStream]]:
-    """All occurrences, ordered by time, where each is, and the stream that it is in; empty where the layer is absent.
-    In salvage mode those of damaged segments are missing."""
+def occurrence_array(decoder: SegmentDecoder) -> tuple[NDArray[Any], list[Place]]:
+    """All occurrences, ordered by time, and where each is; empty where the layer is absent. In salvage mode those of
+    damaged segments are missing."""
     container = decoder.container
     parts = [OccurrenceStream().as_array(stream_context(container, 0), 0)]
     places: list[Place] = []
-    streams = []
     for index, stream in decoder.streams(constants.STREAM_OCCURRENCES):
         start = container.header.segment_span(index)[0]
         parts.append(stream.as_array(stream_context(container, index), start))
         places += [(index, row) for row in range(len(parts[-1]))]
-        streams += [stream] * len(parts[-1])
     array = stacked(parts)
     order = np.argsort(array["time"], kind="stable")
-    return array[order], [places[i] for i in order], [streams[i] for i in order]
+    return array[order], [places[i] for i in order]
 
 
 def chosen_places(places: list[Place], chosen: ArrayLike) -> set[Place]:
@@ -54,7 +52,8 @@ def pattern_array(decoder: SegmentDecoder) -> NDArray[Any]:
     stream = DictionaryStream([pattern for pattern in patterns if pattern is not None])
     found = stream.as_array(StreamContext.of_dictionary(decoder.container.header, len(known)))
     array = np.zeros(len(patterns), found.dtype)
-    array["kind"], array["start"] = "lost", np.nan
+    array["kind"] = "lost"
+    array["start"] = array["loop_start"] = array["loop_length"] = np.nan
     array[known] = found
     return array
 

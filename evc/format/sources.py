@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.errors import FormatError
 from evc.format.streams import StreamContext
-from evc.format.streams.dictionary import Excerpt, Explicit, Lattice, Pattern
+from evc.format.streams.dictionary import Excerpt, Explicit, Lattice, Loop, Pattern
 from evc.format.streams.occurrences import COPY, OccurrenceStream
+from evc.format.streams.rates import frames_at, rates_of
 from evc.format.streams.spectrum import SpectrumStream
 
 _ENDLESS = 1 << 62
@@ -36,6 +37,8 @@ class SoundSource:
     Every block of the segment that overlaps frames [begin, end) gets at frame t what the source has at frame
     t - delay / 2**phase_bits, if that lies in [first, last), and nothing otherwise. `entry` is the number of the
     explicit or lattice entry that sounds; None stands for the file's own past. `row` is the place in the stream.
+    Waveforms may be read at another `rate`, in 1 / RATE_ONE, and go round in a `loop`: first and last then count frames
+    that are heard.
     """
 
     row: int
@@ -45,6 +48,13 @@ class SoundSource:
     first: int
     last: int
     entry: int | None = None
+    rate: int = c.RATE_ONE
+    loop: Loop | None = None
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether the source is delayed, and nothing else."""
+        return self.rate == c.RATE_ONE and self.loop is None
 
 
 def decode_entry(pattern: Pattern, context: StreamContext) -> Entry:
@@ -74,29 +84,39 @@ def sound_sources(
         else:
             found = _placed(stream, row, entries, time, context.phase_bits, c.superframe_length(context.samplerate))
         sources.append(found)
-    _check(sources, entries, context)
+    _check(stream, sources, entries, context)
     return sources
 
 
 def _placed(
     stream: OccurrenceStream, row: int, entries: list[Entry | None], time: int, phase_bits: int, superframe: int
 ) -> SoundSource:
-    number, offset = int(stream.patterns[row]), int(stream.offsets[row])
+    number, offset, length = int(stream.patterns[row]), int(stream.offsets[row]), int(stream.lengths[row])
     entry = entries[number]
     if entry is None:
         raise FormatError(f"dictionary entry {number} is lost")
-    if offset >= entry.frames:
-        raise FormatError("an occurrence begins behind the end of its pattern")
     if not isinstance(entry.pattern, Lattice) and (stream.shifts[row] or stream.rotations[row]):
         raise FormatError("an occurrence shifts or turns a pattern that is no lattice")
-    length = int(stream.lengths[row]) or entry.frames - offset
+    rate = int(rates_of(stream.semitones[row], stream.fine[row]))
+    if rate != c.RATE_ONE and not isinstance(entry.pattern, Explicit):
+        raise FormatError("an occurrence transposes a pattern that is no waveform of its own")
+    loop = entry.pattern.loop if isinstance(entry.pattern, Explicit) else None
+    frames = frames_at(entry.frames, rate) if loop is None else offset + length
+    if loop is not None and not length:
+        raise FormatError("an occurrence of a pattern with a loop has no length")
+    if loop is None and offset >= frames:
+        raise FormatError("an occurrence begins behind the end of its pattern")
+    length = length or frames - offset
     delay, begin = time - (offset << phase_bits), time >> phase_bits
     if isinstance(entry.pattern, Excerpt):
         start = entry.pattern.start
         return SoundSource(row, begin, begin + length, delay - (start << phase_bits), start, start + entry.frames)
-    # The blocks beside it have windows that reach into it by half a superframe at most.
-    reach = superframe // 2
-    return SoundSource(row, begin - reach, begin + length + reach, delay, 0, entry.frames, number)
+    # The blocks beside it have windows that reach into it by half a superframe at most, and into what interpolation
+    # makes of its ends. What begins with the segment may go on with a sound of the one before, which they hear.
+    reach = superframe // 2 + c.INTERPOLATION_TAPS // 2
+    first = offset if stream.times[row] >> phase_bits else 0
+    last = min(frames, offset + length)
+    return SoundSource(row, begin - reach, begin + length + reach, delay, first, last, number, rate, loop)
 
 
 def _pattern(source: SoundSource, entries: list[Entry | None]) -> Pattern | None:
@@ -104,7 +124,9 @@ def _pattern(source: SoundSource, entries: list[Entry | None]) -> Pattern | None
     return None if entry is None else entry.pattern
 
 
-def _check(sources: list[SoundSource], entries: list[Entry | None], context: StreamContext) -> None:
+def _check(
+    stream: OccurrenceStream, sources: list[SoundSource], entries: list[Entry | None], context: StreamContext
+) -> None:
     least = c.least_lag(context.samplerate) << context.phase_bits
     if any(source.entry is None and source.delay < least for source in sources):
         raise FormatError("an occurrence repeats what is not yet decoded")
@@ -112,10 +134,14 @@ def _check(sources: list[SoundSource], entries: list[Entry | None], context: Str
     cells = sum(pattern.levels.size for pattern in patterns if isinstance(pattern, Lattice))
     if cells > c.MAX_PLACED_CELLS:
         raise FormatError(f"the lattice patterns of a segment have more than {c.MAX_PLACED_CELLS} cells together")
-    sounding = [one for one, pattern in zip(sources, patterns, strict=True) if not isinstance(pattern, Lattice)]
-    edges = sorted([(source.begin, 1) for source in sounding] + [(source.end, -1) for source in sounding])
-    if np.cumsum([step for _, step in edges]).max(initial=0) > c.MAX_SOUNDING:
-        raise FormatError(f"more than {c.MAX_SOUNDING} occurrences sound at once")
+    one_band = stream.placed.levels.shape[2] == 1
+    edges = []
+    for source, pattern in zip(sources, patterns, strict=True):
+        if not isinstance(pattern, Lattice):
+            weight = 1 if source.entry is not None and one_band else c.SOUNDING_WEIGHT
+            edges += [(source.begin, weight), (source.end, -weight)]
+    if np.cumsum([step for _, step in sorted(edges)]).max(initial=0) > c.MAX_SOUNDING:
+        raise FormatError("too many occurrences sound at once")
 
 
 def needed_segments(sources: list[SoundSource], samplerate: int, phase_bits: int, start: int, length: int) -> set[int]:

@@ -75,6 +75,20 @@ void evc_hold(float *amplitudes, const int64_t *places, const uint8_t *apart, co
 /* out[t] = sum of taps[k] * in[t + taps - 1 - k], `in` [channels, count + length - 1]. */
 void evc_interpolate(const float *in, int64_t channels, int64_t count, const float *taps, int64_t length, float *out);
 
+/* The same of `in` [own, count + length - 1], but added to `out` [channels, samples] from sample `place` on: each of its
+   own channels to every channel times weights [channels, own]. */
+void evc_add_delayed(const float *in, int64_t own, int64_t count, const float *taps, int64_t length,
+                     const float *weights, float *out, int64_t channels, int64_t samples, int64_t place);
+
+/* Adds to `out` [channels, samples], from sample `place` on, `count` samples that are read from `in` [own, frames] at the
+   positions first, first + step, ... by the filter of a `table` with `steps` values in a frame, stretched where a step is
+   longer than one, or else by its `phases` (models/patterns/transposed.py). Behind loop_start + period, unless that is
+   0, it goes round, or there and `back`. weights as above. */
+void evc_add_transposed(const float *in, int64_t own, int64_t frames, double first, double step, double loop_start,
+                        double period, int32_t back, const float *table, const float *phases,
+                        int64_t steps, const float *weights, float *out, int64_t channels, int64_t samples, int64_t place,
+                        int64_t count);
+
 /* `out` [columns, rows] of `in` [rows, columns]. */
 void evc_transpose(const float *in, int64_t rows, int64_t columns, float *out);
 

@@ -16,6 +16,7 @@ from evc.format.lazy import cached_property
 from evc.format.segment import Segment
 from evc.format.sources import SoundSource, covered_frames, needed_segments, sound_sources
 from evc.format.streams import StreamContext, coded_stream
+from evc.format.streams.gains import Gains
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream
 from evc.models.arrays import Signal
@@ -259,9 +260,7 @@ class SegmentCoder:
             inverted=zeros,
             shifts=zeros,
             rotations=zeros,
-            gains=np.stack([copy.levels for copy in copies]),
-            band_stride=BAND_STRIDE,
-            mid_side=planes == 2,
+            copied=Gains(np.stack([copy.levels for copy in copies]), BAND_STRIDE, mid_side=planes == 2),
         )
 
 

@@ -138,7 +138,7 @@ class LatticeModel:
         """Magnitude and phase of every placement [placements]."""
         stream = self.placements
         turns = stream.rotations / (1 << stream.rotation_bits)
-        values: NDArray[np.complex128] = 2.0 ** (stream.gains[:, 0, 0] / stream.gain_resolution) * np.exp(
+        values: NDArray[np.complex128] = 2.0 ** (stream.placed.levels[:, 0, 0] / stream.gain_resolution) * np.exp(
             2j * np.pi * turns
         )
         return values
@@ -234,7 +234,8 @@ def read_lattice(container: ContainerReader) -> LatticeModel | None:
     if hops is None or len(lattices) < len(patterns) or (stream.patterns < 0).any():
         return None
     frames = stream_context(container, 0).frames
-    if stream.gains.shape[1:] != (1, 1) or stream.lengths.any() or stream.inverted.any() or frames % (1 << hops[1]):
+    plain = stream.placed.levels.shape[1:] == (1, 1) and not stream.lengths.any() and not stream.inverted.any()
+    if not plain or frames % (1 << hops[1]):
         return None
     return LatticeModel(tuple(lattices), stream, frames >> hops[1], header.phase_bits)
 

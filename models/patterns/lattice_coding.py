@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.streams import StreamContext
 from evc.format.streams.dictionary import DictionaryStream, Lattice
+from evc.format.streams.gains import Gains
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.models.patterns.lattice import LatticeModel, stream_bits
 from evc.models.patterns.lattice_fit import Fit, refined
@@ -162,7 +163,7 @@ class _LatticeQuantiser:
         times, offsets, ids, shifts, rotations, gains = rows[:, np.lexsort((rows[3], rows[2], rows[0]))]
         nothing = np.zeros(len(times), np.int64)
         return OccurrenceStream(
-            times, ids, nothing, offsets // one, nothing, nothing, shifts, rotations, gains[:, None, None],
+            times, ids, nothing, offsets // one, nothing, nothing, shifts, rotations, Gains(gains[:, None, None]),
             gain_resolution=steps.gain, spans=bool(offsets.any()), lattice=True, rotation_bits=steps.rotation,
         )  # fmt: skip
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,20 +10,16 @@ from numpy.typing import NDArray
 
 from evc import kernels
 from evc.format import constants as c
-from evc.format.errors import DamagedError, FormatError
-from evc.format.sources import Entry, SoundSource
-from evc.format.streams.bands import band_edges
-from evc.format.streams.dictionary import Explicit, Lattice
+from evc.format.errors import FormatError
+from evc.format.sources import SoundSource
 from evc.format.streams.gains import OFF
 from evc.format.streams.occurrences import OccurrenceStream
-from evc.format.streams.spectrum import channel_groups
 from evc.models.arrays import Signal
 from evc.models.patterns.timeline import HALF_TAPS, Timeline, delayed
+from evc.models.patterns.transposed import transposed
+from evc.models.patterns.waveforms import Waveforms, add_waveform
 from evc.models.spectrum.analysis import SPLITS, transform
-from evc.models.spectrum.synthesis import BlockRun, Spectra, residual_spectra
-
-KEPT_WAVEFORM_BYTES = 1 << 26
-UNIT = 2.0**15  # full scale
+from evc.models.spectrum.synthesis import BlockRun, Spectra
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +41,23 @@ class Sounding:
     edges: NDArray[np.int64]
     shift: float = 0.0
     rotation: float = 0.0
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is a waveform, placed with the same gains at all frequencies."""
+        return self.source.entry is not None and self.gains.shape[1] == 1
+
+    def weights(self, own: int, channels: slice) -> NDArray[np.float32]:
+        """How loud the group's `channels` have each of the waveform's `own` channels, where it is flat: float32
+        [channels of the group, own]."""
+        count, gains = channels.stop - channels.start, self.gains[:, 0]
+        heard = np.zeros((count, own), np.float32)
+        heard[np.arange(count), np.arange(channels.start, channels.stop) % own] = 1
+        if not self.mid_side:
+            return heard * np.broadcast_to(gains, count)[:, None]
+        same, other = (gains[0] + gains[1]) / 2, (gains[0] - gains[1]) / 2
+        found: NDArray[np.float32] = np.array([[same, other], [other, same]], np.float32) @ heard
+        return found
 
     def reads(self, number: int, superframe: int) -> tuple[int, int] | None:
         """Frames [from, to) of the file's own past that it takes for the blocks of superframe `number`, windows and
@@ -74,54 +86,6 @@ class Prediction:
             spectra[:, alone[run.numbers(depth)]] = 0
 
 
-class Waveforms:
-    """Sound of the dictionary's entries, rendered when first asked for; those used last are kept."""
-
-    def __init__(self, entries: Sequence[Entry | None], samplerate: int) -> None:
-        self._entries, self._samplerate = entries, samplerate
-        self._kept: OrderedDict[tuple[int, float, float], Signal] = OrderedDict()
-
-    def get(self, entry: int, shift: float = 0.0, rotation: float = 0.0) -> Signal:
-        """float32 [channels, frames] in 16-bit units. shift: cells, rotation: turns, of a lattice."""
-        key = (entry, shift, rotation)
-        if key not in self._kept:
-            self._kept[key] = self._rendered(entry, shift, rotation)
-        self._kept.move_to_end(key)
-        while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > KEPT_WAVEFORM_BYTES:
-            self._kept.popitem(last=False)
-        return self._kept[key]
-
-    def _rendered(self, number: int, shift: float, rotation: float) -> Signal:
-        entry = self._entries[number]
-        if entry is not None and isinstance(entry.pattern, Explicit):
-            return render_explicit(entry, self._samplerate)
-        if entry is not None and isinstance(entry.pattern, Lattice):
-            from evc.models.patterns.lattice import render_placement
-
-            audio = UNIT * render_placement(entry.pattern, self._samplerate, shift, rotation)
-            return audio.astype(np.float32)[None]
-        raise DamagedError(f"dictionary entry {number} is lost")
-
-
-def render_explicit(entry: Entry, samplerate: int) -> Signal:
-    """An explicit pattern, a file of its own (spec 10.6): float32 [channels, frames] in 16-bit units."""
-    pattern, spectrum = entry.pattern, entry.spectrum
-    if not isinstance(pattern, Explicit) or spectrum is None:
-        raise FormatError("an entry that is no explicit pattern has no spectrum of its own")
-    superframe = c.superframe_length(samplerate)
-    count = -(-pattern.frames // superframe)
-    out = np.zeros((pattern.channels, pattern.frames), np.float32)
-    for group, channels in zip(spectrum.groups, channel_groups(pattern.channels), strict=True):
-        if not group.superframes:
-            continue
-        blocks = [block for superframe in group.superframes for block in superframe]
-        run = BlockRun(superframe, 0, [tuple(block.depth for block in blocks) for blocks in group.superframes])
-        timeline = Timeline(superframe, channels.stop - channels.start, count)
-        timeline.put(run, residual_spectra(run, blocks, channels))
-        out[channels] = timeline.fetch(0, pattern.frames)
-    return out
-
-
 def soundings(
     stream: OccurrenceStream,
     sources: Iterable[SoundSource],
@@ -137,30 +101,35 @@ def soundings(
     """
     superframe = c.superframe_length(samplerate)
     unit = samplerate / 2 / (superframe >> SPLITS)
-    edges = np.rint(band_edges(samplerate, stream.band_stride, fine=False) / unit).astype(np.int64)
-    levels = stream.gains
-    if levels.shape[1] > 1 and not stream.mid_side:
-        levels = levels[:, channels]
-    on = levels != OFF
-    sign = np.where(stream.inverted == 1, np.float32(-1), np.float32(1))[:, None, None]
-    gains = np.where(on, sign * np.exp2(np.where(on, levels, 0) / stream.gain_resolution), 0).astype(np.float32)
+    edges = {
+        gains.stride: np.rint(gains.edges(samplerate) / unit).astype(np.int64)
+        for gains in (stream.placed, stream.copied)
+    }
     end = span[0] + -(-span[1] // superframe) * superframe
-    return [
-        Sounding(
-            source,
-            phase_bits,
-            source.begin,
-            min(source.end, end),
-            gains[source.row],
-            on[source.row],
-            stream.mid_side,
-            edges,
-            float(stream.shifts[source.row]) / (1 << phase_bits),
-            float(stream.rotations[source.row]) / (1 << stream.rotation_bits),
-        )
-        for source in sources
-        if on[source.row].any()
-    ]
+    found = []
+    for source in sources:
+        levels, gains = stream.gains_of(source.row)
+        if len(levels) > 1 and not gains.mid_side:
+            levels = levels[channels]
+        on = levels != OFF
+        if on.any():
+            sign = -1 if stream.inverted[source.row] else 1
+            linear = np.where(on, sign * np.exp2(np.where(on, levels, 0) / stream.gain_resolution), 0)
+            found.append(
+                Sounding(
+                    source,
+                    phase_bits,
+                    source.begin,
+                    min(source.end, end),
+                    linear.astype(np.float32),
+                    on,
+                    gains.mid_side,
+                    edges[gains.stride],
+                    float(stream.shifts[source.row]) / (1 << phase_bits),
+                    float(stream.rotations[source.row]) / (1 << stream.rotation_bits),
+                )
+            )
+    return found
 
 
 def predict(
@@ -174,13 +143,45 @@ def predict(
 
     `timeline` has to hold what they read: see `Sounding.reads`. Raises KeyError where it does not.
     """
-    found: Prediction | None = None
+    soundings = list(soundings)
+    found = _waveforms_together(run, [one for one in soundings if one.flat], channels, waveforms)
     for sounding in soundings:
+        if sounding.flat:
+            continue
         covered = (run.starts + run.sizes > sounding.begin) & (run.starts < sounding.end)
         if covered.any():
             found = found or _silence(run, timeline.channels)
             _add(found, run, covered, sounding, timeline, channels, waveforms)
     return found
+
+
+def _waveforms_together(
+    run: BlockRun, flat: list[Sounding], channels: slice, waveforms: Waveforms | None
+) -> Prediction | None:
+    """What placements of waveforms in one band bring: they are summed before they are transformed. None where none of
+    them sounds.
+
+    Blocks that such a placement does not cover hear nothing of it anyway: their windows do not reach it.
+    """
+    size = run.superframe
+    begin, end = run.first * size, run.end * size
+    flat = [sounding for sounding in flat if sounding.begin < end and begin < sounding.end]
+    if not flat:
+        return None
+    total = np.zeros((channels.stop - channels.start, end - begin + size), np.float32)
+    for sounding in flat:
+        waveform = _waveform(sounding, waveforms)
+        weights = sounding.weights(len(waveform), channels)
+        add_waveform(total, begin - size // 2, waveform, sounding.source, sounding.phase_bits, weights)
+    found = transform(total, size // 2, run.depths, size, run.before, run.after)
+    return Prediction({depth: spectra for depth, (_, spectra) in found.items()})
+
+
+def _waveform(sounding: Sounding, waveforms: Waveforms | None) -> Signal:
+    """Of a placement's entry."""
+    if waveforms is None or sounding.source.entry is None:
+        raise FormatError("an occurrence sounds from a dictionary that is not there")
+    return waveforms.get(sounding.source.entry, sounding.shift, sounding.rotation)
 
 
 def _silence(run: BlockRun, channels: int) -> Prediction:
@@ -219,10 +220,10 @@ def _source(
     source = sounding.source
     waveform: Signal | None = None
     if source.entry is not None:
-        if waveforms is None:
-            raise FormatError("an occurrence sounds from a dictionary that is not there")
-        waveform = waveforms.get(source.entry, sounding.shift, sounding.rotation)
+        waveform = _waveform(sounding, waveforms)
         waveform = waveform[np.arange(channels.start, channels.stop) % len(waveform)]
+        if not source.as_it_is:
+            return transposed(waveform, source, start, count, sounding.phase_bits)
 
     def read(first: int, length: int) -> Signal:
         out = np.zeros((timeline.channels, length), np.float32)

@@ -26,12 +26,23 @@ class Excerpt:
 
 
 @dataclass(frozen=True)
+class Loop:
+    """Where a waveform goes round: from `start` on for `length`, in 2**-phase_bits frames; there and back if it is
+    ping-pong."""
+
+    start: int
+    length: int
+    ping_pong: bool = False
+
+
+@dataclass(frozen=True)
 class Explicit:
-    """A waveform of its own: `stream` holds a spectrum stream of `channels` and `frames`."""
+    """A waveform of its own: `stream` holds a spectrum stream of `channels` and `frames`. With a loop it has no end."""
 
     channels: int
     frames: int
     stream: CodedStream
+    loop: Loop | None = None
 
     def context(self, outer: StreamContext) -> StreamContext:
         """What the spectrum stream inside may know."""
@@ -87,6 +98,9 @@ _ARRAY_FIELDS = [
     ("channels", "<i4"),
     ("columns", "<i4"),
     ("bins", "<i4"),
+    ("loop_start", "<f8"),
+    ("loop_length", "<f8"),
+    ("ping_pong", "?"),
 ]
 
 
@@ -124,17 +138,23 @@ class DictionaryStream:
         """The entries as a structured array [entries].
 
         Fields: kind ("excerpt", "explicit", "lattice"), start (s, of excerpts, otherwise NaN), duration (s),
-        channels, columns and bins (of lattices, otherwise 0).
+        channels, columns and bins (of lattices, otherwise 0), loop_start and loop_length (s, of explicit entries that
+        have a loop, otherwise NaN), ping_pong (whether it goes there and back).
         """
         array = np.zeros(len(self.patterns), _ARRAY_FIELDS)
         for row, pattern in zip(array, self.patterns, strict=True):
-            row["kind"], row["start"] = c.PATTERN_KINDS[_kind(pattern)], np.nan
+            row["kind"] = c.PATTERN_KINDS[_kind(pattern)]
+            row["start"] = row["loop_start"] = row["loop_length"] = np.nan
             row["duration"] = pattern.frames / context.samplerate
             match pattern:
                 case Excerpt():
                     row["start"], row["channels"] = pattern.start / context.samplerate, context.channels
                 case Explicit():
                     row["channels"] = pattern.channels
+                    if (loop := pattern.loop) is not None:
+                        unit = context.samplerate << context.phase_bits
+                        row["loop_start"], row["loop_length"] = loop.start / unit, loop.length / unit
+                        row["ping_pong"] = loop.ping_pong
                 case Lattice():
                     row["columns"], row["bins"] = pattern.levels.shape
                     row["channels"] = 1
@@ -160,6 +180,7 @@ class _PatternCoder:
         self._context = context
         self._distances = Numbers("start", 2 * c.MAX_FRAMES)
         self._lengths = Numbers("length", c.MAX_SPAN)
+        self._loop_starts, self._loop_lengths = Numbers("loop", c.MAX_LOOP), Numbers("loop", c.MAX_LOOP)
         self._end = 0  # of the last excerpt
         self._explicit_samples = 0
 
@@ -197,10 +218,25 @@ class _PatternCoder:
             raise FormatError("an explicit pattern is too long for its words")
         if symbols > c.SYMBOLS_BASE + c.SYMBOLS_PER_SAMPLE * frames * channels:
             raise FormatError("an explicit pattern claims too many symbols")
+        loop = self._loop(pattern.loop, frames)
         port.reserve(2 * count)
         words = np.frombuffer(pattern.stream.words, "<u4") if port.writing else np.zeros(count, np.int64)
         words = port.bits(words, c.WORD_BYTES * 8, "explicit")
-        return Explicit(channels, frames, CodedStream(words.astype("<u4").tobytes(), symbols, checksum))
+        return Explicit(channels, frames, CodedStream(words.astype("<u4").tobytes(), symbols, checksum), loop)
+
+    def _loop(self, loop: Loop | None, frames: int) -> Loop | None:
+        port, one = self._port, 1 << self._context.phase_bits
+        if not port.field(int(loop is not None), 1):
+            return None
+        loop = loop or Loop(0, one)
+        if loop.start < 0 or loop.length < one:
+            raise FormatError("a loop lies outside its pattern")
+        ping_pong = bool(port.field(int(loop.ping_pong), 1))
+        start = self._loop_starts.code(port, loop.start)
+        length = self._loop_lengths.code(port, loop.length)
+        if length < one or start + length > frames * one:
+            raise FormatError("a loop lies outside its pattern")
+        return Loop(start, length, ping_pong)
 
     def _lattice(self, pattern: Lattice | None) -> Lattice:
         port = self._port

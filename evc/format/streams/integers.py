@@ -188,25 +188,31 @@ class Flags(_Averages):
 
 
 class Recent:
-    """Values that tend to come back: one of the last sixteen, or a new one (spec 6.3)."""
+    """Values that tend to come back: one of the last sixteen, or a new one (spec 6.3). There is a list for each `key`,
+    if several are given."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
-        self._values: list[int] = []
+        self._lists: dict[int, list[int]] = {}
         self._again = Flags(1)
         self._places = Scales(1)
 
-    def code(self, port: Port, value: int, new: Callable[[], int]) -> int:
+    def last(self, key: int = 0) -> int:
+        """The last value of a list, 0 where there is none."""
+        return next(iter(self._lists.get(key, ())), 0)
+
+    def code(self, port: Port, value: int, new: Callable[[], int], key: int = 0) -> int:
         """Code one value; `new` codes one that is not among the last."""
-        if self._values and self._again.one(port, value in self._values, 0, self._kind):
-            place = self._values.index(value) if port.writing else 0
+        values = self._lists.get(key, [])
+        if values and self._again.one(port, value in values, 0, self._kind):
+            place = values.index(value) if port.writing else 0
             place = int(self._places.unsigned(port, np.array([place]), 0, self._kind)[0])
-            if place >= len(self._values):
+            if place >= len(values):
                 raise FormatError(f"a {self._kind} refers to an earlier one that does not exist")
-            value = self._values.pop(place)
+            value = values.pop(place)
         else:
             value = new()
-        self._values = [value, *self._values][: c.RECENT_VALUES]
+        self._lists[key] = [value, *values][: c.RECENT_VALUES]
         return value
 
 

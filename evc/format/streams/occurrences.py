@@ -16,16 +16,16 @@ from evc.format import constants as c
 from evc.format.coder import SymbolDecoder, SymbolEncoder
 from evc.format.errors import FormatError, InputError
 from evc.format.streams import StreamContext
-from evc.format.streams.bands import band_count, band_edges
-from evc.format.streams.gains import OFF, GainCoder
+from evc.format.streams.gains import OFF, Gains
 from evc.format.streams.integers import Flags, Numbers, Recent
 from evc.format.streams.port import Port, ReadPort, WritePort
 from evc.format.streams.positions import POSITION_FIELDS, Times, check_times, code_times, common_grid, fill_positions
+from evc.format.streams.rates import code_fine, code_semitones, rates_of
 
 COPY = -1  # the pattern number of a copy
 
 _Column = NDArray[np.int64]
-_COLUMNS = ("patterns", "lags", "offsets", "lengths", "inverted", "shifts", "rotations")
+_COLUMNS = ("patterns", "lags", "offsets", "lengths", "inverted", "shifts", "rotations", "semitones", "fine")
 
 
 def _zeros() -> _Column:
@@ -44,9 +44,9 @@ class OccurrenceStream:
     inverted   int64 [n], 1 where the polarity is reversed (with `polarity`)
     shifts     int64 [n], of placements with `lattice`: cells of frequency, in 2**-phase_bits cells
     rotations  int64 [n], of placements with `lattice`: phase in 2**-rotation_bits turns
-    gains      int64 [n, planes, bands], levels of 1 / gain_resolution octave (0: as it is), or OFF
-
-    Planes are one for all channels, or one per channel; with `mid_side` the two are mid and side.
+    placed, copied: the gains of the placements, and of the copies
+    semitones  int64 [n], of placements with `rates`: how much higher than its entry each sounds, all 0 if left out
+    fine       int64 [n], of those with `fine_rates`: the same in 1/4096 semitone, which adds to it
     """
 
     times: Times = field(default_factory=_zeros)
@@ -57,14 +57,23 @@ class OccurrenceStream:
     inverted: _Column = field(default_factory=_zeros)
     shifts: _Column = field(default_factory=_zeros)
     rotations: _Column = field(default_factory=_zeros)
-    gains: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 1, 1), np.int64))
-    band_stride: int = 0
+    placed: Gains = field(default_factory=Gains)
+    copied: Gains = field(default_factory=Gains)
     gain_resolution: int = c.DEFAULT_GAIN_RESOLUTION
-    mid_side: bool = False
     polarity: bool = False
     spans: bool = False
     lattice: bool = False
     rotation_bits: int = 0
+    rates: bool = False
+    fine_rates: bool = False
+    semitones: _Column = field(default_factory=_zeros)
+    fine: _Column = field(default_factory=_zeros)
+
+    def __post_init__(self) -> None:
+        if not len(self.semitones):
+            self.semitones = np.zeros(len(self.times), np.int64)
+        if not len(self.fine):
+            self.fine = np.zeros(len(self.times), np.int64)
 
     def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
         """Code the occurrences; InputError where they break a limit (spec 7.2)."""
@@ -78,20 +87,31 @@ class OccurrenceStream:
         stream._code(ReadPort(decoder), context)
         return stream
 
-    def edges(self, context: StreamContext) -> NDArray[np.float64]:
-        """Edges of the gains' bands in Hz [bands + 1]."""
-        return band_edges(context.samplerate, self.band_stride, fine=False)
+    @property
+    def lists(self) -> tuple[tuple[slice, Gains], tuple[slice, Gains]]:
+        """The rows of the placements and of the copies, each with their gains."""
+        first = len(self.placed)
+        return (slice(0, first), self.placed), (slice(first, first + len(self.copied)), self.copied)
+
+    def gains_of(self, row: int) -> tuple[NDArray[np.int64], Gains]:
+        """The levels of an occurrence [planes, bands], and the gains that they are part of."""
+        if row < len(self.placed):
+            return self.placed.levels[row], self.placed
+        return self.copied.levels[row - len(self.placed)], self.copied
 
     def as_array(self, context: StreamContext, start: int = 0) -> NDArray[np.void]:
         """The occurrences as a structured array [n].
 
         Fields: time (s), frame, phase (unit complex), pattern (-1: a copy), lag (s), offset, length (frames),
-        gains (linear, negative where inverted) [planes, bands], shift (cells), rotation (unit complex).
-        `start` is the segment's first frame.
+        gains (linear, negative where inverted; NaN where others have more planes or bands) [planes, bands], shift
+        (cells), rotation (unit complex), rate (1: as the entry is), mid_side, stride. `start` is the segment's first
+        frame.
         """
+        shapes = [gains.levels.shape[1:] for _, gains in self.lists if len(gains)] or [(1, 1)]
+        shape = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
         extra = [
-            ("pattern", "<i4"), ("lag", "<f8"), ("offset", "<i8"), ("length", "<i8"),
-            ("gains", "<f4", self.gains.shape[1:]), ("shift", "<f8"), ("rotation", "<c16"),
+            ("pattern", "<i4"), ("lag", "<f8"), ("offset", "<i8"), ("length", "<i8"), ("gains", "<f4", shape),
+            ("shift", "<f8"), ("rotation", "<c16"), ("rate", "<f8"), ("mid_side", "?"), ("stride", "<i4"),
         ]  # fmt: skip
         array = np.zeros(len(self.times), [*POSITION_FIELDS, *extra])
         fill_positions(array, self.times, context, start)
@@ -99,52 +119,53 @@ class OccurrenceStream:
         array["pattern"] = self.patterns
         array["lag"] = self.lags / one / context.samplerate
         array["offset"], array["length"] = self.offsets, self.lengths
-        sign = 1 - 2 * self.inverted[:, None, None]
-        array["gains"] = np.where(self.gains == OFF, 0, sign * 2.0 ** (self.gains / self.gain_resolution))
         array["shift"] = self.shifts / one
         array["rotation"] = np.exp(2j * np.pi * self.rotations / (1 << self.rotation_bits))
+        array["rate"] = rates_of(self.semitones, self.fine) / c.RATE_ONE
+        array["gains"] = np.nan
+        for part, gains in self.lists:
+            rows, (planes, bands) = array[part], gains.levels.shape[1:]
+            sign = 1 - 2 * self.inverted[part, None, None]
+            linear = np.where(gains.levels == OFF, 0, sign * 2.0 ** (gains.levels / self.gain_resolution))
+            rows["gains"][:, :planes, :bands] = linear
+            rows["mid_side"], rows["stride"] = gains.mid_side, gains.stride
         return array
 
     def _code(self, port: Port, context: StreamContext) -> None:
         copies = self.patterns == COPY
         times = [code_times(port, self.times[part], context) for part in (~copies, copies)]
-        count = len(times[0]) + len(times[1])
-        if not count:
+        counts = [len(found) for found in times]
+        if not sum(counts):
             return
-        planes = self._code_settings(port, context)
+        self._code_settings(port)
+        for gains, count in zip((self.placed, self.copied), counts, strict=True):
+            if count:
+                gains.code_settings(port, count, context)
         if not port.writing:
-            shape = planes, band_count(context.samplerate, self.band_stride, fine=False)
-            port.reserve(count * shape[0] * shape[1])
-            self._allocate(np.concatenate(times), shape)
-        first = len(times[0])
-        self._code_placements(port, slice(0, first), context.patterns)
-        self._code_copies(port, slice(first, count))
-        for start, stop in ((0, first), (first, count)):
-            gains = GainCoder(port, self.gains.shape[1:])
-            for i in range(start, stop):
-                self.gains[i] = gains.code(self.gains[i], (int(self.patterns[i]), int(self.lags[i])))
+            self._allocate(np.concatenate(times))
+        (placements, _), (copies_behind, _) = self.lists
+        self._code_placements(port, placements, context.patterns)
+        self._code_copies(port, copies_behind)
+        for part, gains in self.lists:
+            sources = zip(self.patterns[part].tolist(), self.lags[part].tolist(), strict=True)
+            gains.code_levels(port, list(sources))
 
-    def _code_settings(self, port: Port, context: StreamContext) -> int:
-        """The fields before the columns. Returns the number of gain planes."""
-        separate = port.field(int(self.gains.shape[1] > 1), 1)
-        planes = context.channels if separate else 1
-        self.mid_side = bool(port.field(int(self.mid_side), 1))
-        if self.mid_side and planes != 2:
-            raise FormatError("only two channels have gains for mid and side")
-        self.band_stride = port.field(self.band_stride, c.BAND_STRIDE_BITS)
+    def _code_settings(self, port: Port) -> None:
+        """The fields before the columns, but for those of gains."""
         self.gain_resolution = 1 + port.field(self.gain_resolution - 1, c.GAIN_RESOLUTION_BITS)
         self.polarity = bool(port.field(int(self.polarity), 1))
         self.spans = bool(port.field(int(self.spans), 1))
         self.lattice = bool(port.field(int(self.lattice), 1))
         if self.lattice:
             self.rotation_bits = port.field(self.rotation_bits, c.ROTATION_BITS_BITS)
-        return planes
+        self.rates = bool(port.field(int(self.rates), 1))
+        if self.rates:
+            self.fine_rates = bool(port.field(int(self.fine_rates), 1))
 
-    def _allocate(self, times: Times, shape: tuple[int, int]) -> None:
+    def _allocate(self, times: Times) -> None:
         self.times = times
         for name in _COLUMNS:
             setattr(self, name, np.zeros(len(times), np.int64))
-        self.gains = np.zeros((len(times), *shape), np.int64)
 
     def _code_placements(self, port: Port, part: slice, patterns: int) -> None:
         if part.start == part.stop:
@@ -161,6 +182,10 @@ class OccurrenceStream:
             folded = _code_numbers(port, folded, "shift", 2 * c.MAX_SHIFT)
             self.shifts[part] = np.where(folded & 1, -((folded + 1) >> 1), folded >> 1)
             self.rotations[part] = port.bits(self.rotations[part], self.rotation_bits, "rotation")
+        if self.rates:
+            self.semitones[part] = code_semitones(port, self.semitones[part], self.patterns[part])
+        if self.fine_rates:
+            self.fine[part] = code_fine(port, self.fine[part])
 
     def _code_copies(self, port: Port, part: slice) -> None:
         if part.start == part.stop:
@@ -176,23 +201,16 @@ class OccurrenceStream:
     def _check(self, context: StreamContext) -> None:
         copies = self.patterns == COPY
         count = len(self.times)
-        planes, bands = self.gains.shape[1:] if self.gains.ndim == 3 else (0, 0)
-        if any(getattr(self, name).shape != (count,) for name in _COLUMNS) or len(self.gains) != count:
+        if any(getattr(self, name).shape != (count,) for name in _COLUMNS):
             raise InputError("the columns of the occurrences differ in length")
         if (np.diff(copies.astype(np.int8)) < 0).any():
             raise InputError("placements come before copies")
-        for part, what in ((~copies, "placements"), (copies, "copies")):
+        for part, gains, what in ((~copies, self.placed, "placements"), (copies, self.copied, "copies")):
             check_times(self.times[part], context, what)
+            gains.check(int(np.count_nonzero(part)), context)
         for wrong, what in (
-            (planes not in (1, context.channels) or (self.mid_side and planes != 2), "planes of gains"),
-            (not 0 <= self.band_stride < 1 << c.BAND_STRIDE_BITS, "band stride"),
-            (
-                count and bands != band_count(context.samplerate, self.band_stride, fine=False),
-                "bands of gains",
-            ),
             (not 1 <= self.gain_resolution <= 1 << c.GAIN_RESOLUTION_BITS, "resolution of gains"),
             (not 0 <= self.rotation_bits < 1 << c.ROTATION_BITS_BITS, "resolution of rotations"),
-            (_outside(self.gains[self.gains != OFF], -c.MAX_GAIN_LEVEL, c.MAX_GAIN_LEVEL), "gain"),
             (_outside(self.patterns[~copies], 0, context.patterns - 1), "pattern"),
             (_outside(self.inverted, 0, int(self.polarity)), "polarity"),
             (_outside(self.offsets, 0, c.MAX_SPAN if self.spans else 0), "offset"),
@@ -210,6 +228,11 @@ class OccurrenceStream:
             (_outside(self.rotations[copies], 0, 0), "rotation of a copy"),
             (self.rotation_bits and not self.lattice, "resolution of rotations"),
             (not self.lengths[copies].all(), "length of a copy"),
+            (_outside(self.semitones, c.LEAST_SEMITONES, c.MOST_SEMITONES), "rate"),
+            (_outside(self.fine, -c.FINE_PER_SEMITONE, c.FINE_PER_SEMITONE), "rate"),
+            (self.semitones.any() and not self.rates or self.fine.any() and not self.fine_rates, "rate"),
+            (self.fine_rates and not self.rates, "resolution of rates"),
+            (self.semitones[copies].any() or self.fine[copies].any(), "rate of a copy"),
         ):
             if wrong:
                 raise InputError(f"the {what} of an occurrence is not allowed")
