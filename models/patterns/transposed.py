@@ -69,7 +69,7 @@ def _table() -> Signal:
 def _phases() -> Signal:
     """Weights of the frames around a position that is 0, 1 / STEPS, ... frames behind one of them, those before it
     first; each row sums to 1, the last one is there twice: float32 [STEPS + 2, 2 * RATE_HALF_TAPS]."""
-    fraction = np.minimum(np.arange(STEPS + 2) / STEPS, 1)[:, None]
+    fraction: NDArray[np.float64] = np.minimum(np.arange(STEPS + 2) / STEPS, 1)[:, None]
     weights = _filter(np.arange(1 - c.RATE_HALF_TAPS, c.RATE_HALF_TAPS + 1) - fraction)
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 

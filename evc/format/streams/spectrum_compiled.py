@@ -15,7 +15,6 @@ from evc import kernels
 from evc.format import constants as c
 from evc.format.coder import SymbolDecoder
 from evc.format.frequencies import CompiledTable, FrequencyTable
-from evc.format.lazy import once
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.integer_network import CompiledLayers
 from evc.format.streams.integers import frozen_tables
@@ -67,7 +66,7 @@ class _Model:
         return found.struct[0]
 
 
-@once
+@lru_cache(maxsize=1)
 def _model() -> _Model:
     return _Model(spectrum_model())
 
