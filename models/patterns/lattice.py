@@ -183,8 +183,7 @@ class LatticeModel:
     def write(self, file: BinaryIO, samplerate: int) -> int:
         """Write an .evc file of one channel that holds nothing else into an open file. Returns its size in bytes.
 
-        Raises InputError where a limit of the format is broken: the grid must fit one segment, and no more than
-        sixteen placements may sound at once.
+        Raises InputError where a limit of the format is broken: the grid must fit one segment.
         """
         context = self._context(samplerate)
         self._check(context)

@@ -58,8 +58,7 @@ def fit_lattice(
     The same arguments give the same model on the same machine; `seed` draws other stretches.
 
     Bins must be a power of two, 8 to 32768: half of the transform. A column stands for 2**hop_log2 frames, by default
-    half of the transform too. A file can hold the model if no more than sixteen occurrences sound at once. Raises
-    InputError for a grid or a shape that is impossible.
+    half of the transform too. Raises InputError for a grid or a shape that is impossible.
     """
     columns, bins = grid.shape
     if bins & (bins - 1) or not 8 <= bins <= 1 << 15:
