@@ -172,7 +172,7 @@ def _song(recipe: Recipe, target: str, force: bool, as_json: bool, quiet: bool) 
         lines = [
             f"{'standard output' if to_stderr else target}: {song.title}, {time_text(seconds)}, {size_text(size)}, "
             f"{8 * size / seconds / 1000:.3f} kbit/s",
-            f"  {song.structure}: {points} points, a point every {seconds / points:.1f} s; {told['lufs']:.1f} LUFS",
+            f"  {song.structure}: {points} points, one every {seconds / (points - 1):.1f} s; {told['lufs']:.1f} LUFS",
             f"  made in {time.perf_counter() - start:.2f} s; again: {song.tags['composed']}",
         ]
         click.echo("\n".join(lines), err=to_stderr)
