@@ -42,7 +42,8 @@ def ten(folder: Path) -> dict[str, Audio]:
     """Pads and drones [frames, 2] by name: five of the development set, five synthesised."""
     found = {}
     for name, start in EXCERPTS.items():
-        audio, _ = soundfile.read(folder / f"{name}.flac", RATE * SECONDS, start * RATE, dtype="float32", always_2d=True)
+        place = folder / f"{name}.flac"
+        audio, _ = soundfile.read(place, RATE * SECONDS, start * RATE, dtype="float32", always_2d=True)
         found[name.partition("/")[2]] = audio
     return found | synthesised()
 
