@@ -25,7 +25,8 @@ from evc.loops import Cue, Loop, cue_chunks, loop_tags, smpl_chunk
 from evc.spec.signals import FOLDER
 
 VECTORS = (
-    "chain", "edited", "hiss", "loop", "rejoined", "borders", "copies", "lattices", "left-over", "placements", "timbres",
+    "chain", "edited", "hiss", "loop", "rejoined", "borders", "copies", "lattices", "left-over", "placements",
+    "timbres",
 )  # fmt: skip
 
 
