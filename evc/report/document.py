@@ -30,7 +30,7 @@ _PITCHES = (("65 Hz", 65.4), ("260 Hz", 261.6), ("1 kHz", 1046.5), ("4 kHz", 418
 # Of layers: Okabe and Ito's palette, whose colours nearly everybody can tell apart.
 COLOURS = {
     "patterns": "#e69f00", "events": "#cc79a7", "spectrum": "#0072b2", "noise": "#56b4e9", "latent": "#009e73",
-    "overhead": "#8a8a8a",
+    "timbre": "#f0e442", "overhead": "#8a8a8a",
 }  # fmt: skip
 OTHER_COLOUR = "#d55e00"
 
