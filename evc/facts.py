@@ -133,7 +133,7 @@ class FileFacts:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the layers present, out of patterns, events, spectrum, noise, latent."""
+        """Names of the layers present, out of patterns, events, spectrum, noise, latent, timbre."""
         return self.chain.layers
 
     @property

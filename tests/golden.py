@@ -185,6 +185,8 @@ CASES: dict[str, Case] = {
     "latents, mono, 48 kHz, bitrate 3": encoded(lambda: full_band(90_001, 1), 48_000, hints="latent", bitrate=3),
     "latents, chosen": encoded(lambda: full_band(44_100), 44_100, bitrate=4),
     "latents, 997 frames": encoded(lambda: full_band(997), 44_100, hints="latent"),
+    # Timbres
+    "timbres": encoded(lambda: full_band(5 * 44_100), 44_100, hints="timbre"),
 }
 
 

@@ -26,5 +26,5 @@ def test_digests_belong_to_this_environment():
 def test_cases_hold_every_layer():
     assert GOLDEN["cases"].keys() == CASES.keys()
     layers = [set(GOLDEN["cases"][name]["layers"].split("+")) for name in CASES]
-    assert set().union(*layers) == {"spectrum", "patterns", "events", "noise", "latent"}
+    assert set().union(*layers) == {"spectrum", "patterns", "events", "noise", "latent", "timbre"}
     assert all("patterns" in found for name, found in zip(CASES, layers) if name.startswith("patterns"))

@@ -56,7 +56,7 @@ def test_more_channels_than_hints_hold() -> None:
         ({"hints": "noise", "bitrate": 7}, "at most 6 kbit/s"),
         ({"hints": "spectrum", "bitrate": 5}, "at least 6 kbit/s"),
         ({"hints": "latent", "loop": True}, "hold no loop"),
-        ({"hints": "loud"}, "auto, noise, latent, spectrum"),
+        ({"hints": "loud"}, "auto, timbre, noise, latent, spectrum"),
     ],
 )
 def test_settings_that_cannot_be(asked: dict[str, Any], message: str) -> None:

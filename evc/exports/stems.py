@@ -26,7 +26,7 @@ from evc.patterns import numbered
 from evc.soundfiles import SoundWriter, read_span
 
 INDEX = "stems.json"
-ORDER = ("patterns", "spectrum", "events", "noise", "latent")  # in which decoding adds layers
+ORDER = ("patterns", "spectrum", "timbre", "events", "noise", "latent")  # in which decoding adds layers
 _TOGETHER = ("patterns", "spectrum")
 _ROUNDING = "rounding"
 _BLOCK_FRAMES = 1 << 18

@@ -122,7 +122,7 @@ def _measured(source: AudioSource, start: int, size: int) -> tuple[Floats, float
 
 def _to_target(heard: Heard, header: Header, sensitivity: Floats, target: float) -> Encoded:
     """The path in `target` bytes without tags, or in fewer if there is no more to tell."""
-    rows = _rows(heard, sensitivity)
+    rows = rows_of(heard, sensitivity)
     errors = line_errors(rows)
     everywhere: Encoded | None = None
     for step in STEPS:
@@ -133,7 +133,7 @@ def _to_target(heard: Heard, header: Header, sensitivity: Floats, target: float)
     return everywhere or _fewer(errors, heard, header, target)
 
 
-def _rows(heard: Heard, sensitivity: Floats) -> Floats:
+def rows_of(heard: Heard, sensitivity: Floats) -> Floats:
     """What lines are laid through, [clips, 34], such that squared differences are squared dB."""
     decibels = 20 * np.log10(np.maximum(heard.amplitudes, 1e-5))
     beside = [decibels * math.sqrt(LEVEL_WEIGHT), heard.widths * math.sqrt(WIDTH_WEIGHT)]

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.header import Header
-from evc.format.lazy import once
 from evc.models.arrays import Signal
 from evc.models.noise.spectra import window
 from evc.models.spectrum.reconstruction import hashed
@@ -84,13 +83,12 @@ def phases(source: int, count: int) -> NDArray[np.complex64]:
     """Unit complex [count], by the counter-based hash of 10.2: of the bins from 1 on of the clip's part `source`."""
     key = hashed(np.array([source], np.uint32))
     places = hashed(np.arange(1, count + 1, dtype=np.uint32) + key)
-    return _circle()[places >> np.uint32(32 - c.TIMBRE_PHASE_BITS)]
-
-
-@once
-def _circle() -> NDArray[np.complex64]:
-    turns = np.arange(1 << c.TIMBRE_PHASE_BITS) / (1 << c.TIMBRE_PHASE_BITS)
-    return np.exp(2j * np.pi * turns).astype(np.complex64)
+    angles = (places >> np.uint32(32 - c.TIMBRE_PHASE_BITS)).astype(np.float32)
+    angles *= np.float32(2 * np.pi / (1 << c.TIMBRE_PHASE_BITS))
+    found = np.empty(count, np.complex64)
+    np.cos(angles, out=found.real)
+    np.sin(angles, out=found.imag)
+    return found
 
 
 class Bins:

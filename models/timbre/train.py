@@ -30,7 +30,7 @@ WEIGHTS_FILE = f"{TIMBRE_NETWORK}.safetensors"
 DRONES = "drones.npz"
 AUDIBLE_DB = 60.0  # below the strongest cell
 _VALIDATION_SHARE = 0.1
-_STARTING = 3000  # spectra of which the best linear network is made
+_STARTING, _ORDERING = 1_000_003, 1_000_004  # tell the random numbers of what is drawn beside steps
 _VALIDATED = 600  # spectra
 
 
@@ -55,6 +55,7 @@ class TimbreTraining:
     loop: LoopSettings
     variety: Variety = field(default_factory=Variety)
     batch: int = 32
+    starting: int = 3000  # spectra of which the best linear network is made
     drones: int = 800
     pads: int = 12
     synthetic: float = 0.3  # of what is learned from
@@ -81,8 +82,8 @@ class TimbreTask:
         self.config, self.device = config, device
         torch.manual_seed(config.loop.seed)
         self.model = TimbreAutoencoder()
-        draws = Draws.of(config.loop.seed, -1 % (1 << 32))
-        self.model.start(self._drawn(draws.numpy, _STARTING))
+        draws = Draws.of(config.loop.seed, _STARTING)
+        self.model.start(self._drawn(draws.numpy, config.starting))
         self.model.to(device)
         self.players: Mapping[str, nn.Module] = {"network": self.model}
 
@@ -163,7 +164,8 @@ class TimbreTask:
 
     def order(self) -> NDArray[np.intp]:
         """Dimensions by how much they tell of the spectra that are trained on, most first."""
-        values = torch.from_numpy(self._drawn(Draws.of(self.config.loop.seed, -2 % (1 << 32)).numpy, 1000))
+        draws = Draws.of(self.config.loop.seed, _ORDERING)
+        values = torch.from_numpy(self._drawn(draws.numpy, self.config.starting))
         with torch.no_grad():
             told = _divergence(*self.model.encode(values.to(self.device))).mean(dim=0)
         return np.argsort(-told.cpu().numpy())
