@@ -33,7 +33,7 @@ SOUNDS = frozenset((".wav", ".flac"))
 
 def plan_of(source: Path, destination: Path, manifest: Manifest) -> Plan:
     files = inputs([str(source)], SOUNDS)
-    present = {one.name for one in place(str(destination)).files(frozenset([".evc"]))}
+    present = place(str(destination)).names(".evc")
     texts = [settings_text(CHEAP)] * len(files)
     return planned(files, outputs(files, SOUNDS, ".evc"), texts, manifest.known(), present)
 
@@ -102,4 +102,4 @@ def check(source: Path, destination: Path, good: list[Path], hostile: list[Path]
         assert output.read_bytes() == again.getvalue()
     reasons = [*["not a sound file that can be read"] * 3, "only finite samples can be encoded", "killed the worker"]
     for path, reason in zip(hostile, reasons):
-        assert reason in rows.loc[str(path)]["kind"]
+        assert reason in rows.loc[str(path)]["error"]
