@@ -63,7 +63,8 @@ class Breaker:
         threading.Timer(0.7, free).start()
 
 
-def test_a_job_that_everything_happens_to(tmp_path: Path) -> None:
+def test_a_job_that_everything_happens_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evc.catalogue.job._FIRST_PAUSE", 0.1)
     source, destination = tmp_path / "music", tmp_path / "encoded"
     good, hostile = write_sounds(source, GOOD), write_hostile(source / "hostile")
     manifest = Manifest(place(str(destination)))
