@@ -83,8 +83,7 @@ class Making:
         names = outputs(files, self._endings, self._ending)
         usual = settings(None)
         texts = [settings(file.columns) if file.columns else usual for file in files]
-        present = {one.name for one in self.place.files(frozenset([self._ending]))}
-        return planned(files, names, texts, self.manifest.known(), present, self._checksum)
+        return planned(files, names, texts, self.manifest.known(), self.place.names(self._ending), self._checksum)
 
 
 @contextmanager

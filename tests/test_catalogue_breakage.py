@@ -33,7 +33,7 @@ SOUNDS = frozenset((".wav", ".flac"))
 
 def plan_of(source: Path, destination: Path, manifest: Manifest) -> Plan:
     files = inputs([str(source)], SOUNDS)
-    present = {one.name for one in place(str(destination)).files(frozenset([".evc"]))}
+    present = place(str(destination)).names(".evc")
     texts = [settings_text(CHEAP)] * len(files)
     return planned(files, outputs(files, SOUNDS, ".evc"), texts, manifest.known(), present)
 
@@ -63,7 +63,8 @@ class Breaker:
         threading.Timer(0.7, free).start()
 
 
-def test_a_job_that_everything_happens_to(tmp_path: Path) -> None:
+def test_a_job_that_everything_happens_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evc.catalogue.job._FIRST_PAUSE", 0.1)
     source, destination = tmp_path / "music", tmp_path / "encoded"
     good, hostile = write_sounds(source, GOOD), write_hostile(source / "hostile")
     manifest = Manifest(place(str(destination)))
@@ -102,4 +103,4 @@ def check(source: Path, destination: Path, good: list[Path], hostile: list[Path]
         assert output.read_bytes() == again.getvalue()
     reasons = [*["not a sound file that can be read"] * 3, "only finite samples can be encoded", "killed the worker"]
     for path, reason in zip(hostile, reasons):
-        assert reason in rows.loc[str(path)]["kind"]
+        assert reason in rows.loc[str(path)]["error"]

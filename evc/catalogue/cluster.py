@@ -83,9 +83,7 @@ class Cluster:
                 if not self._running and not len(queue):
                     return
                 outcome = self._next()
-            except (OSError, asyncio.CancelledError, TimeoutError, _Lost) as error:
-                if self._scheduler is None:
-                    raise EvcError(f"the workers are lost ({' '.join(str(error).split())})") from error
+            except (OSError, asyncio.CancelledError, TimeoutError, _Lost):
                 for items in self._running.values():
                     for item in items:
                         queue.put_back(item)
@@ -157,6 +155,10 @@ class Cluster:
             # Dask would have memory given back at once, which costs the encoder as much time as its work; and other
             # numbers of threads, on which its floats and so its bytes hang.
             "distributed.nanny.pre-spawn-environ": {},
+            # On a busy machine an answer may take long; who has died is known otherwise.
+            "distributed.comm.timeouts.connect": "60s",
+            "distributed.comm.timeouts.tcp": "300s",
+            "distributed.scheduler.worker-ttl": None,
             # What Dask does on the side, for tasks that are thousands of times shorter than these.
             "distributed.worker.profile.enabled": False,
             "distributed.worker.memory.monitor-interval": "500ms",
@@ -186,7 +188,8 @@ class Cluster:
             except (OSError, ValueError, TimeoutError) as error:
                 if time.monotonic() > deadline or isinstance(error, ValueError):
                     why = " ".join(str(error).split())
-                    raise EvcError(f"{self._scheduler}: no scheduler is to be reached there ({why})") from error
+                    where = self._scheduler or "workers of this machine"
+                    raise EvcError(f"{where}: no scheduler is to be reached there ({why})") from error
                 time.sleep(0.5)
         if self._scheduler is not None:
             self._check_versions()

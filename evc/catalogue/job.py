@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from evc.catalogue.cluster import Cluster
@@ -14,7 +16,7 @@ from evc.catalogue.tasks import Item, Result, Work, set_aside
 from evc.format.errors import EvcError, OutputError
 
 _FLUSH_SECONDS, _FLUSH_ROWS = 5.0, 2000
-_STRIKES = 2  # workers that a file may cost
+_STRIKES, _MOST_LOSSES = 2, 8  # workers that a file may cost, and that may die while it waits there
 _TRIES = 3  # of a file that cannot be written or fetched, where others can
 _FIRST_PAUSE, _LONGEST_PAUSE, _MOST_PAUSES = 0.5, 60.0, 30
 _SAMPLE = 12  # files that an estimate is made from
@@ -61,6 +63,7 @@ class Job:
         self._rows: list[Record] = []
         self._flushed = time.monotonic()
         self._strikes: Counter[str] = Counter()
+        self._losses: Counter[str] = Counter()
         self._tries: Counter[str] = Counter()
         self._tried: dict[str, int] = {}  # how many files were done when one was tried last
         self._pauses = 0
@@ -118,14 +121,20 @@ class Job:
         return True
 
     def _lost(self, items: Sequence[Item]) -> None:
-        """A task has killed its worker: its files are tried one by one."""
+        """The worker of a task has died. The file that it was at is tried again, alone; where nobody knows which that
+        was, all are."""
         self.totals.lost_workers += 1
         for item in items:
-            self._strikes[item.output] += 1
-            if self._strikes[item.output] < _STRIKES:
-                self._queue.put_back(item, alone=True)
+            struck = not self._work.marks or os.path.exists(self._work.mark(item))
+            self._strikes[item.output] += struck
+            self._losses[item.output] += 1
+            if self._strikes[item.output] < _STRIKES and self._losses[item.output] < _MOST_LOSSES:
+                self._queue.put_back(item, alone=struck)
             else:
                 self._note(set_aside(self._work, item, _KILLED))
+            if self._work.marks:
+                with suppress(OSError):
+                    os.unlink(self._work.mark(item))
 
     def _pause(self, item: Item, result: Result) -> None:
         """Wait for better times before the next task. Raises OutputError where they do not come."""

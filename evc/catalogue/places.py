@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
+import stat
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -38,6 +39,10 @@ class Place(ABC):
     def files(self, endings: frozenset[str] | None = None) -> Iterator[Found]:
         """All files below, but for hidden ones, in no order; of some `endings`, in lower case, only. None if there is
         nothing here."""
+
+    def names(self, ending: str) -> set[str]:
+        """Names of all files below with an ending, in lower case."""
+        return {one.name for one in self.files(frozenset([ending]))}
 
     @abstractmethod
     def found(self, name: str) -> Found | None:
@@ -80,6 +85,20 @@ class Place(ABC):
 @dataclass(frozen=True)
 class LocalPlace(Place):
     def files(self, endings: frozenset[str] | None = None) -> Iterator[Found]:
+        for below, entry in self._entries(endings):
+            try:
+                told = entry.stat()
+            except OSError:  # gone since, or a link to nowhere
+                continue
+            if stat.S_ISREG(told.st_mode):
+                yield Found(below + entry.name, told.st_size, str(told.st_mtime_ns))
+
+    def names(self, ending: str) -> set[str]:
+        return {below + entry.name for below, entry in self._entries(frozenset([ending]))}
+
+    def _entries(self, endings: frozenset[str] | None) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """All that is no folder, with the folder it is in, as part of a name. Nothing is asked of the files: there may
+        be millions."""
         folders = [""]
         while folders:
             below = folders.pop()
@@ -97,10 +116,7 @@ class LocalPlace(Place):
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(f"{below}{name}/")
                     elif endings is None or os.path.splitext(name)[1].lower() in endings:
-                        with suppress(OSError):  # gone since, or a link to nowhere
-                            if entry.is_file():
-                                told = entry.stat()
-                                yield Found(below + name, told.st_size, str(told.st_mtime_ns))
+                        yield below, entry
 
     def found(self, name: str) -> Found | None:
         try:

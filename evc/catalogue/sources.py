@@ -46,7 +46,7 @@ def inputs(sources: Sequence[str], endings: frozenset[str]) -> list[Input]:
             raise InputError(f"{source}: no files here that end in {_some(endings)}")
         top = posixpath.basename(source.rstrip("/")) if len(sources) > 1 and _is_tree(source) else ""
         found += [one._replace(name=f"{top}/{one.name}") for one in own] if top else own
-    return list(dict.fromkeys(found)) if not any(one.columns for one in found) else found
+    return found if len(sources) < 2 else list({one.path: one for one in found}.values())
 
 
 def outputs(files: Iterable[Input], endings: frozenset[str], ending: str) -> list[str]:
@@ -90,8 +90,7 @@ def _of(source: str, endings: frozenset[str]) -> Iterator[Input]:
         if isinstance(folder, LocalPlace) and not os.path.isdir(folder.root):
             raise InputError(f"{source}: no such file or folder")
         root = folder.root.rstrip("/") + "/"
-        for name, size, stamp in folder.files(endings):
-            yield Input(root + name, name, size, stamp)
+        yield from (Input(root + name, name, size, stamp) for name, size, stamp in folder.files(endings))
 
 
 def _globbed(pattern: str, endings: frozenset[str]) -> Iterator[Input]:
@@ -106,6 +105,7 @@ def _globbed(pattern: str, endings: frozenset[str]) -> Iterator[Input]:
         names: Iterable[str] = (str(one)[len(root) :] for one in system.glob(path))
     else:
         names = (os.path.relpath(one, base.root) for one in glob.iglob(os.path.abspath(pattern), recursive=True))
+    seen: set[str] = set()
     for name in names:
         if isinstance(base, LocalPlace) and os.path.isdir(base.full(name)):
             below = LocalPlace(base.full(name)).files(endings)
@@ -113,7 +113,8 @@ def _globbed(pattern: str, endings: frozenset[str]) -> Iterator[Input]:
         else:
             found = [base.found(name)] if os.path.splitext(name)[1].lower() in endings else []
         for one in found:
-            if one is not None:
+            if one is not None and one.name not in seen:  # by itself, and with its folder
+                seen.add(one.name)
                 yield Input(base.full(one.name), *one)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from evc.catalogue.manifest import DONE, FAILED, Record
-from evc.catalogue.places import Place, split
+from evc.catalogue.places import LocalPlace, Place, split
 from evc.format.errors import EvcError, EvcWarning, InputError, OutputError
 from evc.models.progress import Progress
 from evc.version import __version__
@@ -96,6 +96,15 @@ class Work(ABC):
     def _folder(self) -> str:
         return self.destination.workshop(self.workshop)
 
+    @property
+    def marks(self) -> bool:
+        """Whether there is a folder that all processes see, to mark in it which files are being done."""
+        return bool(self.workshop) and isinstance(self.destination, LocalPlace)
+
+    def mark(self, item: Item) -> str:
+        """Path of what is there while a file is being done."""
+        return os.path.join(self._folder(), hashlib.sha256(item.output.encode()).hexdigest()[:32] + ".begun")
+
     def _made(self, source: str, target: str, item: Item) -> Record:
         def check(*_: float) -> None:
             if self.job in _stopped:
@@ -123,7 +132,13 @@ def work_through(work: Work, items: Sequence[Item]) -> list[Result]:
     results: list[Result] = []
     with suppress(Stopped):
         for item in items:
+            if work.marks:
+                with suppress(OSError, EvcError):  # what it says is a help, no more
+                    open(work.mark(item), "wb").close()
             results.append(attempt(work, item))
+            if work.marks:
+                with suppress(OSError, EvcError):
+                    os.unlink(work.mark(item))
     return results
 
 

@@ -4,7 +4,7 @@
     python tests/benchmarks/catalogue.py breakage
     python tests/benchmarks/catalogue.py resume [--rows 1000000]
     python tests/benchmarks/catalogue.py tasks [--count 100000]
-    python tests/benchmarks/catalogue.py simulate MANIFEST_FOLDER --scheduler-ms X
+    python tests/benchmarks/catalogue.py simulate FOLDER --scheduler-ms X [--mean SECONDS]
     python tests/benchmarks/catalogue.py readers ENCODED
 """
 
@@ -43,10 +43,12 @@ def main() -> None:
     one = commands.add_parser("simulate")
     one.add_argument("folder", type=Path)
     one.add_argument("--scheduler-ms", type=float, required=True)
+    one.add_argument("--mean", type=float, help="seconds of the files' mean, where a busy machine recorded others")
     commands.add_parser("readers").add_argument("encoded", type=Path)
     given = vars(parser.parse_args())
     with tempfile.TemporaryDirectory(prefix="evc-catalogue-") as folder:
-        globals()[given.pop("command")](Path(folder), **given)
+        command = globals()[given.pop("command")]
+        command(Path(folder), **given)
 
 
 def overhead(folder: Path, corpus: Path, files: int, seconds: float, rounds: int, options: list[str]) -> None:
@@ -126,10 +128,11 @@ def resume(folder: Path, rows: int) -> None:
             records = []
     manifest.append(records)
     for command in (["encode", "music", "--out", "out"], ["stats", "out", "--json", "--quiet"]):
-        begun = time.monotonic()
+        begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([*EVC, "catalogue", *command], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        print(f"{command[0]}, {rows} rows: {time.monotonic() - begun:.1f} s, {used.ru_maxrss / 1024:.0f} MiB at most")
+        wall, used = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+        print(f"{command[0]}, {rows} rows: {wall:.1f} s wall, {cpu:.1f} s of CPU, {used.ru_maxrss >> 10} MiB at most")
 
 
 def tasks(folder: Path, count: int) -> None:
@@ -143,11 +146,10 @@ def tasks(folder: Path, count: int) -> None:
     with Cluster(workers=2) as cluster:
         client = cluster._client
         begun = time.monotonic()
-        futures = client.map(_nothing, range(count), batch_size=10_000)
-        client.gather(futures)
+        for first in range(0, count, 5000):
+            client.gather(client.map(_nothing, range(first, min(first + 5000, count)), pure=False))
         each = (time.monotonic() - begun) / count
-        print(f"Dask alone: {1000 * each:.3f} ms a task on two workers")
-        del futures
+        print(f"Dask alone: {1000 * each:.3f} ms a task on two workers, {count} tasks in lots of 5000", flush=True)
         some = count // 20
         queue = Queue([Item(str(number), str(number), 10**9, "", "") for number in range(some)], "job")
         begun = time.monotonic()
@@ -160,7 +162,7 @@ def _nothing(number: int) -> None:
     return None
 
 
-def simulate(folder: Path, scheduler_ms: float) -> None:
+def simulate(_: Path, folder: Path, scheduler_ms: float, mean: float | None) -> None:
     """How long a job takes on so many workers: files with the costs that a manifest tells of, drawn at random, in tasks
     as a job makes them; whoever hands out tasks does one after the other, each in so many ms."""
     import numpy as np
@@ -173,6 +175,7 @@ def simulate(folder: Path, scheduler_ms: float) -> None:
     rows = Manifest(place(str(folder))).table()
     rows = rows[rows["status"] == "done"]
     costs, sizes = rows["seconds"].to_numpy(float), rows["size"].to_numpy(int)
+    costs = costs * (1.0 if mean is None else mean / costs.mean())
     print("| files | workers | wall | ideal | efficiency | tasks |\n|---|---|---|---|---|---|")
     for files, workers in itertools.product((1000, 10_000, 100_000, 1_000_000), (1, 2, 10, 100, 1000)):
         if files // workers < 10 or files // workers > 100_000:
@@ -207,7 +210,7 @@ def _simulated(queue: Any, costs: Any, workers: int, overhead: float) -> tuple[f
     return end, count
 
 
-def readers(folder: Path, encoded: Path) -> None:
+def readers(_: Path, encoded: Path) -> None:
     """Random stretches of a second from EvcDataset on one core, and one use of Ray."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {0})
