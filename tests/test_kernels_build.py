@@ -210,6 +210,7 @@ def test_files_without_torch(options: list[str], no_torch: Path, tmp_path: Path)
     [
         ["train", "events", ".", "--out", "run"],
         ["train", "latents", ".", "--out", "run"],
+        ["train", "track", "a.wav"],
         ["encode", "a.wav", "--hints", "noise", "--device", "cuda"],
         ["encode", "a.wav", "b.wav", "--hints", "noise", "--device", "cuda"],
     ],
