@@ -46,7 +46,7 @@ def inputs(sources: Sequence[str], endings: frozenset[str]) -> list[Input]:
             raise InputError(f"{source}: no files here that end in {_some(endings)}")
         top = posixpath.basename(source.rstrip("/")) if len(sources) > 1 and _is_tree(source) else ""
         found += [one._replace(name=f"{top}/{one.name}") for one in own] if top else own
-    return found if len(sources) < 2 else list({one.path: one for one in found}.values())
+    return found if len(sources) < 2 else list({one[:2]: one for one in found}.values())
 
 
 def outputs(files: Iterable[Input], endings: frozenset[str], ending: str) -> list[str]:
