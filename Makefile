@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := build/demo
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types gpu-data gpu clean
 
 demo: $(VENV)/installed
 	mkdir -p $(DEMO)
@@ -32,6 +32,15 @@ $(VENV)/installed: pyproject.toml constraints.txt setup.py $(KERNELS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $@
 	$(BIN)/evc --version
+
+# What a machine with a GPU does, and before it what travels there: docs/training.md. The Python there has its own torch.
+GPU_PYTHON ?= $(or $(wildcard $(BIN)/python),$(PYTHON))
+GPU_OPTIONS ?=
+gpu-data:
+	$(GPU_PYTHON) tests/gpu.py prepare $(MUSIC) $(if $(EXCLUDE),--exclude $(EXCLUDE)) $(GPU_OPTIONS)
+
+gpu:
+	$(GPU_PYTHON) tests/gpu.py run $(if $(OUT),--out $(OUT)) $(GPU_OPTIONS)
 
 clean:
 	rm -rf build $(VENV) *.egg-info evc/kernels/_native*
