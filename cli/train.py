@@ -174,10 +174,10 @@ def track(
     A demonstration: nothing else reads what is coded here. The network makes 64 features of the sound, at a quarter of
     its rate, and sound of these again. It is measured with features as they are, far more data than the track itself;
     with features that are rounded and entropy-coded; and fitted further, a third as many steps for each rate, with
-    these bits in its loss. All bytes count, those of the network too, and what is measured was decoded from them: SNR in dB,
-    mel distance (lower is better), tonal similarity (to 1).
+    these bits in its loss. All bytes count, those of the network too, and what is measured was decoded from them:
+    SNR in dB, mel distance (lower is better), tonal similarity (to 1).
 
-    The film is of the most stereo of some segments: in grey the sound, in red what the network makes of it. It needs a
+    The film is of the loudest of some segments that is stereo too: in grey the sound, in red what the network makes of it. It needs a
     part that is not installed by default: pip install 'evc[report]'.
     """
     from evc.models.device import one_thread
