@@ -58,8 +58,8 @@ def track(
     these bits in its loss. All bytes count, those of the network too, and what is measured was decoded from them: SNR
     in dB, mel distance (lower is better), tonal similarity (to 1).
 
-    The film is of the most stereo of some segments: in grey the sound, in red what the network makes of it. It needs a
-    part that is not installed by default: pip install 'evc[report]'.
+    The film is of the loudest of some segments that is stereo too: in grey the sound, in red what is made of it.
+    It needs a part that is not installed by default: pip install 'evc[report]'.
     """
     from evc.models.device import one_thread
     from evc.models.track import points
