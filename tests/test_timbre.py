@@ -219,7 +219,8 @@ def test_commands(tmp_path, run_evc) -> None:
     assert wrong.returncode == 1 and wrong.stderr.count(b"\n") == 1 and b"s.evc" in wrong.stderr
 
 
-def test_timbres_go_beside_other_layers(tmp_path) -> None:
+@pytest.mark.filterwarnings("ignore::evc.EvcWarning")
+def test_timbres_go_beside_other_layers() -> None:
     noisy = evc.encode(drone(3.0), RATE, hints="noise", bitrate=3)
     target = io.BytesIO()
     with evc.open(io.BytesIO(noisy)) as file:
@@ -229,6 +230,21 @@ def test_timbres_go_beside_other_layers(tmp_path) -> None:
         assert set(file.layers) >= {"timbre"} and file.networks[-1].id == TIMBRE_NETWORK
         added = file.read() - before
         np.testing.assert_allclose(added, path.rendered(RATE, 2, len(before)).T, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::evc.EvcWarning")
+def test_links_without_timbres_stay_without() -> None:
+    parts = [evc.encode(drone(3.0), RATE, hints="timbre"), evc.encode(drone(1.0), RATE, quality=3)]
+    whole, edited = io.BytesIO(), io.BytesIO()
+    evc.join_files([io.BytesIO(part) for part in parts], whole)
+    with evc.open(whole) as file:
+        file.timbres.scaled(-6).save(edited, file)
+        before = file.read()
+    with evc.open(edited) as file:
+        after = file.read()
+        assert [link.header.layers for link in file.chain.links] == [("timbre",), ("spectrum",)]
+    np.testing.assert_array_equal(after[3 * RATE :], before[3 * RATE :])
+    assert 20 * np.log10(rms(after[: 3 * RATE]) / rms(before[: 3 * RATE])) == pytest.approx(-6, abs=0.6)
 
 
 def test_sources_of_timbres_are_read_in_bounds() -> None:
