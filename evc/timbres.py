@@ -261,8 +261,12 @@ def write_timbres(target: PathOrFile, path: TimbrePath, like: FileFacts, overwri
     """
     with seekable_output(target, overwrite) as output:
         for container, start in zip(like.chain.links, like.chain.starts, strict=True):
-            header = _with_timbres(container.header, path.network)
-            streams = path.shifted(-start / like.samplerate).streams(header)
+            own, header = path.shifted(-start / like.samplerate), container.header
+            streams: dict[int, TimbreStream] = {}
+            inside = (own.times >= 0) & (own.times < header.known_frames / like.samplerate)
+            if TIMBRE in header.layers or inside.any():
+                header = _with_timbres(header, path.network)
+                streams = own.streams(header)
             write_link(output, streams, header, SegmentDecoder(container), c.STREAM_TIMBRE)
 
 
