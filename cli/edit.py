@@ -82,7 +82,7 @@ def edit(
             file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(source)))))
             events, path = file.events, file.timbres
             if not len(events) and not len(path) and other is None:
-                raise EvcError("has no events and no timbres to edit")
+                raise EvcError("has no events to edit")
             if (wiggle or stretch) and not len(path):
                 raise EvcError("has no timbres: --wiggle and --stretch are for files of evc encode --hints timbre")
             events = events[_within(events.times, start, end)]

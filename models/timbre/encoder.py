@@ -96,7 +96,7 @@ def listened(source: AudioSource, model: TimbreNetwork, progress: Progress | Non
         powers = np.stack(spectra)
         amplitudes = np.sqrt(powers.sum(axis=1))
         amplitudes[amplitudes**2 < SILENCE] = 0
-        vectors = model.encoded(values_of(powers)).astype(np.float64)
+        vectors = model.refined(values_of(powers)).astype(np.float64)
         found.append(Heard(vectors, amplitudes, np.array(widths)))
         if progress is not None:
             progress(min(numbers.stop * hop, source.frames), source.frames)

@@ -112,7 +112,7 @@ def network(folder: Path) -> None:
                 if transience(clip, rate) <= MOST_TRANSIENT:
                     values.append(values_of(measured(clip, rate)))
     spectra = np.array(values)
-    places = model.encoded(spectra)
+    places = model.refined(spectra)
     step = step_size(c.DEFAULT_TIMBRE_STEP)
     before, after = (errors(model.decoded(z), spectra) for z in (places, np.rint(places / step) * step))
     print(f"{len(spectra)} clips: {before:.2f} dB, rounded {after:.2f} dB; spread {places.std(axis=0).round(2)}")
@@ -121,7 +121,7 @@ def network(folder: Path) -> None:
         path = TimbrePath([0], place[None], -20.0, 0.5)
         audio = evc.decode(_file(path))[0][2 * RATE :].T.astype(np.float64)
         clips = [values_of(measured(audio[:, at : at + 2 * RATE], RATE)) for at in range(0, 4 * RATE, 2 * RATE)]
-        apart.append(model.encoded(np.array(clips)).mean(axis=0) - place)
+        apart.append(model.refined(np.array(clips)).mean(axis=0) - place)
     distance = np.sqrt(np.square(apart).mean())
     print(f"a point comes back within {distance:.2f} standard deviations of the prior (root mean square by dimension)")
 
