@@ -59,8 +59,8 @@ KEPT = "kept"  # the folder in that of an album where the next one goes
     help="What lies under a song: wind, rain, waves, thunder, or a folder of recordings.",
 )  # fmt: skip
 @click.option("--from", "source", type=PATH, metavar="FOLDER", help="Take the sounds from sound files, not at random.")
-@click.option("--wiggle", type=float, default=2.0, show_default=True, metavar="S", help="Radius of the wiggler.")
-@click.option("--turn", type=float, default=20.0, show_default=True, metavar="S", help="Seconds of its turn.")
+@click.option("--wiggle", type=float, default=1.5, show_default=True, metavar="S", help="Radius of the wiggler.")
+@click.option("--turn", type=float, default=24.0, show_default=True, metavar="S", help="Seconds of its turn.")
 @click.option("--lufs", type=float, default=-20.0, show_default=True, metavar="L", help="How loud a song is.")
 @click.option("--album", "tracks", type=click.IntRange(1, 99), metavar="N", help="Make an album of so many songs.")
 @click.option(

@@ -182,6 +182,12 @@ def test_a_recording_loses_its_fades_and_its_seam(tmp_path):
 # --- Songs -----------------------------------------------------------------------------------------
 
 
+def test_a_recipe_tells_what_is_not_as_usual():
+    assert Recipe(7).arguments() == "--seed 7"
+    told = Recipe(1, minutes=10, lufs=-23, source="my pads", effects="none", turn=12.5).arguments()
+    assert told == "--seed 1 --minutes 10 --effects none --from 'my pads' --lufs -23 --turn 12.5"
+
+
 def test_a_song_of_four_minutes_has_three_kilobytes():
     found = song.composed(Recipe(seed=1))
     data = found.as_file()

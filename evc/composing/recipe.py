@@ -45,8 +45,8 @@ class Recipe:
     effects: str = "wind,rain,waves"
     source: str = ""
     lufs: float = -20.0
-    wiggle: float = 2.0
-    turn: float = 20.0
+    wiggle: float = 1.5
+    turn: float = 24.0
 
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, (self.minutes, self.lufs, self.wiggle, self.turn))):
@@ -93,4 +93,4 @@ class Recipe:
 
 
 def _text(value: Any) -> str:
-    return repr(value).removesuffix(".0") if isinstance(value, float) else shlex.quote(value)
+    return shlex.quote(value) if isinstance(value, str) else repr(float(value)).removesuffix(".0")
