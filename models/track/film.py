@@ -1,7 +1,6 @@
 """The film of a network that is fitted to a track: a segment's waveform, and what the network makes of it by then.
 
-The middle of both channels comes first, then what sets them apart: the approximation grows from mono to stereo. As in
-the founding experiment, the film runs to its end and backwards to its beginning, for ever.
+As in the founding experiment, the film runs to its end and backwards to its beginning, for ever.
 """
 
 from __future__ import annotations
