@@ -103,8 +103,8 @@ def test_audio_the_format_cannot_hold_is_refused(audio, rate, message):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"bitrate": 0.39}, "at least 0.4 kbit/s"),
-        ({"bitrate": float("nan")}, "at least 0.4 kbit/s"),
+        ({"bitrate": 0.049}, "at least 0.05 kbit/s"),
+        ({"bitrate": float("nan")}, "at least 0.05 kbit/s"),
         ({"bitrate": 64, "quality": 5}, "exclude each other"),
         ({"quality": 10.1}, "not within 0 to 10"),
         ({"quality": -1}, "not within 0 to 10"),

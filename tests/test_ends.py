@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sound_tools import noise
 
 import evc
-from evc.format.errors import FormatError, InputError
+from evc.format.errors import InputError
 from evc.format.header import Header
 from evc.models.spectrum.extrapolation import HISTORY, REACH, continued, prediction
 
@@ -102,10 +102,6 @@ def test_literal_bit():
     mask = 2 + 4 + 1 + 8 + 1
     assert header.write()[mask] == 0x84
     assert Header.read(header.write()) == header
-    spoilt = bytearray(header.write())
-    spoilt[mask] = 0x84 | 0x20
-    with pytest.raises(FormatError, match="layers that version 1.0 does not have"):
-        Header.read(bytes(spoilt))
 
 
 def test_an_intact_loop_has_no_damage_and_a_cut_one_is_no_loop(tmp_path):

@@ -343,8 +343,8 @@ def test_what_selects_events(asked: dict[str, Any], hints: str, bitrate: float |
     [
         ({"hints": "noise", "quality": 5}, "no quality"),
         ({"hints": "noise", "bitrate": 8}, "at most 6 kbit/s"),
-        ({"bitrate": 0.3}, "at least 0.4 kbit/s"),
-        ({"hints": "loud"}, "auto, noise"),
+        ({"bitrate": 0.04}, "at least 0.05 kbit/s"),
+        ({"hints": "loud"}, "auto, timbre, noise"),
     ],
 )
 def test_settings_that_cannot_be(asked: dict[str, Any], message: str) -> None:

@@ -125,7 +125,6 @@ MISREADINGS = [
     ("2.1: dictionaries before all segments", "later", READER + "_read_dictionary",
      "self.dictionaries.append(dictionary)",
      "self._refuse(bool(self._places), place); self.dictionaries.append(dictionary)"),
-    ("3.1: reserved layers", "later", "evc.format.header:Header.read", " and minor == 0", ""),
     ("3.1: no bytes behind the networks", "later", "evc.format.header:Header.__post_init__", " and self.minor == 0",
      ""),
     ("4.3: kinds from 128 on are unknown", "later", "evc.format.segment:_check_segment_stream", "< c.OPTIONAL_STREAM",
