@@ -137,7 +137,7 @@ def _values(network: Mapping[str, Floats], vector: Floats) -> Floats:
         inner = np.maximum(_convolution(network, f"{name}.first", x), 0)
         x = np.maximum(_convolution(network, f"{name}.second", inner) + _convolution(network, f"{name}.beside", x), 0)
     values: Floats = network["synthesis"] @ vector + network["mean"] + _convolution(network, "decoder.leave", x)[0]
-    return values
+    return np.minimum(values, 2)
 
 
 def _linear(network: Mapping[str, Floats], name: str, x: Floats) -> Floats:

@@ -80,6 +80,14 @@ def test_a_point_sounds_as_loud_and_as_wide_as_it_says() -> None:
         assert alike == pytest.approx(1 - width, abs=0.15)
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_points_as_far_out_as_a_file_can_have_them_sound_no_louder(sign: int) -> None:
+    network = TimbreNetwork.load(weights(TIMBRE_NETWORK))
+    values = network.decoded(np.full((1, c.TIMBRE_DIMENSIONS), sign * 1e6))[0]
+    found = Bins(44_100, 8 * c.superframe_length(44_100)).amplitudes(values)
+    assert np.isfinite(found).all() and np.square(found).sum() < 2.001
+
+
 def test_any_span_is_that_of_the_whole_and_clips_meet_at_constant_power() -> None:
     path, frames = some_path(), 30 * RATE
     whole = path.rendered(RATE, 2, frames)

@@ -337,5 +337,6 @@ TIMBRE_CELLS = 1233
 TIMBRE_CELLS_PER_OCTAVE = 120
 TIMBRE_TUNED_CELL, TIMBRE_TUNED_HZ = 570, 440  # the cell of A4
 TIMBRE_RANGE_DB = 96  # below the sum of all cells: what is fainter is nothing
+TIMBRE_MOST_VALUE = 2  # of a cell, from which on all is as loud; trained networks stay near 1
 TIMBRE_HOP = 8  # superframes between two clips
 TIMBRE_PHASE_BITS = 16

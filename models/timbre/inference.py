@@ -93,7 +93,8 @@ class TimbreNetwork:
         for number, length in enumerate(LENGTHS[-2::-1]):
             x = self._block(f"{DECODER}.{number}", _enlarged(x, length))
         straight = vectors @ self.weights["synthesis"].T + self.weights["mean"]
-        return np.asarray(straight + self._convolved(f"{DECODER}.leave", x)[:, 0])
+        found = straight + self._convolved(f"{DECODER}.leave", x)[:, 0]
+        return np.minimum(found, np.float32(c.TIMBRE_MOST_VALUE), out=found)
 
     def _block(self, name: str, x: Signal) -> Signal:
         """Two convolutions, and what came in beside them."""
