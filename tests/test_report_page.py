@@ -74,7 +74,7 @@ def js(driver, code, *arguments):
     return driver.execute_script(code, *arguments)
 
 
-def until(driver, condition, seconds=10.0):
+def until(driver, condition, seconds=30.0):
     """Wait until a condition in JavaScript holds; its value."""
     end = time.monotonic() + seconds
     while not (found := js(driver, f"return {condition}")):
