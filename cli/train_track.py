@@ -68,7 +68,7 @@ def track(
     with naming(source), one_thread():
         heard, samplerate = _track(source, start, seconds)
         network = _fitted(heard, steps, seed, target)
-        found = []
+        found: list[Point] = []
         with progress_bar("Fitting with bits", files=True) as progress:
             for point in points.points(network, heard, samplerate, max(steps // 3, 1), seed, progress):
                 if not as_json:

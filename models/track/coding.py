@@ -53,7 +53,7 @@ class Song:
 
     @property
     def used(self) -> NDArray[np.bool_]:
-        return self.features.any(1)
+        return np.asarray(self.features.any(1))
 
     def sound(self) -> Signal:
         """What is decoded, float32 [channels, frames]."""
@@ -69,7 +69,7 @@ def song_of(network: Autoencoder, features: Signal, step: float, frames: int, ga
     tensors = [network.state_dict()[name].numpy().copy() for name in _TENSORS]
     tensors[0][~rounded.any(1)] = 0
     sizes = [float(np.sqrt(np.square(tensor[tensor != 0]).mean())) if tensor.any() else 1.0 for tensor in tensors]
-    steps = np.array(sizes, np.float32) / WEIGHT_STEPS
+    steps: Signal = np.array(sizes, np.float32) / np.float32(WEIGHT_STEPS)
     weights = tuple(np.rint(tensor / size).astype(np.int64) for tensor, size in zip(tensors, steps))
     return Song(len(tensors[3]), frames, np.float32(gain), np.float32(step), rounded, weights, steps)
 
@@ -142,8 +142,7 @@ def _code_features(port: Port, values: Integers) -> Integers:
             beside = np.zeros(len(at), np.int64)
             for row in values:
                 one, other = (row[at - distance], row[behind]) if distance < _COARSEST else (beside * 0, beside * 0)
-                context = min(distance.bit_length(), _DISTANCES) - 1
-                context = context * _NEAR + _class(one + other, _NEAR)
+                context = (min(distance.bit_length(), _DISTANCES) - 1) * _NEAR + _class(one + other, _NEAR)
                 context = context * _APART + _class(np.abs(one - other), _APART)
                 context = context * _BESIDE + _class(beside, _BESIDE)
                 expected = (one + other) // 2
