@@ -318,6 +318,6 @@ def test_an_album_is_made_and_made_again_of_what_is_kept(run_evc, tmp_path):
 def test_a_list_of_what_is_kept():
     assert album.kept_list("3, 7,12") == {3: "", 7: "", 12: ""}
     assert album.kept_list("7 A Name\n\n3\n") == {7: "A Name", 3: ""}
-    for wrong in ("", "3,3", "x", "1 a\nb\n"):
+    for wrong in ("", "3,3", "x", "1 a\nb\n", "²", "9" * 5000):
         with pytest.raises(InputError):
             album.kept_list(wrong)
