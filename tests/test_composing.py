@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -286,11 +287,14 @@ def test_sounds_and_effects_come_from_folders(run_evc, tmp_path):
             tone = np.sin(2 * np.pi * 110 * (number + 1) * np.arange(220_500) / 44_100)
             sound = 0.1 * tone if folder == "pads" else random.normal(0, 0.1, 220_500)
             soundfile.write(tmp_path / folder / f"{number}.wav", sound, 44_100)
+        soundfile.write(tmp_path / folder / "nothing.wav", np.full(44_100, np.nan), 44_100, "FLOAT")
+        os.mkfifo(tmp_path / folder / "pipe.wav")
     grammar = tmp_path / "form.txt"
     grammar.write_text("S => ABAB\n")
     options = "--from", "pads", "--effects", "nature", "--grammar", "form.txt", "--minutes", "0.25"
     found = run_evc("compose", "a.evc", *options, cwd=tmp_path)
     assert found.returncode == 0, found.stderr
+    assert found.stderr.count(b"only finite samples can be encoded: left out") == 2
     with evc.open(tmp_path / "a.evc") as file:
         assert file.layers == ("noise", "timbre") and file.tags["structure"] == "ABAB"
 
