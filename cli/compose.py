@@ -19,6 +19,7 @@ from evc.cli.common import (
     input_file,
     naming,
     output_file,
+    output_folder,
     print_json,
     progress_bar,
     show_warning,
@@ -112,7 +113,7 @@ def compose(
         _song(recipe, target, force, as_json, quiet)
     elif tracks is not None and out_dir is not None:
         again = "" if grammar is None else f" --grammar {shlex.quote(grammar)}"
-        folder = Path(out_dir)
+        folder = output_folder(out_dir)
         wish = _Wish(recipe, tracks, count or 3 * tracks + 5, folder, name or folder.resolve().name, again)
         _album(wish, _kept(keep), force, as_json, quiet)
 
