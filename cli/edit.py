@@ -94,7 +94,7 @@ def edit(
             if perturb:
                 events, path = events.perturbed(perturb, seed), path.perturbed(perturb, seed)
             if transpose:
-                events, path = events.transposed(transpose), path.transposed(transpose) if len(path) else path
+                events, path = events.transposed(transpose), path.transposed(transpose)
             if wiggle:
                 path = path.wiggled(wiggle, seed=seed)
             if stretch:

@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 
 import evc
+from evc.cli.main import evc_command
 from evc.format.errors import InputError
 
 pytest.importorskip("pyloudnorm")
@@ -189,6 +191,14 @@ def test_a_recipe_tells_what_is_not_as_usual():
     assert told == "--seed 1 --minutes 10 --effects none --from 'my pads' --lufs -23 --turn 12.5"
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"seed": "a"}, {"seed": 1.5}, {"minutes": "4"}, {"grammar": None}, {"effects": None}]
+)
+def test_a_recipe_is_of_numbers_and_texts(wrong):
+    with pytest.raises(InputError):
+        Recipe(**wrong)
+
+
 def test_a_song_of_four_minutes_has_three_kilobytes():
     found = song.composed(Recipe(seed=1))
     data = found.as_file()
@@ -279,6 +289,13 @@ def test_what_cannot_be_composed_is_said_in_a_line(arguments, said, run_evc, tmp
     assert not (tmp_path / "a.evc").exists()
 
 
+@pytest.mark.parametrize("arguments", [("compose", "--album", "2", "--out-dir"), ("patterns", "a.evc", "--export")])
+def test_files_do_not_go_to_a_folder_without_a_name(arguments):
+    for name, said in (("", "the name of a file is empty"), ("-", "name a folder")):
+        found = CliRunner().invoke(evc_command, [*arguments, name])
+        assert found.exit_code in (1, 2) and said in f"{found.exception} {found.stderr}"
+
+
 def test_sounds_and_effects_come_from_folders(run_evc, tmp_path):
     random = np.random.default_rng(8)
     for folder in ("pads", "nature"):
@@ -288,7 +305,8 @@ def test_sounds_and_effects_come_from_folders(run_evc, tmp_path):
             sound = 0.1 * tone if folder == "pads" else random.normal(0, 0.1, 220_500)
             soundfile.write(tmp_path / folder / f"{number}.wav", sound, 44_100)
         soundfile.write(tmp_path / folder / "nothing.wav", np.full(44_100, np.nan), 44_100, "FLOAT")
-        os.mkfifo(tmp_path / folder / "pipe.wav")
+        if hasattr(os, "mkfifo"):
+            os.mkfifo(tmp_path / folder / "pipe.wav")
     grammar = tmp_path / "form.txt"
     grammar.write_text("S => ABAB\n")
     options = "--from", "pads", "--effects", "nature", "--grammar", "form.txt", "--minutes", "0.25"

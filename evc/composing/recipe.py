@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,12 @@ class Recipe:
     turn: float = 24.0
 
     def __post_init__(self) -> None:
-        if not all(map(math.isfinite, (self.minutes, self.lufs, self.wiggle, self.turn))):
+        if not isinstance(self.seed, (int, np.integer)):
+            raise InputError(f"a seed is a whole number, not {self.seed!r}")
+        if not all(isinstance(text, str) for text in (self.rank, self.grammar, self.effects, self.source)):
+            raise InputError("rank, grammar, effects and source of a song are texts")
+        numbers = self.minutes, self.lufs, self.wiggle, self.turn
+        if not all(isinstance(number, Real) and math.isfinite(number) for number in numbers):
             raise InputError("minutes, loudness and the wiggler have to be finite numbers")
         if not LEAST_MINUTES <= self.minutes <= MOST_MINUTES:
             raise InputError(f"a song has {LEAST_MINUTES:g} to {MOST_MINUTES:g} minutes, not {self.minutes:g}")
