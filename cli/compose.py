@@ -100,6 +100,8 @@ def compose(
         raise click.UsageError("name the output, or ask for an album: --album N --out-dir DIR")
     if tracks is not None and out_dir is None:
         raise click.UsageError("name the folder of the album: --out-dir DIR")
+    if tracks is not None and count is not None and count < tracks:
+        raise click.UsageError(f"an album of {tracks} songs is not chosen among {count}: --candidates {tracks} or more")
     if tracks is None and (count is not None or keep is not None or out_dir is not None or name):
         raise click.UsageError("--candidates, --keep, --out-dir and --name are for albums: --album N")
     if source == "" or effects == "":
@@ -228,6 +230,8 @@ def _album(wish: _Wish, keep: dict[int, str], force: bool, as_json: bool, quiet:
     album = found if keep else chosen(found, wish.tracks)
     if not album:
         raise EvcError("nothing is left of the candidates: other options, or more of them")
+    if not keep and len(album) < wish.tracks:
+        show_warning(f"{len(album)} songs instead of {wish.tracks}: too few candidates passed; --candidates N makes more")
     tracks = [(one.song, keep.get(one.number) or usual[one.number - 1]) for one in album]
     page = None
     if not keep:

@@ -296,6 +296,11 @@ def test_files_do_not_go_to_a_folder_without_a_name(arguments):
         assert found.exit_code in (1, 2) and said in f"{found.exception} {found.stderr}"
 
 
+def test_an_album_is_chosen_among_as_many_as_it_has(tmp_path):
+    found = CliRunner().invoke(evc_command, ["compose", "--album", "3", "--candidates", "1", "--out-dir", str(tmp_path)])
+    assert found.exit_code == 2 and "--candidates 3 or more" in found.stderr
+
+
 def test_sounds_and_effects_come_from_folders(run_evc, tmp_path):
     random = np.random.default_rng(8)
     for folder in ("pads", "nature"):
