@@ -153,7 +153,7 @@ def _text(path: str) -> str:
         data = binary.read(_MOST_TEXT + 1)
     if len(data) > _MOST_TEXT:
         raise EvcError("too large for such a list")
-    return decoded(data)
+    return decoded(data).removeprefix("\ufeff")  # a mark that editors put in front
 
 
 def _song(recipe: Recipe, target: str, force: bool, as_json: bool, quiet: bool) -> None:
