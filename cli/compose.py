@@ -112,11 +112,10 @@ def compose(
         source or "", lufs, wiggle, turn,
     )  # fmt: skip
     if target is not None:
-        _song(recipe, target, force, as_json, quiet)
+        _song(recipe, target, grammar or "", force, as_json, quiet)
     elif tracks is not None and out_dir is not None:
-        again = "" if grammar is None else f" --grammar {shlex.quote(grammar)}"
         folder = output_folder(out_dir)
-        wish = _Wish(recipe, tracks, count or 3 * tracks + 5, folder, name or folder.resolve().name, again)
+        wish = _Wish(recipe, tracks, count or 3 * tracks + 5, folder, name or folder.resolve().name, grammar or "")
         _album(wish, _kept(keep), force, as_json, quiet)
 
 
@@ -156,7 +155,7 @@ def _text(path: str) -> str:
     return decoded(data).removeprefix("\ufeff")  # a mark that editors put in front
 
 
-def _song(recipe: Recipe, target: str, force: bool, as_json: bool, quiet: bool) -> None:
+def _song(recipe: Recipe, target: str, grammar: str, force: bool, as_json: bool, quiet: bool) -> None:
     from evc.composing.song import write_song
 
     output = output_file(target, force)
@@ -164,7 +163,7 @@ def _song(recipe: Recipe, target: str, force: bool, as_json: bool, quiet: bool) 
     with progress_bar("composing", quiet=quiet) as progress:
         song, audio, lufs = write_song(output, recipe, overwrite=force, progress=progress)
     size = song.as_file().getbuffer().nbytes
-    told = song_facts(song) | {
+    told = song_facts(song, grammar) | {
         "target": target, "bytes": size, "lufs": round(lufs, 1), "peak": round(float(abs(audio).max()), 3),
     }  # fmt: skip
     to_stderr = target == STANDARD
@@ -176,37 +175,37 @@ def _song(recipe: Recipe, target: str, force: bool, as_json: bool, quiet: bool) 
             f"{'standard output' if to_stderr else target}: {song.title}, {time_text(seconds)}, {size_text(size)}, "
             f"{8 * size / seconds / 1000:.3f} kbit/s",
             f"  {song.structure}: {points} points, one every {seconds / (points - 1):.1f} s; {told['lufs']:.1f} LUFS",
-            f"  made in {time.perf_counter() - start:.2f} s; again: {song.tags['composed']}",
+            f"  made in {time.perf_counter() - start:.2f} s; again: {told['composed']}",
         ]
         click.echo("\n".join(lines), err=to_stderr)
 
 
-def song_facts(song: Song) -> dict[str, Any]:
-    """What there is to say of a song before it is a file."""
+def song_facts(song: Song, grammar: str) -> dict[str, Any]:
+    """What there is to say of a song before it is a file; `grammar` names the file of its own grammar, if any."""
     return {
         "title": song.title, "structure": song.structure, "points": len(song.points), "seconds": song.recipe.seconds,
-        "seed": song.recipe.seed, "composed": song.recipe.arguments(),
+        "seed": song.recipe.seed, "composed": song.recipe.arguments(grammar),
     }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class _Wish:
-    """An album that is asked for: of `tracks` among `count` candidates, in `folder`, under a `name`; `again` are the
-    options that a recipe does not tell of."""
+    """An album that is asked for: of `tracks` among `count` candidates, in `folder`, under a `name`; `grammar`
+    names the file of its own grammar, if any."""
 
     recipe: Recipe
     tracks: int
     count: int
     folder: Path
     name: str
-    again: str
+    grammar: str
 
     @property
     def command(self) -> str:
         """What makes the album of a list."""
         folder, name = shlex.quote(str(self.folder / KEPT)), shlex.quote(self.name)
         options = f"--album {self.tracks} --candidates {self.count} --out-dir {folder} --name {name}"
-        return f"evc compose {options} {self.recipe.arguments()}{self.again} --keep keep.txt"
+        return f"evc compose {options} {self.recipe.arguments(self.grammar)} --keep keep.txt"
 
 
 def _album(wish: _Wish, keep: dict[int, str], force: bool, as_json: bool, quiet: bool) -> None:
@@ -231,7 +230,7 @@ def _album(wish: _Wish, keep: dict[int, str], force: bool, as_json: bool, quiet:
     if not album:
         raise EvcError("nothing is left of the candidates: other options, or more of them")
     if not keep and len(album) < wish.tracks:
-        show_warning(f"{len(album)} songs instead of {wish.tracks}: too few candidates passed; --candidates N makes more")
+        show_warning(f"{len(album)} songs instead of {wish.tracks}: no more passed; --candidates N makes more")
     tracks = [(one.song, keep.get(one.number) or usual[one.number - 1]) for one in album]
     page = None
     if not keep:
@@ -254,7 +253,7 @@ def _show_album(
 ) -> None:  # fmt: skip
     if as_json:
         files = [
-            song_facts(song) | {"title": title, "target": str(path), "bytes": path.stat().st_size}
+            song_facts(song, wish.grammar) | {"title": title, "target": str(path), "bytes": path.stat().st_size}
             for (song, title), path in zip(tracks, paths, strict=True)
         ]
         rejected = {str(one.number): one.against for one in found if one.against}

@@ -188,6 +188,7 @@ def test_a_recording_loses_its_fades_and_its_seam(tmp_path):
 def test_a_recipe_tells_what_is_not_as_usual():
     assert Recipe(7).arguments() == "--seed 7"
     told = Recipe(1, minutes=10, lufs=-23, source="my pads", effects="none", turn=12.5).arguments()
+    assert Recipe(7, grammar="S => AB").arguments("my form.txt") == "--seed 7 --grammar 'my form.txt'"
     assert told == "--seed 1 --minutes 10 --effects none --from 'my pads' --lufs -23 --turn 12.5"
 
 
@@ -297,7 +298,8 @@ def test_files_do_not_go_to_a_folder_without_a_name(arguments):
 
 
 def test_an_album_is_chosen_among_as_many_as_it_has(tmp_path):
-    found = CliRunner().invoke(evc_command, ["compose", "--album", "3", "--candidates", "1", "--out-dir", str(tmp_path)])
+    arguments = "compose", "--album", "3", "--candidates", "1", "--out-dir", str(tmp_path)
+    found = CliRunner().invoke(evc_command, arguments)
     assert found.exit_code == 2 and "--candidates 3 or more" in found.stderr
 
 
@@ -320,6 +322,7 @@ def test_sounds_and_effects_come_from_folders(run_evc, tmp_path):
     assert found.stderr.count(b"only finite samples can be encoded: left out") == 2
     with evc.open(tmp_path / "a.evc") as file:
         assert file.layers == ("noise", "timbre") and file.tags["structure"] == "ABAB"
+        assert file.tags["composed"].endswith("--from pads --grammar FILE")
 
 
 def test_an_album_is_made_and_made_again_of_what_is_kept(run_evc, tmp_path):

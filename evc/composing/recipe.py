@@ -86,15 +86,17 @@ class Recipe:
         """Where the effects are, if they are recordings."""
         return "" if self.effects == NO_EFFECTS or self.textures else self.effects
 
-    def arguments(self) -> str:
-        """The options of `evc compose` that make this song again, but for a grammar of one's own: the seed, and what is
-        not as usual."""
+    def arguments(self, grammar: str = "FILE") -> str:
+        """The options of `evc compose` that make this song again: the seed, and what is not as usual. `grammar` is the
+        name of the file that a grammar of one's own is in."""
         options: dict[str, Any] = {
             "minutes": self.minutes, "rank": self.rank, "effects": self.effects, "from": self.source,
             "lufs": self.lufs, "wiggle": self.wiggle, "turn": self.turn,
         }  # fmt: skip
         usual = {name: getattr(Recipe, "source" if name == "from" else name) for name in options}
         said = [f"--{name} {_text(value)}" for name, value in options.items() if value != usual[name]]
+        if self.grammar != LATENT:
+            said.append(f"--grammar {_text(grammar)}")
         return " ".join([f"--seed {self.seed}", *said])
 
 
