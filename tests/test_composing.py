@@ -274,6 +274,7 @@ def test_a_song_is_made_at_the_command_line(run_evc, tmp_path):
         (("--from", "empty"), "evc: empty: holds no sound files"),
         (("--from", "silent"), "evc: silent: all of it is silent"),
         (("--from", "broken"), "evc: broken/nan.wav: frame 0 of channel 0 is NaN: only finite samples can be encoded"),
+        (("--from", "short"), "evc: short: 1 clip of sound, but a song takes 5: longer files, or more of them"),
         (("--effects", "silent"), "evc: silent/nothing.wav: is silent"),
         (("--effects", "hail"), "evc: hail: is no effect (wind, rain, waves, thunder), and no folder"),
         (("--minutes", "nan"), "evc: minutes, loudness and the wiggler have to be finite numbers"),
@@ -281,9 +282,10 @@ def test_a_song_is_made_at_the_command_line(run_evc, tmp_path):
 )
 def test_what_cannot_be_composed_is_said_in_a_line(arguments, said, run_evc, tmp_path):
     (tmp_path / "bad.txt").write_text("S => AX\nX\n")
-    for name in ("empty", "silent", "broken"):
+    for name in ("empty", "silent", "short", "broken"):
         (tmp_path / name).mkdir()
     soundfile.write(tmp_path / "silent/nothing.wav", np.zeros(200_000), 44_100)
+    soundfile.write(tmp_path / "short/noise.wav", np.random.default_rng(0).normal(0, 0.1, 60_000), 44_100)
     soundfile.write(tmp_path / "broken/nan.wav", np.full(44_100, np.nan), 44_100, "FLOAT")
     found = run_evc("compose", "a.evc", "--minutes", "0.25", *arguments, cwd=tmp_path)
     assert (found.returncode, found.stderr.decode().splitlines()) == (1, [said])

@@ -195,6 +195,9 @@ def _corners(recipe: Recipe, network: TimbreNetwork, letters: str, structure: st
     random = recipe.random(SOUNDS)
     if recipe.source:
         sounds = Sounds.heard(network, recipe.source).shuffled(random)
+        if (count := len(sounds.vectors)) < len(letters):
+            clips = f"{count} clip{'' if count == 1 else 's'} of sound, but a song takes {len(letters)}"
+            raise InputError(f"{recipe.source}: {clips}: longer files, or more of them")
     else:
         sounds = Sounds.drawn(network, random)
     chosen = sounds.chosen(recipe.rank, len(letters))
