@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 import soundfile
+from command_tools import run
 
 import evc
 from evc.format import constants as c
@@ -218,6 +219,17 @@ def test_what_is_struck_is_transient() -> None:
 
 
 # --- Commands ---------------------------------------------------------------------------------
+
+
+def test_an_edit_that_would_be_ignored_is_refused(tmp_path) -> None:
+    with evc.open(io.BytesIO(evc.encode(drone(2.0), RATE, hints="timbre"))) as file:
+        some_path(2, 2.0).save(tmp_path / "d.evc", file)
+    for options, said in (
+        (["--merge", "d.evc"], "d.evc: has timbres, and --merge adds events only"),
+        (["--transpose", "nan"], "--transpose takes a finite number, not nan"),
+    ):
+        found = run("edit", "d.evc", "e.evc", *options, cwd=tmp_path)
+        assert found.returncode and said in found.stderr.decode()
 
 
 def test_commands(tmp_path, run_evc) -> None:
