@@ -222,7 +222,7 @@ def test_what_is_struck_is_transient() -> None:
 
 
 def test_an_edit_that_would_be_ignored_is_refused(tmp_path) -> None:
-    with evc.open(io.BytesIO(evc.encode(drone(2.0), RATE, hints="timbre"))) as file:
+    with evc.open(io.BytesIO(evc.encode(drone(), RATE, hints="timbre", bitrate=0.3))) as file:
         some_path(2, 2.0).save(tmp_path / "d.evc", file)
     for options, said in (
         (["--merge", "d.evc"], "d.evc: has timbres, and --merge adds events only"),
