@@ -10,11 +10,13 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from evc.format.errors import SALVAGE, EvcError, EvcWarning, OutputError
+from evc.format.sharing import check_file
 from evc.models.progress import Progress
 from evc.streaming import UNNAMED, UNNAMED_OUTPUT
 
@@ -117,6 +119,14 @@ def output_file(path: str, force: bool) -> str | BinaryIO:
     if not force and os.path.isfile(path):
         raise EvcError(f"{path}: exists already; --force replaces it")
     return path
+
+
+def output_folder(path: str) -> Path:
+    """The folder of this name; that may be new."""
+    if path == STANDARD:
+        raise click.UsageError("several files do not go to standard output: name a folder")
+    check_file(path)
+    return Path(path)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from evc.cli.common import (
     input_file,
     naming,
     output_file,
+    output_folder,
     print_json,
     progress_bar,
     show_warning,
@@ -99,6 +100,8 @@ def compose(
         raise click.UsageError("name the output, or ask for an album: --album N --out-dir DIR")
     if tracks is not None and out_dir is None:
         raise click.UsageError("name the folder of the album: --out-dir DIR")
+    if tracks is not None and count is not None and count < tracks:
+        raise click.UsageError(f"an album of {tracks} songs is not chosen among {count}: --candidates {tracks} or more")
     if tracks is None and (count is not None or keep is not None or out_dir is not None or name):
         raise click.UsageError("--candidates, --keep, --out-dir and --name are for albums: --album N")
     if source == "" or effects == "":
@@ -109,11 +112,10 @@ def compose(
         source or "", lufs, wiggle, turn,
     )  # fmt: skip
     if target is not None:
-        _song(recipe, target, force, as_json, quiet)
+        _song(recipe, target, grammar or "", force, as_json, quiet)
     elif tracks is not None and out_dir is not None:
-        again = "" if grammar is None else f" --grammar {shlex.quote(grammar)}"
-        folder = Path(out_dir)
-        wish = _Wish(recipe, tracks, count or 3 * tracks + 5, folder, name or folder.resolve().name, again)
+        folder = output_folder(out_dir)
+        wish = _Wish(recipe, tracks, count or 3 * tracks + 5, folder, name or folder.resolve().name, grammar or "")
         _album(wish, _kept(keep), force, as_json, quiet)
 
 
@@ -150,10 +152,10 @@ def _text(path: str) -> str:
         data = binary.read(_MOST_TEXT + 1)
     if len(data) > _MOST_TEXT:
         raise EvcError("too large for such a list")
-    return decoded(data)
+    return decoded(data).removeprefix("\ufeff")  # a mark that editors put in front
 
 
-def _song(recipe: Recipe, target: str, force: bool, as_json: bool, quiet: bool) -> None:
+def _song(recipe: Recipe, target: str, grammar: str, force: bool, as_json: bool, quiet: bool) -> None:
     from evc.composing.song import write_song
 
     output = output_file(target, force)
@@ -161,7 +163,7 @@ def _song(recipe: Recipe, target: str, force: bool, as_json: bool, quiet: bool) 
     with progress_bar("composing", quiet=quiet) as progress:
         song, audio, lufs = write_song(output, recipe, overwrite=force, progress=progress)
     size = song.as_file().getbuffer().nbytes
-    told = song_facts(song) | {
+    told = song_facts(song, grammar) | {
         "target": target, "bytes": size, "lufs": round(lufs, 1), "peak": round(float(abs(audio).max()), 3),
     }  # fmt: skip
     to_stderr = target == STANDARD
@@ -173,37 +175,37 @@ def _song(recipe: Recipe, target: str, force: bool, as_json: bool, quiet: bool) 
             f"{'standard output' if to_stderr else target}: {song.title}, {time_text(seconds)}, {size_text(size)}, "
             f"{8 * size / seconds / 1000:.3f} kbit/s",
             f"  {song.structure}: {points} points, one every {seconds / (points - 1):.1f} s; {told['lufs']:.1f} LUFS",
-            f"  made in {time.perf_counter() - start:.2f} s; again: {song.tags['composed']}",
+            f"  made in {time.perf_counter() - start:.2f} s; again: {told['composed']}",
         ]
         click.echo("\n".join(lines), err=to_stderr)
 
 
-def song_facts(song: Song) -> dict[str, Any]:
-    """What there is to say of a song before it is a file."""
+def song_facts(song: Song, grammar: str) -> dict[str, Any]:
+    """What there is to say of a song before it is a file; `grammar` names the file of its own grammar, if any."""
     return {
         "title": song.title, "structure": song.structure, "points": len(song.points), "seconds": song.recipe.seconds,
-        "seed": song.recipe.seed, "composed": song.recipe.arguments(),
+        "seed": song.recipe.seed, "composed": song.recipe.arguments(grammar),
     }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class _Wish:
-    """An album that is asked for: of `tracks` among `count` candidates, in `folder`, under a `name`; `again` are the
-    options that a recipe does not tell of."""
+    """An album that is asked for: of `tracks` among `count` candidates, in `folder`, under a `name`; `grammar`
+    names the file of its own grammar, if any."""
 
     recipe: Recipe
     tracks: int
     count: int
     folder: Path
     name: str
-    again: str
+    grammar: str
 
     @property
     def command(self) -> str:
         """What makes the album of a list."""
         folder, name = shlex.quote(str(self.folder / KEPT)), shlex.quote(self.name)
         options = f"--album {self.tracks} --candidates {self.count} --out-dir {folder} --name {name}"
-        return f"evc compose {options} {self.recipe.arguments()}{self.again} --keep keep.txt"
+        return f"evc compose {options} {self.recipe.arguments(self.grammar)} --keep keep.txt"
 
 
 def _album(wish: _Wish, keep: dict[int, str], force: bool, as_json: bool, quiet: bool) -> None:
@@ -227,6 +229,8 @@ def _album(wish: _Wish, keep: dict[int, str], force: bool, as_json: bool, quiet:
     album = found if keep else chosen(found, wish.tracks)
     if not album:
         raise EvcError("nothing is left of the candidates: other options, or more of them")
+    if not keep and len(album) < wish.tracks:
+        show_warning(f"{len(album)} songs instead of {wish.tracks}: no more passed; --candidates N makes more")
     tracks = [(one.song, keep.get(one.number) or usual[one.number - 1]) for one in album]
     page = None
     if not keep:
@@ -249,7 +253,7 @@ def _show_album(
 ) -> None:  # fmt: skip
     if as_json:
         files = [
-            song_facts(song) | {"title": title, "target": str(path), "bytes": path.stat().st_size}
+            song_facts(song, wish.grammar) | {"title": title, "target": str(path), "bytes": path.stat().st_size}
             for (song, title), path in zip(tracks, paths, strict=True)
         ]
         rejected = {str(one.number): one.against for one in found if one.against}

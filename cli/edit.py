@@ -77,12 +77,16 @@ def edit(
     The same --seed gives the same file. Listen with: evc decode OUT out.wav
     """
     refuse_same(source, target)
+    sizes = {"--perturb": perturb, "--transpose": transpose, "--wiggle": wiggle, "--stretch": stretch}
+    for option, size in sizes.items():
+        if size is not None and not math.isfinite(size):
+            raise click.UsageError(f"{option} takes a finite number, not {size}")
     with ExitStack() as stack:
         with naming(source, target):
             file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(source)))))
             events, path = file.events, file.timbres
             if not len(events) and not len(path) and other is None:
-                raise EvcError("has no events to edit")
+                raise EvcError("has neither events nor timbres to edit")
             if (wiggle or stretch) and not len(path):
                 raise EvcError("has no timbres: --wiggle and --stretch are for files of evc encode --hints timbre")
             events = events[_within(events.times, start, end)]
@@ -94,7 +98,7 @@ def edit(
             if perturb:
                 events, path = events.perturbed(perturb, seed), path.perturbed(perturb, seed)
             if transpose:
-                events, path = events.transposed(transpose), path.transposed(transpose) if len(path) else path
+                events, path = events.transposed(transpose), path.transposed(transpose)
             if wiggle:
                 path = path.wiggled(wiggle, seed=seed)
             if stretch:
@@ -129,6 +133,8 @@ def _write(output: PathOrFile, events: EventList, path: TimbrePath, file: EvcFil
 
 def _events_of(source: str) -> EventList:
     with naming(source), seekable_input(input_file(source)) as binary, evc.open(binary) as file:
+        if len(file.timbres):
+            raise EvcError("has timbres, and --merge adds events only")
         return file.events
 
 

@@ -18,6 +18,7 @@ from evc.cli.common import (
     examples,
     input_file,
     naming,
+    output_folder,
     patterns_text,
     print_json,
     progress_bar,
@@ -74,6 +75,7 @@ def patterns(
     """
     if zero_crossings and folder is None:
         raise click.UsageError("--zero-crossings goes with --export")
+    target = None if folder is None else output_folder(folder)
     with ExitStack() as stack:
         with naming(source):
             file = stack.enter_context(evc.open(stack.enter_context(seekable_input(input_file(source)))))
@@ -90,8 +92,8 @@ def patterns(
             "duration": file.coded_frames / file.samplerate,
             "patterns": [_as_dict(file, number) for number in chosen],
         }
-        if folder is not None and chosen:
-            _export(file, chosen, listing, Path(folder), zero_crossings, force)
+        if target is not None and chosen:
+            _export(file, chosen, listing, target, zero_crossings, force)
         if as_json:
             print_json(listing)
         else:

@@ -21,7 +21,7 @@ from evc.cli.common import (
     size_text,
     time_text,
 )
-from evc.format.errors import InputError
+from evc.format.errors import InputError, OutputError
 from evc.streaming import check_readable, seekable_output
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ def _film_file(source: str, picture: str, force: bool) -> Any:
     if not picture.lower().endswith(".gif"):
         raise click.UsageError("the film is an animated GIF: --picture FILM.gif")
     refuse_same(source, picture)
+    if not os.path.isdir(os.path.dirname(os.path.abspath(picture))):
+        raise OutputError(f"{picture}: cannot be written (no such file or directory)")
     check_parts()
     return output_file(picture, force)
 

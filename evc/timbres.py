@@ -32,6 +32,7 @@ from evc.streaming import PathOrFile, seekable_output
 Reals = NDArray[np.float64]
 
 DIMENSIONS = c.TIMBRE_DIMENSIONS
+_LOUDEST_DB = 1000.0  # far above what a file can hold, and still a number as an amplitude
 
 
 class TimbrePath:
@@ -57,17 +58,19 @@ class TimbrePath:
         step: int = c.DEFAULT_TIMBRE_STEP,
     ) -> None:
         """Raises InputError for arrays that do not fit each other."""
-        self.times = np.atleast_1d(np.asarray(times, np.float64))
-        shape = self.times.shape
         try:
+            if any(map(np.iscomplexobj, (times, vectors, levels, widths))):
+                raise ValueError("complex")
+            self.times = np.atleast_1d(np.asarray(times, np.float64))
+            shape = self.times.shape
             self.levels, self.widths = (np.broadcast_to(np.asarray(x, np.float64), shape) for x in (levels, widths))
             self.vectors = np.asarray(vectors, np.float32).reshape(len(self.times), DIMENSIONS)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise InputError(f"timbres need a time, a vector of {DIMENSIONS}, a level and a width each") from error
         finite = all(np.isfinite(values).all() for values in (self.times, self.vectors, self.widths))
         if self.times.ndim != 1 or not finite or np.isnan(self.levels).any() or (self.levels == np.inf).any():
             raise InputError("a timbre has a value that is not finite")
-        if not 0 <= step < 1 << c.TIMBRE_STEP_BITS:
+        if not isinstance(step, (int, np.integer)) or not 0 <= step < 1 << c.TIMBRE_STEP_BITS:
             raise InputError("the step of the timbres is out of range")
         order = np.argsort(self.times, kind="stable")
         self.times, self.vectors = self.times[order], self.vectors[order]
@@ -88,7 +91,7 @@ class TimbrePath:
     @property
     def amplitudes(self) -> Reals:
         """The levels as roots of mean squares [points], full scale 1."""
-        return np.asarray(10 ** (self.levels / 20))
+        return np.asarray(10 ** (np.minimum(self.levels, _LOUDEST_DB) / 20))
 
     def at(self, times: ArrayLike) -> TimbrePath:
         """Points of the path at other times, in seconds."""
@@ -170,24 +173,26 @@ class TimbrePath:
             return self
         grid = np.arange(self.times[0], self.times[-1], spacing)
         path = self.at(np.union1d(self.times, grid))
-        (sine, cosine), _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((DIMENSIONS, 2)))[0].T, None
+        (sine, cosine), _ = np.linalg.qr(_generator(seed).standard_normal((DIMENSIONS, 2)))[0].T, None
         turns = 2 * np.pi * path.times[:, None] / period
         return path.with_vectors(path.vectors + depth * (sine * np.sin(turns) + cosine * np.cos(turns)))
 
     def transposed(self, semitones: float) -> TimbrePath:
         """All spectra moved by as many semitones, and looked up in the space again. Raises UnsupportedError if the
         network is not installed."""
+        if not len(self):
+            return self
         return self.with_vectors(self.model().encoded(transposed(self.values(), semitones)))
 
     def randomized_vectors(self, seed: int = 0) -> TimbrePath:
         """Other sounds at the same moments: each dimension of each vector is that of a point chosen at random."""
-        random = np.random.default_rng(seed)
+        random = _generator(seed)
         columns = [column[random.permutation(len(self))] for column in self.vectors.T]
         return self.with_vectors(np.stack(columns, axis=1))
 
     def perturbed(self, scale: float, seed: int = 0) -> TimbrePath:
         """All vectors moved by the same random vector, of normal deviates times `scale`."""
-        return self.with_vectors(self.vectors + scale * np.random.default_rng(seed).standard_normal(DIMENSIONS))
+        return self.with_vectors(self.vectors + scale * _generator(seed).standard_normal(DIMENSIONS))
 
     def stretched(self, factor: float) -> TimbrePath:
         """All times times `factor`: slower above 1. Points that then lie outside a file are not written to it."""
@@ -213,6 +218,13 @@ class TimbrePath:
 
     def _with(self, times: ArrayLike, vectors: ArrayLike, levels: ArrayLike, widths: ArrayLike) -> TimbrePath:
         return TimbrePath(times, vectors, levels, widths, network=self.network, step=self.step)
+
+
+def _generator(seed: int) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{seed!r} is no seed: a whole number from 0 on is") from error
 
 
 def joined_paths(paths: Sequence[TimbrePath]) -> TimbrePath:
@@ -257,8 +269,12 @@ def write_timbres(target: PathOrFile, path: TimbrePath, like: FileFacts, overwri
     Times are those of the coded timeline; an edit list stays (spec 3.7).
 
     `target` is a path, where the file appears when it is complete, or an open binary file. Raises UnsupportedError if
-    the network of the timbres is not installed.
+    the network of the timbres is not installed, InputError where `path` is no path or `like` no open file.
     """
+    if not isinstance(path, TimbrePath):
+        raise InputError(f"{type(path).__name__} is no path of timbres: evc.TimbrePath is")
+    if not isinstance(like, FileFacts):
+        raise InputError(f"{type(like).__name__} is no open .evc file: evc.open(path) is")
     with seekable_output(target, overwrite) as output:
         for container, start in zip(like.chain.links, like.chain.starts, strict=True):
             own, header = path.shifted(-start / like.samplerate), container.header

@@ -71,7 +71,8 @@ def test_a_file_without_events(run_evc, melody):
     assert json.loads(run_evc("events", "--json", "plain.evc", cwd=melody).stdout)["events"] == []
     assert run_evc("events", "--csv", "plain.evc", cwd=melody).stdout.startswith(b"number,time,")
     assert run_evc("events", "--onsets", "plain.evc", cwd=melody).stdout == b""
-    assert one_line(run_evc("edit", "plain.evc", "x.evc", cwd=melody)) == "evc: plain.evc: has no events to edit"
+    refused = run_evc("edit", "plain.evc", "x.evc", cwd=melody)
+    assert one_line(refused) == "evc: plain.evc: has neither events nor timbres to edit"
     assert not (melody / "x.evc").exists()
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 
 import evc
+from evc.cli.main import evc_command
 from evc.format.errors import InputError
 
 pytest.importorskip("pyloudnorm")
@@ -185,7 +188,16 @@ def test_a_recording_loses_its_fades_and_its_seam(tmp_path):
 def test_a_recipe_tells_what_is_not_as_usual():
     assert Recipe(7).arguments() == "--seed 7"
     told = Recipe(1, minutes=10, lufs=-23, source="my pads", effects="none", turn=12.5).arguments()
+    assert Recipe(7, grammar="S => AB").arguments("my form.txt") == "--seed 7 --grammar 'my form.txt'"
     assert told == "--seed 1 --minutes 10 --effects none --from 'my pads' --lufs -23 --turn 12.5"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"seed": "a"}, {"seed": 1.5}, {"minutes": "4"}, {"grammar": None}, {"effects": None}]
+)
+def test_a_recipe_is_of_numbers_and_texts(wrong):
+    with pytest.raises(InputError):
+        Recipe(**wrong)
 
 
 def test_a_song_of_four_minutes_has_three_kilobytes():
@@ -262,6 +274,7 @@ def test_a_song_is_made_at_the_command_line(run_evc, tmp_path):
         (("--from", "empty"), "evc: empty: holds no sound files"),
         (("--from", "silent"), "evc: silent: all of it is silent"),
         (("--from", "broken"), "evc: broken/nan.wav: frame 0 of channel 0 is NaN: only finite samples can be encoded"),
+        (("--from", "short"), "evc: short: 1 clip of sound, but a song takes 5: longer files, or more of them"),
         (("--effects", "silent"), "evc: silent/nothing.wav: is silent"),
         (("--effects", "hail"), "evc: hail: is no effect (wind, rain, waves, thunder), and no folder"),
         (("--minutes", "nan"), "evc: minutes, loudness and the wiggler have to be finite numbers"),
@@ -269,13 +282,27 @@ def test_a_song_is_made_at_the_command_line(run_evc, tmp_path):
 )
 def test_what_cannot_be_composed_is_said_in_a_line(arguments, said, run_evc, tmp_path):
     (tmp_path / "bad.txt").write_text("S => AX\nX\n")
-    for name in ("empty", "silent", "broken"):
+    for name in ("empty", "silent", "short", "broken"):
         (tmp_path / name).mkdir()
     soundfile.write(tmp_path / "silent/nothing.wav", np.zeros(200_000), 44_100)
+    soundfile.write(tmp_path / "short/noise.wav", np.random.default_rng(0).normal(0, 0.1, 60_000), 44_100)
     soundfile.write(tmp_path / "broken/nan.wav", np.full(44_100, np.nan), 44_100, "FLOAT")
     found = run_evc("compose", "a.evc", "--minutes", "0.25", *arguments, cwd=tmp_path)
     assert (found.returncode, found.stderr.decode().splitlines()) == (1, [said])
     assert not (tmp_path / "a.evc").exists()
+
+
+@pytest.mark.parametrize("arguments", [("compose", "--album", "2", "--out-dir"), ("patterns", "a.evc", "--export")])
+def test_files_do_not_go_to_a_folder_without_a_name(arguments):
+    for name, said in (("", "the name of a file is empty"), ("-", "name a folder")):
+        found = CliRunner().invoke(evc_command, [*arguments, name])
+        assert found.exit_code in (1, 2) and said in f"{found.exception} {found.stderr}"
+
+
+def test_an_album_is_chosen_among_as_many_as_it_has(tmp_path):
+    arguments = "compose", "--album", "3", "--candidates", "1", "--out-dir", str(tmp_path)
+    found = CliRunner().invoke(evc_command, arguments)
+    assert found.exit_code == 2 and "--candidates 3 or more" in found.stderr
 
 
 def test_sounds_and_effects_come_from_folders(run_evc, tmp_path):
@@ -286,13 +313,18 @@ def test_sounds_and_effects_come_from_folders(run_evc, tmp_path):
             tone = np.sin(2 * np.pi * 110 * (number + 1) * np.arange(220_500) / 44_100)
             sound = 0.1 * tone if folder == "pads" else random.normal(0, 0.1, 220_500)
             soundfile.write(tmp_path / folder / f"{number}.wav", sound, 44_100)
+        soundfile.write(tmp_path / folder / "nothing.wav", np.full(44_100, np.nan), 44_100, "FLOAT")
+        if hasattr(os, "mkfifo"):
+            os.mkfifo(tmp_path / folder / "pipe.wav")
     grammar = tmp_path / "form.txt"
     grammar.write_text("S => ABAB\n")
     options = "--from", "pads", "--effects", "nature", "--grammar", "form.txt", "--minutes", "0.25"
     found = run_evc("compose", "a.evc", *options, cwd=tmp_path)
     assert found.returncode == 0, found.stderr
+    assert found.stderr.count(b"only finite samples can be encoded: left out") == 2
     with evc.open(tmp_path / "a.evc") as file:
         assert file.layers == ("noise", "timbre") and file.tags["structure"] == "ABAB"
+        assert file.tags["composed"].endswith("--from pads --grammar FILE")
 
 
 def test_an_album_is_made_and_made_again_of_what_is_kept(run_evc, tmp_path):
@@ -318,6 +350,6 @@ def test_an_album_is_made_and_made_again_of_what_is_kept(run_evc, tmp_path):
 def test_a_list_of_what_is_kept():
     assert album.kept_list("3, 7,12") == {3: "", 7: "", 12: ""}
     assert album.kept_list("7 A Name\n\n3\n") == {7: "A Name", 3: ""}
-    for wrong in ("", "3,3", "x", "1 a\nb\n"):
+    for wrong in ("", "3,3", "x", "1 a\nb\n", "²", "9" * 5000):
         with pytest.raises(InputError):
             album.kept_list(wrong)

@@ -203,6 +203,7 @@ def test_a_report_shows_the_path_and_its_points(tmp_path):
     apart, found = (np.linalg.norm(rows[:, None] - rows[None], axis=2) for rows in (flat, places))
     np.testing.assert_allclose(found, apart)
     assert shares.sum() == pytest.approx(1) and shares[0] > shares[1]
+    assert timbre.farthest(places, np.full(len(places), -np.inf)) == []
 
 
 def test_a_notebook_shows_a_player(tmp_path):

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 import soundfile
+from command_tools import run
 
 import evc
 from evc.format import constants as c
@@ -171,6 +172,23 @@ def test_edits() -> None:
             TimbrePath(times, vectors, -20.0)
 
 
+def test_what_is_no_path_is_refused() -> None:
+    point = np.zeros((1, 32))
+    for wrong in ((["a"], point, [0]), ([{}], point, [0]), ([0], point + 0j, [0]), ([0, 1], [[1], [1, 2]], [0, 0])):
+        with pytest.raises(evc.InputError):
+            TimbrePath(*wrong)
+    path = TimbrePath([0.0], point, [1e9])
+    assert path.coded(timbre_header(RATE, 1, RATE)).levels.max() == c.MAX_TIMBRE_LEVEL
+    empty = TimbrePath([], [], [])
+    assert empty.transposed(5) is empty
+    for refused in (
+        lambda: TimbrePath([0], point, [0], step=1.5), lambda: path.perturbed(1, seed=-1),
+        lambda: evc.write_timbres(io.BytesIO(), [1, 2], path), lambda: path.save(io.BytesIO(), like="song.evc"),
+    ):  # fmt: skip
+        with pytest.raises(evc.InputError):
+            refused()
+
+
 def test_a_drone_comes_in_its_bytes_and_as_loud_as_it_was() -> None:
     data = evc.encode(drone(), RATE, hints="timbre", bitrate=0.3)
     assert len(data) <= 0.3 * 125 * 12
@@ -209,6 +227,17 @@ def test_what_is_struck_is_transient() -> None:
 
 
 # --- Commands ---------------------------------------------------------------------------------
+
+
+def test_an_edit_that_would_be_ignored_is_refused(tmp_path) -> None:
+    with evc.open(io.BytesIO(evc.encode(drone(), RATE, hints="timbre", bitrate=0.3))) as file:
+        some_path(2, 2.0).save(tmp_path / "d.evc", file)
+    for options, said in (
+        (["--merge", "d.evc"], "d.evc: has timbres, and --merge adds events only"),
+        (["--transpose", "nan"], "--transpose takes a finite number, not nan"),
+    ):
+        found = run("edit", "d.evc", "e.evc", *options, cwd=tmp_path)
+        assert found.returncode and said in found.stderr.decode()
 
 
 def test_commands(tmp_path, run_evc) -> None:

@@ -67,6 +67,16 @@ def test_clips_are_listed_and_edited_and_shown(folder, tmp_path):
         read_clips(tmp_path)
 
 
+def test_a_folder_without_clips_is_refused(tmp_path):
+    soundfile.write(tmp_path / "nan.wav", np.full(3 * RATE, np.nan), RATE, "FLOAT")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(3 * RATE), RATE)
+    said = []
+    with pytest.raises(InputError, match="no clip of 2 s above -70 dB"):
+        listed(tmp_path, tmp_path / "out", report=said.append)
+    assert any("nan.wav (samples that are not finite)" in line for line in said)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_run_that_was_interrupted_ends_as_one_that_was_not(folder, tmp_path):
     small = CONFIGS["small"]
     config = replace(

@@ -145,6 +145,7 @@ def test_the_command_says_what_is_wrong(tmp_path):
     soundfile.write(tmp_path / "a.wav", sound(0.2).T, RATE)
     for options, code, message in (
         (["--picture", "film.png"], 2, b"--picture FILM.gif"),
+        (["--picture", "no/film.gif"], 1, b"evc: no/film.gif: cannot be written (no such file or directory)\n"),
         (["--start", "3"], 1, b"evc: a.wav: nothing to learn: the file is 0.20 s long\n"),
         (["--seconds", "0.05"], 1, b"evc: a.wav: 400 frames are too few"),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -153,7 +154,7 @@ def kept_list(text: str) -> dict[int, str]:
         number, _, title = line.strip().partition(" ")
         if not number:
             continue
-        if not number.isdigit() or not 1 <= int(number) <= MOST_CANDIDATES or int(number) in found:
+        if not re.fullmatch("[0-9]{1,9}", number) or not 1 <= int(number) <= MOST_CANDIDATES or int(number) in found:
             raise InputError(f"line {place}: {line.strip()[:40]!r} is no number of a candidate that is not named yet")
         found[int(number)] = title.strip()
     if not found:

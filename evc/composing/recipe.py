@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,12 @@ class Recipe:
     turn: float = 24.0
 
     def __post_init__(self) -> None:
-        if not all(map(math.isfinite, (self.minutes, self.lufs, self.wiggle, self.turn))):
+        if not isinstance(self.seed, (int, np.integer)):
+            raise InputError(f"a seed is a whole number, not {self.seed!r}")
+        if not all(isinstance(text, str) for text in (self.rank, self.grammar, self.effects, self.source)):
+            raise InputError("rank, grammar, effects and source of a song are texts")
+        numbers = self.minutes, self.lufs, self.wiggle, self.turn
+        if not all(isinstance(number, Real) and math.isfinite(number) for number in numbers):
             raise InputError("minutes, loudness and the wiggler have to be finite numbers")
         if not LEAST_MINUTES <= self.minutes <= MOST_MINUTES:
             raise InputError(f"a song has {LEAST_MINUTES:g} to {MOST_MINUTES:g} minutes, not {self.minutes:g}")
@@ -80,15 +86,17 @@ class Recipe:
         """Where the effects are, if they are recordings."""
         return "" if self.effects == NO_EFFECTS or self.textures else self.effects
 
-    def arguments(self) -> str:
-        """The options of `evc compose` that make this song again, but for a grammar of one's own: the seed, and what is
-        not as usual."""
+    def arguments(self, grammar: str = "FILE") -> str:
+        """The options of `evc compose` that make this song again: the seed, and what is not as usual. `grammar` is the
+        name of the file that a grammar of one's own is in."""
         options: dict[str, Any] = {
             "minutes": self.minutes, "rank": self.rank, "effects": self.effects, "from": self.source,
             "lufs": self.lufs, "wiggle": self.wiggle, "turn": self.turn,
         }  # fmt: skip
         usual = {name: getattr(Recipe, "source" if name == "from" else name) for name in options}
         said = [f"--{name} {_text(value)}" for name, value in options.items() if value != usual[name]]
+        if self.grammar != LATENT:
+            said.append(f"--grammar {_text(grammar)}")
         return " ".join([f"--seed {self.seed}", *said])
 
 

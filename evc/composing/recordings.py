@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,13 +14,15 @@ from evc.composing.effects import LOUDNESS, Turn, turns
 from evc.composing.loudness import lufs
 from evc.composing.textures import SAMPLERATE
 from evc.format import constants as c
-from evc.format.errors import InputError
+from evc.format.errors import EvcError, EvcWarning, InputError
 from evc.format.header import Header
 from evc.format.streams.noise import NoiseStream
 from evc.models.arrays import Floats, Signal
 from evc.models.noise.encoder import NoiseEncoder
 from evc.models.source import padded
 from evc.sound.source import FileSource
+
+Result = TypeVar("Result")
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".wv"}
 DETAIL = 300.0  # of the noise, in squared dB per bit: what is heard of a recording is how it swells and its colour
@@ -48,10 +52,27 @@ def sound_files(folder: str | Path) -> list[Path]:
     inside = ((path, path.relative_to(root).parts) for path in root.rglob("*"))
     found = sorted(
         path for path, parts in inside
-        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in parts)
+        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in parts) and path.is_file()
     )  # fmt: skip
     if not found:
         raise InputError(f"{folder}: holds no sound files")
+    return found
+
+
+def readable(files: Sequence[Path], read: Callable[[Path], Result]) -> list[Result]:
+    """What is read of each file; those that cannot be read are left out with a warning. Raises what the first of them
+    raised if no other is left."""
+    found: list[Result] = []
+    refused: list[EvcError] = []
+    for path in files:
+        try:
+            found.append(read(path))
+        except EvcError as error:
+            refused.append(error)
+    if refused and not found:
+        raise refused[0]
+    for error in refused:
+        warnings.warn(f"{error}: left out", EvcWarning, stacklevel=2)
     return found
 
 

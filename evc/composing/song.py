@@ -19,7 +19,7 @@ from evc.composing.loudness import lufs, lufs_of_powers
 from evc.composing.names import names
 from evc.composing.path import Wiggler, walked
 from evc.composing.recipe import BREATH, EFFECTS, NAME, SOUNDS, STRUCTURE, WIDTH, WIGGLER, Recipe
-from evc.composing.recordings import Loop, RecordedBed, loop_of, sound_files
+from evc.composing.recordings import Loop, RecordedBed, loop_of, readable, sound_files
 from evc.composing.sounds import Sounds, loudnesses, vector_of_loop
 from evc.composing.textures import SAMPLERATE, TEXTURES
 from evc.file import EvcFile
@@ -195,6 +195,9 @@ def _corners(recipe: Recipe, network: TimbreNetwork, letters: str, structure: st
     random = recipe.random(SOUNDS)
     if recipe.source:
         sounds = Sounds.heard(network, recipe.source).shuffled(random)
+        if (count := len(sounds.vectors)) < len(letters):
+            clips = f"{count} clip{'' if count == 1 else 's'} of sound, but a song takes {len(letters)}"
+            raise InputError(f"{recipe.source}: {clips}: longer files, or more of them")
     else:
         sounds = Sounds.drawn(network, random)
     chosen = sounds.chosen(recipe.rank, len(letters))
@@ -272,7 +275,7 @@ def _recordings(network: TimbreNetwork, folder: str, random: np.random.Generator
     """Some loops of a folder, drawn, and their places in the space of timbres."""
     files = sound_files(folder)
     drawn = np.sort(random.permutation(len(files))[:MOST_RECORDINGS])
-    loops = [_loop(files[row], files[row].stat().st_mtime_ns) for row in drawn]
+    loops = readable([files[row] for row in drawn], lambda path: _loop(path, path.stat().st_mtime_ns))
     return loops, np.stack([vector_of_loop(network, loop.audio) for loop in loops])
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evc.composing.loudness import weights
 from evc.composing.ranking import differing, ranked
-from evc.composing.recordings import sound_files
+from evc.composing.recordings import readable, sound_files
 from evc.composing.textures import SAMPLERATE
 from evc.format import constants as c
 from evc.format.errors import InputError
@@ -72,7 +72,7 @@ class Sounds:
 def _spectra(files: tuple[Path, ...], modified: tuple[int, ...]) -> Floats:
     """Of clips [n, cells] that are not silent."""
     each = max(1, min(CLIPS_PER_FILE, MOST_CLIPS // len(files)))
-    found = [spectrum for path in files for spectrum in _clips(path, each)]
+    found = [spectrum for clips in readable(files, lambda path: _clips(path, each)) for spectrum in clips]
     return np.array([spectrum for spectrum in found if spectrum.sum() > SILENCE])
 
 

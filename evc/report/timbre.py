@@ -18,6 +18,7 @@ _ALONE = 6  # points that are heard by themselves, as far from each other as the
 _ALONE_SECONDS, _ALONE_FADE = 3.0, 0.4
 _SMALLEST, _LARGEST = 0.5, 1.4  # radius of a point, in percent of the map
 _RANGE_DB = 30.0  # of levels, from the smallest point to the largest
+_SILENT_DB = -200.0  # a path without anything louder is silent
 _MARGIN = 4.0  # percent
 
 
@@ -52,7 +53,9 @@ def principal(vectors: Floats) -> tuple[Floats, Floats]:
 
 def farthest(places: Floats, levels: Floats) -> list[int]:
     """A few points, in order of time: of those that sound, each the farthest from all before it."""
-    left = np.flatnonzero(levels > levels.max() - _RANGE_DB)
+    left = np.flatnonzero(levels > levels.max(initial=_SILENT_DB) - _RANGE_DB)
+    if not len(left):
+        return []
     taken = [int(left[len(left) // 2])]
     while len(taken) < min(_ALONE, len(left)):
         apart = np.linalg.norm(places[left][:, None] - places[taken][None], axis=2).min(axis=1)
@@ -75,7 +78,7 @@ def _line(shares: Floats, course: Floats) -> str:
 
 def _dots(path: TimbrePath, places: Floats, duration: float) -> list[dict[str, Any]]:
     shades = embedding.colours(path.vectors)
-    sizes = np.clip(1 + (path.levels - path.levels.max()) / _RANGE_DB, 0, 1)
+    sizes = np.clip(1 + (path.levels - path.levels.max(initial=_SILENT_DB)) / _RANGE_DB, 0, 1)
     until = np.append(path.times[1:], duration)
     columns = zip(_on_map(places), sizes.tolist(), shades, path.times.tolist(), until.tolist(), strict=True)
     return [

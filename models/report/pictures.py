@@ -23,8 +23,9 @@ _COARSE_QUALITY, _QUALITY, _FINE_QUALITY = 35, 60, 85
 
 
 def shades(levels: NDArray[np.floating], scale: tuple[float, float]) -> NDArray[np.uint8]:
-    """Colours uint8 [rows, columns, 3] of levels [rows, columns], the first row below."""
-    place = np.clip((levels - scale[0]) / (scale[1] - scale[0]), 0, 1)
+    """Colours uint8 [rows, columns, 3] of levels [rows, columns], the first row below; what is not a number is
+    drawn as nothing."""
+    place = np.nan_to_num(np.clip((levels - scale[0]) / (scale[1] - scale[0]), 0, 1))
     return _ramp()[(place[::-1] * (_SHADES - 1)).round().astype(int)]
 
 

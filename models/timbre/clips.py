@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -57,7 +59,8 @@ def survey(
     progress: Progress | None = None,
 ) -> tuple[list[Clip], Signal]:  # fmt: skip
     """All clips of sound files below `folder`, and their values [clips, CELLS]. They are kept in `out`: a table, whose
-    column `keep` may be edited, and spectra. What is there already is read, not measured again."""
+    column `keep` may be edited, and spectra. What is there already is read, not measured again. Raises InputError where
+    there are no clips."""
     if (out / TABLE).exists() and (out / SPECTRA).exists():
         return read_clips(out)
     clips: list[Clip] = []
@@ -75,15 +78,18 @@ def survey(
         done += entry.seconds
         if progress is not None:
             progress(done, seconds)
+    if not clips:
+        raise InputError(f"{folder}: no clip of {CLIP_SECONDS:g} s above {QUIETEST:g} dB in its sound files")
     out.mkdir(parents=True, exist_ok=True)
-    np.savez(out / SPECTRA, values=np.array(spectra, np.float16).reshape(len(clips), -1))
+    with _whole(out / SPECTRA) as partial, open(partial, "wb") as file:
+        np.savez(file, values=np.array(spectra, np.float16))
     write_clips(out, clips)
     return read_clips(out)
 
 
 def write_clips(out: Path, clips: Sequence[Clip]) -> None:
     """Write the table of clips."""
-    with open(out / TABLE, "w", newline="", encoding="utf-8") as file:
+    with _whole(out / TABLE) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(field.name for field in fields(Clip))
         writer.writerows([*astuple(clip)[:-1], int(clip.keep)] for clip in clips)
@@ -107,12 +113,22 @@ def read_clips(out: Path) -> tuple[list[Clip], Signal]:
     return clips, values
 
 
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Where to write what becomes `path` once it is complete."""
+    partial = path.with_name(f"{path.name}.partial")
+    yield partial
+    os.replace(partial, path)
+
+
 def _clips_of(entry: Recording, report: Report | None) -> Iterator[tuple[float, Floats]]:
     """Seconds and samples [channels, frames] of the clips of a file; what can be read of a damaged one."""
     size, hop = round(CLIP_SECONDS * entry.samplerate), round(SPACING * entry.samplerate)
     try:
         with soundfile.SoundFile(entry.path) as file:
             for number, block in enumerate(file.blocks(size, overlap=size - hop, always_2d=True)):
+                if not np.isfinite(block).all():
+                    raise RuntimeError("samples that are not finite")
                 if len(block) == size:
                     yield number * hop / entry.samplerate, block.T
     except (soundfile.SoundFileError, RuntimeError) as error:

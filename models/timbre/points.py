@@ -60,5 +60,5 @@ def amplitudes_of(levels: NDArray[np.integer]) -> Floats:
 def levels_of(amplitudes: NDArray[np.floating]) -> NDArray[np.int64]:
     """The nearest coded levels of such roots."""
     decibels = 20 * np.log10(np.maximum(np.asarray(amplitudes, np.float64), 1e-30))
-    levels = np.rint(decibels - c.TIMBRE_TOP_DB).astype(np.int64) + c.MAX_TIMBRE_LEVEL
-    return np.clip(levels, 0, c.MAX_TIMBRE_LEVEL)
+    levels = np.rint(decibels - c.TIMBRE_TOP_DB) + c.MAX_TIMBRE_LEVEL
+    return np.clip(levels, 0, c.MAX_TIMBRE_LEVEL).astype(np.int64)
