@@ -28,7 +28,8 @@ from evc.catalogue import plan  # noqa: E402
 from evc.catalogue.manifest import FAILED, Manifest  # noqa: E402
 from evc.catalogue.places import place  # noqa: E402
 from evc.catalogue.sources import Input, inputs, outputs  # noqa: E402
-from evc.catalogue.tasks import Item, kind_of  # noqa: E402
+from evc.catalogue.tasks import Item, attempt, kind_of  # noqa: E402
+from evc.catalogue.works import Check  # noqa: E402
 
 SOUNDS = frozenset((".wav", ".flac"))
 OPTIONS = [f"--{name}={value}" for name, value in CHEAP.items()]
@@ -87,6 +88,20 @@ class TestSources:
         with pytest.raises(EvcError, match="has no column path, only file"):
             inputs([str(music / "list.jsonl")], SOUNDS)
 
+    def test_lists_that_cannot_be_meant(self, music: Path) -> None:
+        path = music / "list.csv"
+
+        def listed(*rows: str) -> list[str]:
+            path.write_text("\n".join(("path,label", *rows)) + "\n")
+            return [one.name for one in inputs([str(path)], SOUNDS)]
+
+        assert listed("music/a.wav,x", "./music/a.wav,x") == ["music/a.wav"]
+        assert listed(f"file://{music}/music/a.wav,", f"file://{music}/music/../b/a.wav,") == ["music/a.wav", "b/a.wav"]
+        with pytest.raises(EvcError, match="row 2 has no path"):
+            listed("a.wav,", ",b")
+        with pytest.raises(EvcError, match="name of a file or folder is empty"):
+            inputs([""], SOUNDS)
+
     def test_outputs_of_one_name_keep_their_endings(self) -> None:
         files = [Input(name, name, 1, "") for name in ("a.wav", "a.flac", "b.wav", "c")]
         assert outputs(files, SOUNDS, ".evc") == ["a.wav.evc", "a.flac.evc", "b.evc", "c.evc"]
@@ -111,6 +126,16 @@ class TestPlan:
     def test_errors_are_of_few_kinds(self) -> None:
         assert kind_of("/a/b.wav: damaged near frame 12 (bad sync)") == kind_of("damaged near frame 997 (no end)")
         assert kind_of("not a sound file that can be read (it is empty)") == "not a sound file that can be read"
+
+
+class TestAttempts:
+    def test_what_cannot_be_read_fails_for_itself(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe.wav")
+        work = Check(place(str(tmp_path)), "job", "")
+        for name, message in {"pipe.wav": "is no regular file", "\udcff.wav": "its name is not UTF-8"}.items():
+            row = attempt(work, Item(str(tmp_path / name), name, 0, "", "")).record
+            assert row["status"] == FAILED and row["error"].endswith(message)
+            assert row["output"] == name.replace("\udcff", "\\udcff")
 
 
 class TestManifest:

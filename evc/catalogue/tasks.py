@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from evc.catalogue.manifest import DONE, FAILED, Record
-from evc.catalogue.places import LocalPlace, Place, split
+from evc.catalogue.places import LocalPlace, Place, readable, split
 from evc.format.errors import EvcError, EvcWarning, InputError, OutputError
 from evc.models.progress import Progress
 from evc.version import __version__
@@ -103,7 +103,8 @@ class Work(ABC):
 
     def mark(self, item: Item) -> str:
         """Path of what is there while a file is being done."""
-        return os.path.join(self._folder(), hashlib.sha256(item.output.encode()).hexdigest()[:32] + ".begun")
+        name = hashlib.sha256(readable(item.output).encode()).hexdigest()[:32]
+        return os.path.join(self._folder(), f"{name}.begun")
 
     def _made(self, source: str, target: str, item: Item) -> Record:
         def check(*_: float) -> None:
@@ -145,12 +146,13 @@ def work_through(work: Work, items: Sequence[Item]) -> list[Result]:
 def attempt(work: Work, item: Item) -> Result:
     """Do a file, and tell how it went, whatever happens."""
     begun, again = time.monotonic(), False
-    row: Record = {"input": item.input, "output": item.output, "size": item.size, "stamp": item.stamp}
-    row |= item.columns or {}
+    row = _begun(item)
     with warnings.catch_warnings(record=True) as noted:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", EvcWarning)
         try:
+            if row["input"] != item.input:  # neither a manifest nor an .evc file could tell of it
+                raise InputError("its name is not UTF-8")
             row |= work.do(item) | {"status": DONE}
         except Exception as error:  # the job goes on
             message = _message(error, item)
@@ -169,10 +171,14 @@ def stop(job: str) -> None:
 
 def set_aside(work: Work, item: Item, reason: str) -> Record:
     """The row of a file that is not to be tried again."""
-    row: Record = {"input": item.input, "output": item.output, "size": item.size, "stamp": item.stamp}
-    row |= item.columns or {}
+    row = _begun(item)
     row |= {"settings": item.settings, "status": FAILED, "error": reason, "kind": kind_of(reason)}
     return row | {"finished": time.time(), "job": work.job, "version": __version__}
+
+
+def _begun(item: Item) -> Record:
+    names = {"input": readable(item.input), "output": readable(item.output)}
+    return names | {"size": item.size, "stamp": item.stamp} | (item.columns or {})
 
 
 def digest_of(path: str) -> str:
