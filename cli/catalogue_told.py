@@ -9,7 +9,7 @@ import click
 
 from evc.catalogue.needed import check_installed
 from evc.cli import batch
-from evc.cli.catalogue_work import CLUSTER, EVC, SOURCES, run
+from evc.cli.catalogue_work import CLUSTER, EVC, SOURCES, check_folder, run
 from evc.cli.common import EXIT_FAILURES, PATH, examples, output_file, print_json, size_text, time_text
 from evc.cli.tables import Column, sentence, table
 from evc.format.errors import EvcError
@@ -90,6 +90,7 @@ def events(sources: tuple[str, ...], target: str, **given: Any) -> int:
 
     check_installed()
     there = place(target)
+    check_folder(there)
     if next(iter(there.files()), None) is not None:
         raise EvcError(f"{target}: exists already: remove it first, or name another")
     told: list[dict[str, Any]] = []

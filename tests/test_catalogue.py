@@ -31,7 +31,7 @@ from evc.catalogue.sources import Input, inputs, outputs  # noqa: E402
 from evc.catalogue.tasks import Item, attempt, kind_of  # noqa: E402
 from evc.catalogue.works import Check  # noqa: E402
 
-SOUNDS = frozenset((".wav", ".flac"))
+SOUNDS, EVC = frozenset((".wav", ".flac")), frozenset((".evc",))
 OPTIONS = [f"--{name}={value}" for name, value in CHEAP.items()]
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -107,6 +107,7 @@ class TestSources:
         assert outputs(files, SOUNDS, ".evc") == ["a.wav.evc", "a.flac.evc", "b.evc", "c.evc"]
         with pytest.raises(EvcError, match="several inputs"):
             outputs([*files, files[0]._replace(path="other/a.wav")], SOUNDS, ".evc")
+        assert outputs([Input("index.evc", "index.evc", 1, "")], EVC, ".html", ["index.html"]) == ["index.evc.html"]
 
 
 class TestPlan:
@@ -160,6 +161,29 @@ class TestManifest:
             manifest.append([{"output": f"{number}.evc", "status": "done", "finished": float(number)}])
         assert len(names(tmp_path)) == 3 and len(manifest.known()) == 9
 
+    def test_files_of_others_are_told_of_and_left_alone(self, music: Path, run_evc: Run) -> None:
+        def refused(*options: str) -> bytes:
+            done = run_evc("catalogue", *options, cwd=music)
+            assert done.returncode in (1, 2) and done.stderr.count(b"\n") == 1 + 3 * (done.returncode == 2), done.stderr
+            return done.stderr
+
+        encode = ("encode", "music", "--out")
+        (music / "file").write_text("mine")
+        assert b"is a file, and no folder" in refused(*encode, "file")
+        assert b"the address is empty" in refused(*encode, "out", "--scheduler", "")
+        assert b"name of a file or folder is empty" in refused(*encode, "")
+        (music / "list.csv").write_text("path,bitrate\nmusic/album 0/000.wav,1e9\n")
+        assert b"list.csv: music/album 0/000.wav: bitrate 1e+09" in refused("encode", "list.csv", "--out", "out")
+        (music / "out/manifest.parquet").mkdir(parents=True)
+        (music / "out/manifest.csv").write_text("mine")
+        assert b"manifest.csv: exists already" in refused(*encode, "out", "--csv")
+        (music / "album.evc").write_bytes(b"")
+        (music / "out/index.html").write_text("mine")
+        assert b"index.html: exists already" in refused("report", "album.evc", "--out", "out")
+        pandas.DataFrame({"a": [1]}).to_parquet(music / "out/manifest.parquet/part-0.parquet")
+        assert b"is no part of a manifest (it has no column digest): remove it" in refused(*encode, "out")
+        assert names(music / "out") == ["index.html", "manifest.csv", "manifest.parquet/part-0.parquet"]
+
 
 def test_encode_again_and_what_comes_of_it(music: Path, run_evc: Run, scheduler: str) -> None:
     """From the first job to the last: what is done is left alone, what has changed is done again."""
@@ -173,7 +197,7 @@ def test_encode_again_and_what_comes_of_it(music: Path, run_evc: Run, scheduler:
     hostile = write_hostile(music / "music/hostile")[:4]
     (music / "music/hostile/deadly.wav").unlink()
     dry = job("encode", *encode, "--dry-run")
-    assert dry.startswith("10 files to do") and names(music) == [name for name in names(music) if "out/" not in name]
+    assert dry.startswith("10 files to do") and not (music / "out").exists()
     assert job("encode", *encode, "--csv", code=3).startswith("6 encoded, 0 kept, 4 failed; ")
     for path in hostile:
         path.unlink()

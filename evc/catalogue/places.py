@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -271,6 +272,18 @@ def split(path: str) -> tuple[Place, str]:
 def readable(name: str) -> str:
     """A name as it can be written anywhere: bytes of it that are no UTF-8 as escapes."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def check_ours(there: Place, name: str, sign: re.Pattern[bytes]) -> None:
+    """Raise InputError where there is a file `name` that does not have the `sign` of what we write under this name."""
+    if there.found(name) is None:
+        return
+    try:
+        ours = sign.search(there.bytes_of(name)) is not None
+    except OSError:  # a folder
+        ours = False
+    if not ours:
+        raise InputError(f"{there.full(name)}: exists already and is another; --force replaces it")
 
 
 def empty_folder(path: str) -> None:

@@ -7,7 +7,7 @@ import os
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from evc.catalogue.manifest import COLUMNS
@@ -51,15 +51,16 @@ def inputs(sources: Sequence[str], endings: frozenset[str]) -> list[Input]:
     return list({(one.path, one.name, repr(one.columns)): one for one in found}.values())
 
 
-def outputs(files: Iterable[Input], endings: frozenset[str], ending: str) -> list[str]:
+def outputs(
+    files: Iterable[Input], endings: frozenset[str], ending: str, taken: Collection[str] = frozenset()
+) -> list[str]:
     """The name in the tree of what each file becomes: with `ending` in place of its own where that is one of
-    `endings`, and behind it where two would have the same name otherwise. Raises InputError where they still do."""
+    `endings`, and behind it where two would have the same name otherwise, or one that is `taken`. Raises InputError
+    where two still do."""
     names = [file.name for file in files]
     parts = [os.path.splitext(name) for name in names]
     short = [(stem if own.lower() in endings else name) + ending for name, (stem, own) in zip(names, parts)]
-    times = Counter(short)
-    if len(times) == len(short):
-        return short
+    times = Counter((*short, *taken))
     chosen = [name + ending if times[own] > 1 else own for name, own in zip(names, short)]
     if twice := [name for name, count in Counter(chosen).items() if count > 1]:
         raise InputError(f"{len(twice)} outputs would be made of several inputs each, {twice[0]} is one of them")

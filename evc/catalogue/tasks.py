@@ -7,11 +7,12 @@ import os
 import re
 import secrets
 import socket
+import tempfile
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -80,40 +81,47 @@ class Work(ABC):
             if digest == item.digest and not self.trial and self.destination.found(item.output):
                 with self.destination.fetched(item.output) as path:
                     return row | self.tell(path) | {"output_digest": digest_of(path)}
-            # The ending, which may choose the format.
-            target = os.path.join(self._folder(), secrets.token_hex(8) + os.path.splitext(item.output)[1])
-            try:
+            with self._target(item) as target:
                 row |= self._made(source, target, item)
                 if folder.found(name) != before:
                     raise InputError("changed while it was read")
                 if not self.trial and self._is_free(target, item):
                     self.destination.publish(target, item.output)
-            finally:
-                with suppress(OSError):
-                    os.unlink(target)
         return row
 
-    def _folder(self) -> str:
-        return self.destination.workshop(self.workshop)
+    @contextmanager
+    def _target(self, item: Item) -> Iterator[str]:
+        """Path for what is made. It has the ending of the output, which may choose the format."""
+        self._go_on()  # before there is a folder that nobody would remove
+        name = secrets.token_hex(8) + os.path.splitext(item.output)[1]
+        if self.trial:
+            with tempfile.TemporaryDirectory(prefix="evc-") as folder:
+                yield os.path.join(folder, name)
+            return
+        target = os.path.join(self.destination.workshop(self.workshop), name)
+        try:
+            yield target
+        finally:
+            with suppress(OSError):
+                os.unlink(target)
+
+    def _go_on(self, *_: float) -> None:
+        if self.job in _stopped:
+            raise Stopped
 
     @property
     def marks(self) -> bool:
         """Whether there is a folder that all processes see, to mark in it which files are being done."""
-        return bool(self.workshop) and isinstance(self.destination, LocalPlace)
+        return bool(self.workshop) and not self.trial and isinstance(self.destination, LocalPlace)
 
     def mark(self, item: Item) -> str:
         """Path of what is there while a file is being done."""
         name = hashlib.sha256(readable(item.output).encode()).hexdigest()[:32]
-        return os.path.join(self._folder(), f"{name}.begun")
+        return os.path.join(self.destination.full(self.workshop), f"{name}.begun")
 
     def _made(self, source: str, target: str, item: Item) -> Record:
-        def check(*_: float) -> None:
-            if self.job in _stopped:
-                raise Stopped
-
-        check()
         try:
-            found = self.make(source, target, item, check)
+            found = self.make(source, target, item, self._go_on)
         except EvcError as error:
             text = str(error).replace(target, self.destination.full(item.output)).replace(source, item.input)
             raise type(error)(text) from error
