@@ -95,9 +95,13 @@ def events(sources: tuple[str, ...], target: str, **given: Any) -> int:
         raise EvcError(f"{target}: exists already: remove it first, or name another")
     told: list[dict[str, Any]] = []
     shown = given | {"quiet": True} if not given["as_json"] else given
-    code = run(Tell(there, "events", ""), _all(sources), None, "read", keep=told, **shown)
+    work = Tell(there, "events", "")
+    code = run(work, _all(sources), None, "read", keep=told, **shown)
+    done = [row["input"] for row in told if row["status"] == "done"]
+    if done and not any(row.get("bytes") for row in told):
+        work.write(done[0], even_empty=True)  # a table without rows is one that can be read
     if not (given["quiet"] or given["as_json"]):
-        count, files = sum(row.get("bytes") or 0 for row in told), sum(row["status"] == "done" for row in told)
+        count, files = sum(row.get("bytes") or 0 for row in told), len(done)
         click.echo(f"{target}: {count} event{'' if count == 1 else 's'} of {files} file{'' if files == 1 else 's'}")
     return EXIT_FAILURES if code else 0
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc.catalogue.reading import Paths, check_channels, evc_paths, opened, with_channels
+from evc.format.constants import MIN_SAMPLERATE
 from evc.format.errors import InputError
 
 try:
@@ -22,11 +24,12 @@ _RUN_SEGMENTS = 4  # decoded at a time
 
 
 class _Run(NamedTuple):
-    """Frames of a file that are decoded together."""
+    """Frames of a file that are decoded together, and how many stretches come of them."""
 
     path: str
     start: int
     frames: int
+    count: int
 
 
 class _Sound(NamedTuple):
@@ -45,7 +48,7 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
     An item has audio (float32 [channels, frames], silent behind the end of a file that is shorter), samplerate, path,
     and start (s). Only segments that are needed are decoded, once in an epoch: from a run of them come as many
     stretches as cover it `coverage` times, each at a place of its own, mixed with those of `pool` other runs. An epoch
-    goes once through all files, in random order.
+    goes once through all files, in random order; of each that has sound comes one stretch at least.
 
     With a `seed`, an epoch is the same on every run with as many workers; `set_epoch` chooses which. Without one it
     hangs on torch's own seed. Processes of torch.distributed share the files. `channels` makes files of one and two
@@ -62,8 +65,15 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
         pool: int = 16,
         seed: int | None = None,
     ) -> None:
-        if not seconds > 0 or not coverage > 0 or pool < 1:
-            raise InputError(f"{seconds:g} s, a coverage of {coverage:g}, a pool of {pool}: all have to be positive")
+        for name, value in {"seconds": seconds, "coverage": coverage}.items():
+            if not (isinstance(value, Real) and 0 < value < np.inf):
+                raise InputError(f"{name} {value!r}: has to be a positive number")
+        if seconds * MIN_SAMPLERATE < 1:
+            raise InputError(f"{seconds:g} s: less than a frame")
+        if not (isinstance(pool, Integral) and pool >= 1):
+            raise InputError(f"pool {pool!r}: has to be a whole number, at least 1")
+        if not (seed is None or isinstance(seed, Integral) and seed >= 0):
+            raise InputError(f"seed {seed!r}: has to be a whole number, at least 0")
         check_channels(channels)
         self.paths = evc_paths(paths)
         self.seconds, self.channels, self.coverage, self.pool, self.seed = seconds, channels, coverage, pool, seed
@@ -82,11 +92,8 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
         left: list[int] = []
         while True:
             while len(sounds) < self.pool and (run := next(runs, None)) is not None:
-                sound = self._decoded(run)
-                wanted = self.coverage * run.frames / (self.seconds * sound.samplerate)
-                if count := int(wanted + random.random()):
-                    sounds.append(sound)
-                    left.append(count)
+                sounds.append(self._decoded(run))
+                left.append(run.count)
             if not sounds:
                 return
             chosen = int(random.integers(len(sounds)))
@@ -114,13 +121,19 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
             for path in paths[first : first + _FILES]:
                 with opened(path) as file:
                     length = file.segments[0].frames if file.segments else 0
-                    frames = file.frames
-                    margin = max(0, round(self.seconds * file.samplerate) - length)
+                    frames, stretch = file.frames, self.seconds * file.samplerate
+                margin = max(0, round(stretch) - length)
                 begin = -int(random.integers(_RUN_SEGMENTS)) * length
+                own: list[_Run] = []
                 while begin < frames:
-                    end = begin + _RUN_SEGMENTS * length + margin
-                    runs.append(_Run(path, max(begin, 0), min(end, frames) - max(begin, 0)))
+                    start, end = max(begin, 0), min(begin + _RUN_SEGMENTS * length + margin, frames)
+                    count = int(self.coverage * (end - start) / stretch + random.random())
+                    own.append(_Run(path, start, end - start, count))
                     begin += _RUN_SEGMENTS * length
+                if own and not any(run.count for run in own):
+                    at = int(random.integers(len(own)))
+                    own[at] = own[at]._replace(count=1)
+                runs += (run for run in own if run.count)
             random.shuffle(runs)
             yield from runs
 

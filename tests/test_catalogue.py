@@ -29,7 +29,7 @@ from evc.catalogue.manifest import FAILED, Manifest  # noqa: E402
 from evc.catalogue.places import place  # noqa: E402
 from evc.catalogue.sources import Input, inputs, outputs  # noqa: E402
 from evc.catalogue.tasks import Item, attempt, kind_of  # noqa: E402
-from evc.catalogue.works import Check  # noqa: E402
+from evc.catalogue.works import Check, Tell  # noqa: E402
 
 SOUNDS, EVC = frozenset((".wav", ".flac")), frozenset((".evc",))
 OPTIONS = [f"--{name}={value}" for name, value in CHEAP.items()]
@@ -276,6 +276,11 @@ def test_urls_and_the_events_of_many(
         assert len(points) == len(file.events) > 0 and set(points["file"]) == {"memory://out/1.evc"}
         assert np.allclose(np.stack(points["vector"]), file.events.vectors)
         assert np.allclose(points["time"], file.events.times)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/0.evc").write_bytes(memory.cat("/out/0.evc"))
+    Tell(place(str(tmp_path / "f")), "events", "").write(str(tmp_path / "none/0.evc"), even_empty=True)
+    nothing = pandas.read_parquet(tmp_path / "f")
+    assert nothing.columns.tolist() == points.columns.tolist() and not len(nothing)
 
 
 def test_interrupted_it_leaves_nothing_half_done_and_goes_on(tmp_path: Path, start_evc: Run) -> None:
