@@ -80,7 +80,9 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # workers that stay on see it change
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the stretches of the next epoch, if there is a seed."""
+        """Choose the stretches of the next epoch, from 0 on, if there is a seed."""
+        if epoch < 0:
+            raise InputError(f"epoch {epoch}: has to be at least 0")
         self._epoch[0] = epoch
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -300,3 +300,4 @@ def test_interrupted_it_leaves_nothing_half_done_and_goes_on(tmp_path: Path, sta
     told = Manifest(place(str(tmp_path / "out"))).table()
     assert sorted(told["output"]) == made and 0 < len(made) < 20
     assert {Path(name).suffix for name in names(tmp_path / "out")} == {".evc", ".parquet"}
+    assert not list((tmp_path / "out/manifest.parquet").glob(".job-*"))
