@@ -29,7 +29,7 @@ class _Run(NamedTuple):
     path: str
     start: int
     frames: int
-    count: int
+    stretches: int
 
 
 class _Sound(NamedTuple):
@@ -65,15 +65,13 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
         pool: int = 16,
         seed: int | None = None,
     ) -> None:
-        for name, value in {"seconds": seconds, "coverage": coverage}.items():
-            if not (isinstance(value, Real) and 0 < value < np.inf):
-                raise InputError(f"{name} {value!r}: has to be a positive number")
+        _check_positive("seconds", seconds)
+        _check_positive("coverage", coverage)
         if seconds * MIN_SAMPLERATE < 1:
             raise InputError(f"{seconds:g} s: less than a frame")
-        if not (isinstance(pool, Integral) and pool >= 1):
-            raise InputError(f"pool {pool!r}: has to be a whole number, at least 1")
-        if not (seed is None or isinstance(seed, Integral) and seed >= 0):
-            raise InputError(f"seed {seed!r}: has to be a whole number, at least 0")
+        _check_whole("pool", pool, 1)
+        if seed is not None:
+            _check_whole("seed", seed, 0)
         check_channels(channels)
         self.paths = evc_paths(paths)
         self.seconds, self.channels, self.coverage, self.pool, self.seed = seconds, channels, coverage, pool, seed
@@ -81,8 +79,7 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the stretches of the next epoch, from 0 on, if there is a seed."""
-        if epoch < 0:
-            raise InputError(f"epoch {epoch}: has to be at least 0")
+        _check_whole("epoch", epoch, 0)
         self._epoch[0] = epoch
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -95,7 +92,7 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
         while True:
             while len(sounds) < self.pool and (run := next(runs, None)) is not None:
                 sounds.append(self._decoded(run))
-                left.append(run.count)
+                left.append(run.stretches)
             if not sounds:
                 return
             chosen = int(random.integers(len(sounds)))
@@ -132,10 +129,10 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
                     count = int(self.coverage * (end - start) / stretch + random.random())
                     own.append(_Run(path, start, end - start, count))
                     begin += _RUN_SEGMENTS * length
-                if own and not any(run.count for run in own):
+                if own and not any(run.stretches for run in own):
                     at = int(random.integers(len(own)))
-                    own[at] = own[at]._replace(count=1)
-                runs += (run for run in own if run.count)
+                    own[at] = own[at]._replace(stretches=1)
+                runs += (run for run in own if run.stretches)
             random.shuffle(runs)
             yield from runs
 
@@ -154,3 +151,13 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
         audio[:, : part.shape[1]] = part
         seconds = (sound.run.start + start) / sound.samplerate
         return {"audio": audio, "samplerate": sound.samplerate, "path": sound.run.path, "start": seconds}
+
+
+def _check_positive(name: str, value: Any) -> None:
+    if not (isinstance(value, Real) and 0 < float(value) < np.inf):
+        raise InputError(f"{name} {value!r}: has to be a positive number")
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if not (isinstance(value, Integral) and int(value) >= least):
+        raise InputError(f"{name} {value!r}: has to be a whole number, at least {least}")
