@@ -102,7 +102,6 @@ class Making:
         texts = [self._own(settings, file) if file.columns else usual for file in files]
         return planned(files, names, texts, self.manifest.known(), self.place.names(self._ending), self._checksum)
 
-
     def _own(self, settings: Callable[[dict[str, Any] | None], str], file: Input) -> str:
         try:
             return settings(file.columns)
