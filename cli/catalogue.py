@@ -61,7 +61,14 @@ def encode(sources: tuple[str, ...], force_bitrate: bool, verify: bool, **given:
     except InputError as error:
         raise click.UsageError(str(error)) from error
     job = Making(sources, batch.SOUND_ENDINGS, batch.ENDING, "encoded", **given)
-    return job.run(Encode, lambda columns: settings_text(asked, columns), verify=verify)
+
+    def settings(columns: dict[str, Any] | None) -> str:
+        own = (columns or {}).get("bitrate")
+        if isinstance(own, float) and not force_bitrate:
+            check_sense(own)
+        return settings_text(asked, columns)
+
+    return job.run(Encode, settings, verify=verify)
 
 
 @catalogue.command(epilog=examples("evc catalogue decode encoded --out decoded --format flac"))
@@ -87,14 +94,16 @@ def decode(sources: tuple[str, ...], name: str, **given: Any) -> int:
 @MAKING
 def report(sources: tuple[str, ...], sections: str | None, **given: Any) -> int:
     """Make a page about each .evc file, and a table of all, index.html."""
-    from evc.catalogue.pages import write_index
+    from evc.catalogue.pages import check_index, write_index
     from evc.catalogue.works import Show
-    from evc.report.write import check_parts, check_sections
+    from evc.report.write import CATALOGUE, check_parts, check_sections
 
     check_parts()
     chosen = None if sections is None else tuple(part.strip() for part in sections.split(","))
     check_sections(chosen)
-    job = Making(sources, EVC, ".html", "shown", **given)
+    job = Making(sources, EVC, ".html", "shown", taken=[CATALOGUE], **given)
+    if not (given["force"] or job.dry_run):
+        check_index(job.place)
     code = job.run(Show, lambda _: f"sections {sections or 'all'}", sections=chosen)
     if not job.dry_run:
         index = write_index(job.place, job.manifest)

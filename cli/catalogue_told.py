@@ -9,7 +9,7 @@ import click
 
 from evc.catalogue.needed import check_installed
 from evc.cli import batch
-from evc.cli.catalogue_work import CLUSTER, EVC, SOURCES, run
+from evc.cli.catalogue_work import CLUSTER, EVC, SOURCES, check_folder, run
 from evc.cli.common import EXIT_FAILURES, PATH, examples, output_file, print_json, size_text, time_text
 from evc.cli.tables import Column, sentence, table
 from evc.format.errors import EvcError
@@ -90,13 +90,18 @@ def events(sources: tuple[str, ...], target: str, **given: Any) -> int:
 
     check_installed()
     there = place(target)
+    check_folder(there)
     if next(iter(there.files()), None) is not None:
         raise EvcError(f"{target}: exists already: remove it first, or name another")
     told: list[dict[str, Any]] = []
     shown = given | {"quiet": True} if not given["as_json"] else given
-    code = run(Tell(there, "events", ""), _all(sources), None, "read", keep=told, **shown)
+    work = Tell(there, "events", "")
+    code = run(work, _all(sources), None, "read", keep=told, **shown)
+    done = [row["input"] for row in told if row["status"] == "done"]
+    if done and not any(row.get("bytes") for row in told):
+        work.write(done[0], even_empty=True)  # a table without rows is one that can be read
     if not (given["quiet"] or given["as_json"]):
-        count, files = sum(row.get("bytes") or 0 for row in told), sum(row["status"] == "done" for row in told)
+        count, files = sum(row.get("bytes") or 0 for row in told), len(done)
         click.echo(f"{target}: {count} event{'' if count == 1 else 's'} of {files} file{'' if files == 1 else 's'}")
     return EXIT_FAILURES if code else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,24 @@ import click
 from evc.catalogue.needed import check_installed
 from evc.cli import batch
 from evc.cli.common import EXIT_FAILURES
+from evc.format.errors import InputError
 
 if TYPE_CHECKING:
     from evc.catalogue.manifest import Manifest
+    from evc.catalogue.places import Place
     from evc.catalogue.plan import Plan
+    from evc.catalogue.sources import Input
     from evc.catalogue.tasks import Work
 
 SOURCES = click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+
+
+def _address(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value == "":
+        raise click.BadParameter("the address is empty")
+    return value
+
+
 _OUT = click.option("--out", "destination", required=True, metavar="DEST", help="Folder or URL for all that is made.")
 EVC = frozenset([batch.ENDING])
 
@@ -32,7 +44,8 @@ def _options(*chosen: Callable[..., Any]) -> Callable[..., Any]:
 
 
 CLUSTER = _options(
-    click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler that is running, as tcp://host:8786."),
+    click.option("--scheduler", metavar="ADDRESS", callback=_address,
+                 help="A Dask scheduler that is running, as tcp://host:8786."),
     click.option("--workers", type=click.IntRange(min=1), metavar="N",
                  help="Without --scheduler: processes on this machine; default: one per core."),
     click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for every file, and one for the whole."),
@@ -53,17 +66,21 @@ class Making:
 
     def __init__(
         self, sources: Sequence[str], endings: frozenset[str], ending: str, done: str, *, destination: str, force: bool,
-        checksum: bool, dry_run: bool, as_csv: bool, **shown: Any,
+        checksum: bool, dry_run: bool, as_csv: bool, taken: Sequence[str] = (), **shown: Any,
     ) -> None:  # fmt: skip
         check_installed()
-        from evc.catalogue.manifest import Manifest
+        from evc.catalogue.manifest import MANIFEST, Manifest
         from evc.catalogue.places import place
 
         self._sources, self._endings, self._ending, self._done = sources, endings, ending, done
-        self._force, self._checksum, self._as_csv, self._shown = force, checksum, as_csv, shown
+        self._taken, self._force, self._checksum, self._as_csv, self._shown = taken, force, checksum, as_csv, shown
         self.dry_run, self.quiet, self.as_json = dry_run, shown["quiet"], shown["as_json"]
         self.place = place(destination)
+        for one in (self.place, place(self.place.full(MANIFEST))):
+            check_folder(one)
         self.manifest = Manifest(self.place)
+        if as_csv and not (force or dry_run):
+            self.manifest.check_csv()
 
     def run(self, kind: Callable[..., Work], settings: Callable[[dict[str, Any] | None], str], **more: Any) -> int:
         plan = self._plan(settings)
@@ -80,10 +97,25 @@ class Making:
         from evc.catalogue.sources import inputs, outputs
 
         files = inputs(self._sources, self._endings)
-        names = outputs(files, self._endings, self._ending)
+        names = outputs(files, self._endings, self._ending, self._taken)
         usual = settings(None)
-        texts = [settings(file.columns) if file.columns else usual for file in files]
+        texts = [self._own(settings, file) if file.columns else usual for file in files]
         return planned(files, names, texts, self.manifest.known(), self.place.names(self._ending), self._checksum)
+
+    def _own(self, settings: Callable[[dict[str, Any] | None], str], file: Input) -> str:
+        try:
+            return settings(file.columns)
+        except (InputError, click.UsageError) as error:
+            lists = [one for one in self._sources if one.lower().endswith((".csv", ".parquet", ".jsonl"))]
+            raise InputError(f"{', '.join(lists)}: {file.name}: {error}") from error
+
+
+def check_folder(there: Place) -> None:
+    """Raise InputError where there is a file, and a folder is to be."""
+    from evc.catalogue.places import LocalPlace
+
+    if isinstance(there, LocalPlace) and os.path.lexists(there.root) and not os.path.isdir(there.root):
+        raise InputError(f"{there.root}: is a file, and no folder: remove it first, or name another")
 
 
 @contextmanager

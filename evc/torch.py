@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evc.catalogue.reading import Paths, check_channels, evc_paths, opened, with_channels
+from evc.format.constants import MIN_SAMPLERATE
 from evc.format.errors import InputError
 
 try:
@@ -22,11 +24,12 @@ _RUN_SEGMENTS = 4  # decoded at a time
 
 
 class _Run(NamedTuple):
-    """Frames of a file that are decoded together."""
+    """Frames of a file that are decoded together, and how many stretches come of them."""
 
     path: str
     start: int
     frames: int
+    stretches: int
 
 
 class _Sound(NamedTuple):
@@ -45,7 +48,7 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
     An item has audio (float32 [channels, frames], silent behind the end of a file that is shorter), samplerate, path,
     and start (s). Only segments that are needed are decoded, once in an epoch: from a run of them come as many
     stretches as cover it `coverage` times, each at a place of its own, mixed with those of `pool` other runs. An epoch
-    goes once through all files, in random order.
+    goes once through all files, in random order; of each that has sound comes one stretch at least.
 
     With a `seed`, an epoch is the same on every run with as many workers; `set_epoch` chooses which. Without one it
     hangs on torch's own seed. Processes of torch.distributed share the files. `channels` makes files of one and two
@@ -62,15 +65,21 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
         pool: int = 16,
         seed: int | None = None,
     ) -> None:
-        if not seconds > 0 or not coverage > 0 or pool < 1:
-            raise InputError(f"{seconds:g} s, a coverage of {coverage:g}, a pool of {pool}: all have to be positive")
+        _check_positive("seconds", seconds)
+        _check_positive("coverage", coverage)
+        if seconds * MIN_SAMPLERATE < 1:
+            raise InputError(f"{seconds:g} s: less than a frame")
+        _check_whole("pool", pool, 1)
+        if seed is not None:
+            _check_whole("seed", seed, 0)
         check_channels(channels)
         self.paths = evc_paths(paths)
         self.seconds, self.channels, self.coverage, self.pool, self.seed = seconds, channels, coverage, pool, seed
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # workers that stay on see it change
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the stretches of the next epoch, if there is a seed."""
+        """Choose the stretches of the next epoch, from 0 on, if there is a seed."""
+        _check_whole("epoch", epoch, 0)
         self._epoch[0] = epoch
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -82,11 +91,8 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
         left: list[int] = []
         while True:
             while len(sounds) < self.pool and (run := next(runs, None)) is not None:
-                sound = self._decoded(run)
-                wanted = self.coverage * run.frames / (self.seconds * sound.samplerate)
-                if count := int(wanted + random.random()):
-                    sounds.append(sound)
-                    left.append(count)
+                sounds.append(self._decoded(run))
+                left.append(run.stretches)
             if not sounds:
                 return
             chosen = int(random.integers(len(sounds)))
@@ -114,13 +120,19 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
             for path in paths[first : first + _FILES]:
                 with opened(path) as file:
                     length = file.segments[0].frames if file.segments else 0
-                    frames = file.frames
-                    margin = max(0, round(self.seconds * file.samplerate) - length)
+                    frames, stretch = file.frames, self.seconds * file.samplerate
+                margin = max(0, round(stretch) - length)
                 begin = -int(random.integers(_RUN_SEGMENTS)) * length
+                own: list[_Run] = []
                 while begin < frames:
-                    end = begin + _RUN_SEGMENTS * length + margin
-                    runs.append(_Run(path, max(begin, 0), min(end, frames) - max(begin, 0)))
+                    start, end = max(begin, 0), min(begin + _RUN_SEGMENTS * length + margin, frames)
+                    count = int(self.coverage * (end - start) / stretch + random.random())
+                    own.append(_Run(path, start, end - start, count))
                     begin += _RUN_SEGMENTS * length
+                if own and not any(run.stretches for run in own):
+                    at = int(random.integers(len(own)))
+                    own[at] = own[at]._replace(stretches=1)
+                runs += (run for run in own if run.stretches)
             random.shuffle(runs)
             yield from runs
 
@@ -139,3 +151,13 @@ class EvcDataset(IterableDataset[dict[str, Any]]):
         audio[:, : part.shape[1]] = part
         seconds = (sound.run.start + start) / sound.samplerate
         return {"audio": audio, "samplerate": sound.samplerate, "path": sound.run.path, "start": seconds}
+
+
+def _check_positive(name: str, value: Any) -> None:
+    if not (isinstance(value, Real) and 0 < float(value) < np.inf):
+        raise InputError(f"{name} {value!r}: has to be a positive number")
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if not (isinstance(value, Integral) and int(value) >= least):
+        raise InputError(f"{name} {value!r}: has to be a whole number, at least {least}")

@@ -28,9 +28,10 @@ from evc.catalogue import plan  # noqa: E402
 from evc.catalogue.manifest import FAILED, Manifest  # noqa: E402
 from evc.catalogue.places import place  # noqa: E402
 from evc.catalogue.sources import Input, inputs, outputs  # noqa: E402
-from evc.catalogue.tasks import Item, kind_of  # noqa: E402
+from evc.catalogue.tasks import Item, attempt, kind_of  # noqa: E402
+from evc.catalogue.works import Check, Tell  # noqa: E402
 
-SOUNDS = frozenset((".wav", ".flac"))
+SOUNDS, EVC = frozenset((".wav", ".flac")), frozenset((".evc",))
 OPTIONS = [f"--{name}={value}" for name, value in CHEAP.items()]
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -87,11 +88,26 @@ class TestSources:
         with pytest.raises(EvcError, match="has no column path, only file"):
             inputs([str(music / "list.jsonl")], SOUNDS)
 
+    def test_lists_that_cannot_be_meant(self, music: Path) -> None:
+        path = music / "list.csv"
+
+        def listed(*rows: str) -> list[str]:
+            path.write_text("\n".join(("path,label", *rows)) + "\n")
+            return [one.name for one in inputs([str(path)], SOUNDS)]
+
+        assert listed("music/a.wav,x", "./music/a.wav,x") == ["music/a.wav"]
+        assert listed(f"file://{music}/music/a.wav,", f"file://{music}/music/../b/a.wav,") == ["music/a.wav", "b/a.wav"]
+        with pytest.raises(EvcError, match="row 2 has no path"):
+            listed("a.wav,", ",b")
+        with pytest.raises(EvcError, match="name of a file or folder is empty"):
+            inputs([""], SOUNDS)
+
     def test_outputs_of_one_name_keep_their_endings(self) -> None:
         files = [Input(name, name, 1, "") for name in ("a.wav", "a.flac", "b.wav", "c")]
         assert outputs(files, SOUNDS, ".evc") == ["a.wav.evc", "a.flac.evc", "b.evc", "c.evc"]
         with pytest.raises(EvcError, match="several inputs"):
             outputs([*files, files[0]._replace(path="other/a.wav")], SOUNDS, ".evc")
+        assert outputs([Input("index.evc", "index.evc", 1, "")], EVC, ".html", ["index.html"]) == ["index.evc.html"]
 
 
 class TestPlan:
@@ -111,6 +127,16 @@ class TestPlan:
     def test_errors_are_of_few_kinds(self) -> None:
         assert kind_of("/a/b.wav: damaged near frame 12 (bad sync)") == kind_of("damaged near frame 997 (no end)")
         assert kind_of("not a sound file that can be read (it is empty)") == "not a sound file that can be read"
+
+
+class TestAttempts:
+    def test_what_cannot_be_read_fails_for_itself(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe.wav")
+        work = Check(place(str(tmp_path)), "job", "")
+        for name, message in {"pipe.wav": "is no regular file", "\udcff.wav": "its name is not UTF-8"}.items():
+            row = attempt(work, Item(str(tmp_path / name), name, 0, "", "")).record
+            assert row["status"] == FAILED and row["error"].endswith(message)
+            assert row["output"] == name.replace("\udcff", "\\udcff")
 
 
 class TestManifest:
@@ -135,6 +161,29 @@ class TestManifest:
             manifest.append([{"output": f"{number}.evc", "status": "done", "finished": float(number)}])
         assert len(names(tmp_path)) == 3 and len(manifest.known()) == 9
 
+    def test_files_of_others_are_told_of_and_left_alone(self, music: Path, run_evc: Run) -> None:
+        def refused(*options: str) -> bytes:
+            done = run_evc("catalogue", *options, cwd=music)
+            assert done.returncode in (1, 2) and done.stderr.count(b"\n") == 1 + 3 * (done.returncode == 2), done.stderr
+            return done.stderr
+
+        encode = ("encode", "music", "--out")
+        (music / "file").write_text("mine")
+        assert b"is a file, and no folder" in refused(*encode, "file")
+        assert b"the address is empty" in refused(*encode, "out", "--scheduler", "")
+        assert b"name of a file or folder is empty" in refused(*encode, "")
+        (music / "list.csv").write_text("path,bitrate\nmusic/album 0/000.wav,1e9\n")
+        assert b"list.csv: music/album 0/000.wav: bitrate 1e+09" in refused("encode", "list.csv", "--out", "out")
+        (music / "out/manifest.parquet").mkdir(parents=True)
+        (music / "out/manifest.csv").write_text("mine")
+        assert b"manifest.csv: exists already" in refused(*encode, "out", "--csv")
+        (music / "album.evc").write_bytes(b"")
+        (music / "out/index.html").write_text("mine")
+        assert b"index.html: exists already" in refused("report", "album.evc", "--out", "out")
+        pandas.DataFrame({"a": [1]}).to_parquet(music / "out/manifest.parquet/part-0.parquet")
+        assert b"is no part of a manifest (it has no column digest): remove it" in refused(*encode, "out")
+        assert names(music / "out") == ["index.html", "manifest.csv", "manifest.parquet/part-0.parquet"]
+
 
 def test_encode_again_and_what_comes_of_it(music: Path, run_evc: Run, scheduler: str) -> None:
     """From the first job to the last: what is done is left alone, what has changed is done again."""
@@ -148,7 +197,7 @@ def test_encode_again_and_what_comes_of_it(music: Path, run_evc: Run, scheduler:
     hostile = write_hostile(music / "music/hostile")[:4]
     (music / "music/hostile/deadly.wav").unlink()
     dry = job("encode", *encode, "--dry-run")
-    assert dry.startswith("10 files to do") and names(music) == [name for name in names(music) if "out/" not in name]
+    assert dry.startswith("10 files to do") and not (music / "out").exists()
     assert job("encode", *encode, "--csv", code=3).startswith("6 encoded, 0 kept, 4 failed; ")
     for path in hostile:
         path.unlink()
@@ -227,6 +276,11 @@ def test_urls_and_the_events_of_many(
         assert len(points) == len(file.events) > 0 and set(points["file"]) == {"memory://out/1.evc"}
         assert np.allclose(np.stack(points["vector"]), file.events.vectors)
         assert np.allclose(points["time"], file.events.times)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/0.evc").write_bytes(memory.cat("/out/0.evc"))
+    Tell(place(str(tmp_path / "f")), "events", "").write(str(tmp_path / "none/0.evc"), even_empty=True)
+    nothing = pandas.read_parquet(tmp_path / "f")
+    assert nothing.columns.tolist() == points.columns.tolist() and not len(nothing)
 
 
 def test_interrupted_it_leaves_nothing_half_done_and_goes_on(tmp_path: Path, start_evc: Run) -> None:
@@ -246,3 +300,4 @@ def test_interrupted_it_leaves_nothing_half_done_and_goes_on(tmp_path: Path, sta
     told = Manifest(place(str(tmp_path / "out"))).table()
     assert sorted(told["output"]) == made and 0 < len(made) < 20
     assert {Path(name).suffix for name in names(tmp_path / "out")} == {".evc", ".parquet"}
+    assert not list((tmp_path / "out/manifest.parquet").glob(".job-*"))

@@ -9,6 +9,7 @@ import pytest
 from sound_tools import noise
 
 import evc
+from evc.format.errors import InputError
 
 RATE = 8000
 LENGTHS = (5.0, 3.0, 0.5)
@@ -46,6 +47,26 @@ class TestTorch:
             assert not item["audio"][:, part.shape[1] :].any()
         starts = [item["start"] for item in items if item["path"].endswith("0.evc")]
         assert len(set(starts)) == len(starts) >= 3 * 5 - 1
+
+    def test_each_file_comes_in_each_epoch(self, music: Path) -> None:
+        from evc.torch import EvcDataset
+
+        for epoch in range(3):
+            data = EvcDataset(music, 200.0, seed=1)
+            data.set_epoch(epoch)
+            items = list(data)
+            assert len(items) == 3 and {item["audio"].shape[1] for item in items} == {200 * RATE}
+
+    def test_what_cannot_be_meant_is_refused_at_once(self, music: Path) -> None:
+        from evc.torch import EvcDataset
+
+        for given in (
+            {"seconds": np.inf}, {"seconds": np.nan}, {"seconds": 0}, {"seconds": 1e-9}, {"seconds": "1"},
+            {"coverage": np.inf}, {"coverage": -1}, {"pool": 0}, {"pool": np.nan}, {"seed": -1}, {"seed": 1.5},
+            {"paths": 42}, {"paths": []}, {"paths": ""}, {"paths": None}, {"channels": 3},
+        ):  # fmt: skip
+            with pytest.raises(InputError):
+                EvcDataset(**{"paths": music, "seconds": 1.0} | given)
 
     def test_a_seed_decides_and_workers_share_the_files(self, music: Path) -> None:
         from torch.utils.data import DataLoader

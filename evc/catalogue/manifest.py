@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from evc.catalogue.places import LocalPlace, Place, empty_folder
+from evc.catalogue.places import LocalPlace, Place, check_ours, empty_folder
 from evc.format.constants import LAYERS
 from evc.format.errors import EvcError, InputError
 from evc.output import writing
@@ -38,6 +39,7 @@ COUNTS = ("size", "samplerate", "channels", "bytes")
 COLUMNS = (*TEXTS[:2], "size", "stamp", "settings", "output", "output_digest", "status", "duration", "samplerate",
            "channels", "subtype", "bytes", "kbps", *KBPS.values(), "title", "artist", "genre", "seconds", "worker",
            "kind", "error", "warnings", "finished", "job", "version")  # fmt: skip
+_CSV_SIGN = re.compile(",".join(COLUMNS[:6]).encode())
 _WORKSHOP = ".job-"
 _MOST_PARTS = 32  # of one job, before they are put together
 _STALE_SECONDS = 3600.0  # without a sign of life, after which a job is taken for dead
@@ -83,7 +85,7 @@ class Manifest:
         """What there is, by output."""
         names = self._parts()
         self._seen.update(names)
-        found = self._read(names, [*_DECIDING, "input", "digest"])
+        found = self._read(names, [*_NEEDED])
         if found is None:
             return {}
         rows = _valid(found.to_pandas())
@@ -94,7 +96,7 @@ class Manifest:
         """What other jobs have written since the last call, by output."""
         names = [name for name in self._parts() if name not in self._seen]
         self._seen.update(names)
-        found = self._read(names, [*_DECIDING, "input", "digest"]) if names else None
+        found = self._read(names, [*_NEEDED]) if names else None
         if found is None:
             return {}
         told = {name: found[name].to_pylist() for name in (*Known._fields[:-1], "output", "status")}
@@ -118,10 +120,14 @@ class Manifest:
             with suppress(FileNotFoundError):  # put together with others meanwhile
                 try:
                     source = below.full(name) if isinstance(below, LocalPlace) else io.BytesIO(below.bytes_of(name))
-                    tables.append(parquet.ParquetFile(source).read(columns))
+                    part = parquet.ParquetFile(source)
+                    if lacks := {*_NEEDED} - {*part.schema_arrow.names}:
+                        raise pyarrow.ArrowInvalid(f"it has no column {min(lacks)}")
+                    tables.append(part.read(columns))
                 except pyarrow.ArrowInvalid as error:
                     why = " ".join(str(error).split())
-                    raise EvcError(f"{below.full(name)}: is no part of a manifest ({why})") from error
+                    text = f"{below.full(name)}: is no part of a manifest ({why}): remove it, or move it elsewhere"
+                    raise EvcError(text) from error
         if not tables:
             return None
         try:
@@ -158,6 +164,10 @@ class Manifest:
         self._own.append(name)
         self._seen.add(name)
 
+    def check_csv(self) -> None:
+        """Raise InputError where `write_csv` would replace a file that is no manifest."""
+        check_ours(self._place, CSV, _CSV_SIGN)
+
     def write_csv(self) -> str:
         """All rows as a CSV file beside the manifest; its path."""
         self._place.write(CSV, self.table().to_csv(index=False).encode("utf-8"))
@@ -192,6 +202,7 @@ class Manifest:
 
 
 _DECIDING = ("output", "status", "size", "stamp", "settings", "finished")
+_NEEDED = (*_DECIDING, "input", "digest")
 
 
 def _valid(rows: pandas.DataFrame) -> pandas.DataFrame:

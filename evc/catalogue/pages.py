@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from typing import Any
 from urllib.parse import quote
 
 from evc.catalogue.manifest import DONE, Manifest
-from evc.catalogue.places import Place
+from evc.catalogue.places import Place, check_ours
 from evc.catalogue.summary import Group, Histogram, Summary
 from evc.report.document import COLOURS, OTHER_COLOUR, Document
 from evc.report.subject import clock
@@ -16,6 +17,12 @@ from evc.report.write import CATALOGUE, Entry, check_parts, write_catalogue
 from evc.streaming import PathOrFile, seekable_output
 
 _SHOWN = 200  # rows of a table
+_INDEX_SIGN = re.compile(rb'content="evc [^<]*>\s*<title>\d+ files ')
+
+
+def check_index(destination: Place) -> None:
+    """Raise InputError where `write_index` would replace a file that is no such table."""
+    check_ours(destination, CATALOGUE, _INDEX_SIGN)
 
 
 def write_index(destination: Place, manifest: Manifest) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -121,13 +122,16 @@ class LocalPlace(Place):
     def found(self, name: str) -> Found | None:
         try:
             told = os.stat(self.full(name))
-        except OSError:
+        except (OSError, ValueError):  # a name that no file can have
             return None
         return Found(name, told.st_size, str(told.st_mtime_ns))
 
     @contextmanager
     def fetched(self, name: str) -> Iterator[str]:
-        yield self.full(name)
+        path = self.full(name)
+        if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe waits for ever
+            raise InputError(f"{path}: is no regular file")
+        yield path
 
     def bytes_of(self, name: str) -> bytes:
         return Path(self.full(name)).read_bytes()
@@ -243,7 +247,10 @@ class RemotePlace(Place):
 
 
 def place(path: str) -> Place:
-    """The place at a path, or at an URL. Raises EvcError where fsspec, which URLs need, is not installed."""
+    """The place at a path, or at an URL. Raises EvcError where fsspec, which URLs need, is not installed; InputError
+    for an empty name."""
+    if not path:
+        raise InputError("the name of a file or folder is empty")
     scheme, colon, rest = path.partition("://")
     if not colon:
         return LocalPlace(os.path.abspath(path))
@@ -254,12 +261,29 @@ def place(path: str) -> Place:
 
 def split(path: str) -> tuple[Place, str]:
     """The folder of a file by path or URL, and its name in there."""
-    if "://" not in path:
+    if path and "://" not in path:
         path = os.path.abspath(path)
     folder, _, name = path.rpartition("/")
     if not name:
-        raise EvcError(f"{path}: names a folder, not a file")
+        raise EvcError(f"{path}: names a folder, not a file" if path else "the name of a file or folder is empty")
     return place(folder or "/"), name
+
+
+def readable(name: str) -> str:
+    """A name as it can be written anywhere: bytes of it that are no UTF-8 as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def check_ours(there: Place, name: str, sign: re.Pattern[bytes]) -> None:
+    """Raise InputError where there is a file `name` that does not have the `sign` of what we write under this name."""
+    if there.found(name) is None:
+        return
+    try:
+        ours = sign.search(there.bytes_of(name)) is not None
+    except OSError:  # a folder
+        ours = False
+    if not ours:
+        raise InputError(f"{there.full(name)}: exists already and is another; --force replaces it")
 
 
 def empty_folder(path: str) -> None:

@@ -20,7 +20,12 @@ _ENDINGS = frozenset([".evc"])
 def evc_paths(paths: Paths) -> list[str]:
     """All .evc files, sorted, that `paths` names: files, folders, globs, lists, URLs. Raises InputError where there are
     none."""
-    sources = [os.fspath(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    try:
+        sources = [os.fspath(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    except TypeError as error:
+        raise InputError(f"{paths!r}: neither a path nor a list of paths") from error
+    if not sources:
+        raise InputError("no .evc files: the list of paths is empty")
     plain = [path for path in sources if path.endswith(".evc") and "*" not in path and not os.path.isdir(path)]
     others = [path for path in sources if path not in set(plain)]
     found = [file.path for file in inputs(others, _ENDINGS)] if others or not plain else []

@@ -7,11 +7,11 @@ import os
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from evc.catalogue.manifest import COLUMNS
-from evc.catalogue.places import Found, LocalPlace, Place, RemotePlace, place, split
+from evc.catalogue.places import Found, LocalPlace, Place, RemotePlace, place, readable, split
 from evc.format.errors import InputError
 
 LISTS = frozenset((".csv", ".parquet", ".jsonl"))
@@ -37,27 +37,30 @@ def inputs(sources: Sequence[str], endings: frozenset[str]) -> list[Input]:
     its own name. Paths of a list that are relative count from the list's folder, and are the tree; others have it from
     the folder that is common to all.
 
-    Raises InputError for what is not there, for a list without a column `path`, and where two inputs have one place.
+    Raises InputError for what is not there, for a list without a column `path`, and for names out of the tree.
     """
     found: list[Input] = []
     for source in sources:
         own = list(_of(source, endings))
         if not own:
             raise InputError(f"{source}: no files here that end in {_some(endings)}")
-        top = posixpath.basename(source.rstrip("/")) if len(sources) > 1 and _is_tree(source) else ""
+        top = posixpath.basename(place(source).root.rstrip("/")) if len(sources) > 1 and _is_tree(source) else ""
         found += [one._replace(name=f"{top}/{one.name}") for one in own] if top else own
-    return found if len(sources) < 2 else list({one[:2]: one for one in found}.values())
+    if out := [one.name for one in found if one.name.startswith("/") or ".." in one.name.split("/")]:
+        raise InputError(f"{readable(out[0])}: is outside of the tree")
+    return list({(one.path, one.name, repr(one.columns)): one for one in found}.values())
 
 
-def outputs(files: Iterable[Input], endings: frozenset[str], ending: str) -> list[str]:
+def outputs(
+    files: Iterable[Input], endings: frozenset[str], ending: str, taken: Collection[str] = frozenset()
+) -> list[str]:
     """The name in the tree of what each file becomes: with `ending` in place of its own where that is one of
-    `endings`, and behind it where two would have the same name otherwise. Raises InputError where they still do."""
+    `endings`, and behind it where two would have the same name otherwise, or one that is `taken`. Raises InputError
+    where two still do."""
     names = [file.name for file in files]
     parts = [os.path.splitext(name) for name in names]
     short = [(stem if own.lower() in endings else name) + ending for name, (stem, own) in zip(names, parts)]
-    times = Counter(short)
-    if len(times) == len(short):
-        return short
+    times = Counter((*short, *taken))
     chosen = [name + ending if times[own] > 1 else own for name, own in zip(names, short)]
     if twice := [name for name, count in Counter(chosen).items() if count > 1]:
         raise InputError(f"{len(twice)} outputs would be made of several inputs each, {twice[0]} is one of them")
@@ -128,6 +131,9 @@ def _listed(source: str) -> Iterator[Input]:
     rows = _rows(source)
     if rows and PATH_COLUMN not in rows[0]:
         raise InputError(f"{source}: has no column {PATH_COLUMN}, only {', '.join(map(str, rows[0]))}")
+    for number, row in enumerate(rows, 1):
+        if not (isinstance(row[PATH_COLUMN], (str, int, float)) and str(row[PATH_COLUMN]) not in ("", "nan")):
+            raise InputError(f"{source}: row {number} has no path")
     given = [str(row.pop(PATH_COLUMN)) for row in rows]
     paths, tree = _places(split(source)[0], given)
     for path, name, row in zip(paths, tree, rows):
@@ -138,14 +144,19 @@ def _listed(source: str) -> Iterator[Input]:
 
 def _places(folder: Place, given: Sequence[str]) -> tuple[list[str], list[str]]:
     """Paths or URLs, and names in the tree, of what a list in `folder` gives as paths."""
-    paths = [path if _is_whole(path) else folder.full(posixpath.normpath(path)) for path in given]
-    if isinstance(folder, LocalPlace):
-        paths = [path if "://" in path else os.path.normpath(path) for path in paths]
+    paths = [_normal(path if _is_whole(path) else folder.full(posixpath.normpath(path))) for path in given]
     tree = [posixpath.normpath(path) for path in given]
-    if any(_is_whole(path) or name.startswith("..") for path, name in zip(given, tree)):
+    if any(_is_whole(path) or name.split("/")[0] == ".." for path, name in zip(given, tree)):
         common = _common(paths)
         tree = [path[len(common) :] for path in paths]
     return paths, tree
+
+
+def _normal(path: str) -> str:
+    """A whole path or URL without "." and ".."."""
+    scheme, colon, rest = path.rpartition("://")
+    plain = colon and not {".", ".."} & set(rest.split("/"))  # stores tell "a//b" from "a/b"
+    return path if plain else scheme + colon + posixpath.normpath(rest)
 
 
 def _is_whole(path: str) -> bool:
@@ -158,7 +169,7 @@ def _kept(row: dict[str, Any]) -> dict[str, Any] | None:
     for name, value in row.items():
         if value is not None and value == value:  # no NaN
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            kept[f"list_{name}" if name in COLUMNS else str(name)] = float(value) if number else str(value)
+            kept[f"list_{name}" if name in COLUMNS else str(name)] = float(value) if number else readable(str(value))
     return kept or None
 
 

@@ -7,16 +7,17 @@ import os
 import re
 import secrets
 import socket
+import tempfile
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from evc.catalogue.manifest import DONE, FAILED, Record
-from evc.catalogue.places import LocalPlace, Place, split
+from evc.catalogue.places import LocalPlace, Place, readable, split
 from evc.format.errors import EvcError, EvcWarning, InputError, OutputError
 from evc.models.progress import Progress
 from evc.version import __version__
@@ -80,39 +81,47 @@ class Work(ABC):
             if digest == item.digest and not self.trial and self.destination.found(item.output):
                 with self.destination.fetched(item.output) as path:
                     return row | self.tell(path) | {"output_digest": digest_of(path)}
-            # The ending, which may choose the format.
-            target = os.path.join(self._folder(), secrets.token_hex(8) + os.path.splitext(item.output)[1])
-            try:
+            with self._target(item) as target:
                 row |= self._made(source, target, item)
                 if folder.found(name) != before:
                     raise InputError("changed while it was read")
                 if not self.trial and self._is_free(target, item):
                     self.destination.publish(target, item.output)
-            finally:
-                with suppress(OSError):
-                    os.unlink(target)
         return row
 
-    def _folder(self) -> str:
-        return self.destination.workshop(self.workshop)
+    @contextmanager
+    def _target(self, item: Item) -> Iterator[str]:
+        """Path for what is made. It has the ending of the output, which may choose the format."""
+        self._go_on()  # before there is a folder that nobody would remove
+        name = secrets.token_hex(8) + os.path.splitext(item.output)[1]
+        if self.trial:
+            with tempfile.TemporaryDirectory(prefix="evc-") as folder:
+                yield os.path.join(folder, name)
+            return
+        target = os.path.join(self.destination.workshop(self.workshop), name)
+        try:
+            yield target
+        finally:
+            with suppress(OSError):
+                os.unlink(target)
+
+    def _go_on(self, *_: float) -> None:
+        if self.job in _stopped:
+            raise Stopped
 
     @property
     def marks(self) -> bool:
         """Whether there is a folder that all processes see, to mark in it which files are being done."""
-        return bool(self.workshop) and isinstance(self.destination, LocalPlace)
+        return bool(self.workshop) and not self.trial and isinstance(self.destination, LocalPlace)
 
     def mark(self, item: Item) -> str:
         """Path of what is there while a file is being done."""
-        return os.path.join(self._folder(), hashlib.sha256(item.output.encode()).hexdigest()[:32] + ".begun")
+        name = hashlib.sha256(readable(item.output).encode()).hexdigest()[:32]
+        return os.path.join(self.destination.full(self.workshop), f"{name}.begun")
 
     def _made(self, source: str, target: str, item: Item) -> Record:
-        def check(*_: float) -> None:
-            if self.job in _stopped:
-                raise Stopped
-
-        check()
         try:
-            found = self.make(source, target, item, check)
+            found = self.make(source, target, item, self._go_on)
         except EvcError as error:
             text = str(error).replace(target, self.destination.full(item.output)).replace(source, item.input)
             raise type(error)(text) from error
@@ -145,12 +154,13 @@ def work_through(work: Work, items: Sequence[Item]) -> list[Result]:
 def attempt(work: Work, item: Item) -> Result:
     """Do a file, and tell how it went, whatever happens."""
     begun, again = time.monotonic(), False
-    row: Record = {"input": item.input, "output": item.output, "size": item.size, "stamp": item.stamp}
-    row |= item.columns or {}
+    row = _begun(item)
     with warnings.catch_warnings(record=True) as noted:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", EvcWarning)
         try:
+            if row["input"] != item.input:  # neither a manifest nor an .evc file could tell of it
+                raise InputError("its name is not UTF-8")
             row |= work.do(item) | {"status": DONE}
         except Exception as error:  # the job goes on
             message = _message(error, item)
@@ -169,10 +179,14 @@ def stop(job: str) -> None:
 
 def set_aside(work: Work, item: Item, reason: str) -> Record:
     """The row of a file that is not to be tried again."""
-    row: Record = {"input": item.input, "output": item.output, "size": item.size, "stamp": item.stamp}
-    row |= item.columns or {}
+    row = _begun(item)
     row |= {"settings": item.settings, "status": FAILED, "error": reason, "kind": kind_of(reason)}
     return row | {"finished": time.time(), "job": work.job, "version": __version__}
+
+
+def _begun(item: Item) -> Record:
+    names = {"input": readable(item.input), "output": readable(item.output)}
+    return names | {"size": item.size, "stamp": item.stamp} | (item.columns or {})
 
 
 def digest_of(path: str) -> str:

@@ -96,15 +96,19 @@ class Tell(Check):
     """The events of each file, as a part of a table in `destination`."""
 
     def do(self, item: Item) -> Record:
+        return self.write(item.input)
+
+    def write(self, source: str, even_empty: bool = False) -> Record:
+        """The part with the events of a file, if it has some, or `even_empty`, for its columns."""
         from pyarrow import parquet
 
         from evc.catalogue.points import events_table
 
-        folder, name = split(item.input)
+        folder, name = split(source)
         with folder.fetched(name) as path, evc.open(path) as file:
-            table, duration = events_table(file, item.input), file.duration
-        if len(table):
-            data, part = io.BytesIO(), hashlib.sha256(item.input.encode()).hexdigest()[:24]
+            table, duration = events_table(file, source), file.duration
+        if len(table) or even_empty:
+            data, part = io.BytesIO(), hashlib.sha256(source.encode()).hexdigest()[:24]
             parquet.write_table(table, data, compression="zstd")
             self.destination.write(f"part-{part}.parquet", data.getvalue())
         return {"duration": duration, "bytes": len(table)}

@@ -171,7 +171,7 @@ def _manifest(path: Path) -> dict[str, set[str]]:
 
 
 def _sound_files(folder: Path) -> Iterable[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def _read(path: Path, start: int, frames: int) -> Audio:
