@@ -71,8 +71,8 @@ def readable(files: Sequence[Path], read: Callable[[Path], Result]) -> list[Resu
             refused.append(error)
     if refused and not found:
         raise refused[0]
-    for error in refused:
-        warnings.warn(f"{error}: left out", EvcWarning, stacklevel=2)
+    for refusal in refused:
+        warnings.warn(f"{refusal}: left out", EvcWarning, stacklevel=2)
     return found
 
 
