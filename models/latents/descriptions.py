@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from evc.models.settings import EncodeSettings
 from evc.models.source import ArraySource
 from evc.models.synthesis import Choice, of_file
 from evc.models.training.dataset import Audio, AudioFolder, Place
+from evc.models.training.whole import whole
 
 Samples = NDArray[np.int16]
 
@@ -100,9 +100,8 @@ class Description:
             "alone": b64encode(self.alone).decode(),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(values) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        with whole(path) as partial:
+            partial.write_text(json.dumps(values) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -8,7 +8,6 @@ later makes the same.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from evc.models.latents.descriptions import SIGNALS, Description, PairSettings, 
 from evc.models.progress import Progress
 from evc.models.training.ahead import each
 from evc.models.training.dataset import AudioFolder
+from evc.models.training.whole import whole
 
 CROPPED = ("source", "events", "noise")  # rows of a crop
 RECORD = "pairs.json"
@@ -113,10 +113,8 @@ def _render(order: _Order) -> None:
     pair = Description.load(order.path(description_of)).render(order.audio, order.settings)
     path = order.path(path_of)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
+    with whole(path) as partial, open(partial, "wb") as file:
         np.save(file, pair)
-    os.replace(partial, path)
 
 
 def _make(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from evc.models.training.log import TrainingLog, spectrogram_picture
 from evc.models.training.loop import Draws, Loop, LoopSettings, Losses, Stages, check_resumption
 from evc.models.training.measures import complex_distance, mel_distance, tonal_similarity
 from evc.models.training.trial import chosen_scale
+from evc.models.training.whole import whole
 
 WEIGHTS_FILE = "evc-latents-1.safetensors"
 _VALIDATION_SHARE = 0.1
@@ -266,6 +266,5 @@ def _save(task: LatentTask, path: Path, progress: Progress | None) -> None:
     task.model.network.save(path, untrained_entropy(DIMENSIONS))
     network, config = LatentNetwork.load(path).to(task.device), task.config
     items = list(task.counted(network, progress))
-    partial = path.with_suffix(".partial")
-    network.save(partial, fit(items, config.loop.seed, config.counting_steps))
-    os.replace(partial, path)
+    with whole(path) as partial:
+        network.save(partial, fit(items, config.loop.seed, config.counting_steps))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from evc.models.arrays import Floats, Signal
 from evc.models.progress import Progress
 from evc.models.timbre.spectra import CLIP_SECONDS, measured, values_of
 from evc.models.training.dataset import Recording, Report
+from evc.models.training.whole import whole
 
 SPACING = 1.0  # seconds from clip to clip
 TABLE, SPECTRA = "clips.csv", "clips.npz"
@@ -81,7 +80,7 @@ def survey(
     if not clips:
         raise InputError(f"{folder}: no clip of {CLIP_SECONDS:g} s above {QUIETEST:g} dB in its sound files")
     out.mkdir(parents=True, exist_ok=True)
-    with _whole(out / SPECTRA) as partial, open(partial, "wb") as file:
+    with whole(out / SPECTRA) as partial, open(partial, "wb") as file:
         np.savez(file, values=np.array(spectra, np.float16))
     write_clips(out, clips)
     return read_clips(out)
@@ -89,7 +88,7 @@ def survey(
 
 def write_clips(out: Path, clips: Sequence[Clip]) -> None:
     """Write the table of clips."""
-    with _whole(out / TABLE) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    with whole(out / TABLE) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(field.name for field in fields(Clip))
         writer.writerows([*astuple(clip)[:-1], int(clip.keep)] for clip in clips)
@@ -111,14 +110,6 @@ def read_clips(out: Path) -> tuple[list[Clip], Signal]:
     if len(values) != len(clips):
         raise InputError(f"{out / TABLE} has {len(clips)} clips, {SPECTRA} {len(values)}: remove both to begin anew")
     return clips, values
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Where to write what becomes `path` once it is complete."""
-    partial = path.with_name(f"{path.name}.partial")
-    yield partial
-    os.replace(partial, path)
 
 
 def _clips_of(entry: Recording, report: Report | None) -> Iterator[tuple[float, Floats]]:

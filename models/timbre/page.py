@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from evc.models.progress import Progress
 from evc.models.report.sounds import small
 from evc.models.timbre.clips import MOST_TRANSIENT, TABLE, Clip
 from evc.models.timbre.spectra import CLIP_SECONDS
+from evc.models.training.whole import whole
 
 PAGE = "clips.html"
 DOUBTFUL_DB = 4.0  # either side of the score from which on clips are dropped
@@ -102,7 +102,6 @@ def write_page(folder: Path, out: Path, clips: Sequence[Clip], progress: Progres
     text = _TEMPLATE.replace("TABLE", html.escape(str(out / TABLE)))
     for name, value in (("SHOWN", shown), ("SOUNDS", sounds), ("ALL", rows)):
         text = text.replace(f"= {name}", "= " + json.dumps(value).replace("</", "<\\/"), 1)
-    partial = (out / PAGE).with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, out / PAGE)
+    with whole(out / PAGE) as partial:
+        partial.write_text(text, encoding="utf-8")
     return out / PAGE

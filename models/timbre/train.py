@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from evc.models.timbre.spectra import CELLS, RANGE_DB, frequencies, measured, sp
 from evc.models.training.dataset import AudioFolder, Report, scan
 from evc.models.training.log import TrainingLog
 from evc.models.training.loop import Draws, Loop, LoopSettings, Losses, Stages, check_resumption
+from evc.models.training.whole import whole
 
 WEIGHTS_FILE = f"{TIMBRE_NETWORK}.safetensors"
 DRONES = "drones.npz"
@@ -258,7 +258,6 @@ def split(
 
 
 def _save(task: TimbreTask, path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    save(task.model.tensors(task.order()), partial)
-    os.replace(partial, path)
+    with whole(path) as partial:
+        save(task.model.tensors(task.order()), partial)
     path.chmod(0o644)

@@ -9,7 +9,6 @@ minutes, not steps, the schedule follows the clock, and no two runs are the same
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -27,6 +26,7 @@ from evc.format.errors import InputError
 from evc.models.progress import Progress
 from evc.models.training.ahead import Ahead
 from evc.models.training.log import Means, TrainingLog
+from evc.models.training.whole import whole
 
 CHECKPOINT = "checkpoint.pt"
 _VERSION = 1
@@ -55,8 +55,8 @@ class LoopSettings:
 
     def share(self, step: int, seconds: float) -> float:
         """How much of the training lies behind a step: from 0 to 1."""
-        done, whole = self.done(step, seconds)
-        return min(1.0, done / max(whole, 1e-9))
+        done, total = self.done(step, seconds)
+        return min(1.0, done / max(total, 1e-9))
 
     def done(self, step: int, seconds: float) -> tuple[float, float]:
         """What is done, and what there is in all: steps, or seconds."""
@@ -174,9 +174,8 @@ class Loop(Generic[Batch]):
             "players": {name: module.state_dict() for name, module in self.task.players.items()},
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
         }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint)
+        with whole(self.checkpoint) as partial:
+            torch.save(state, partial)
 
     @property
     def share(self) -> float:
