@@ -92,7 +92,8 @@ def _show(path: str, found: evc.FileInfo) -> None:
     if found.patterns:
         rows.append(("patterns", str(found.patterns)))
     if found.networks:
-        rows.append(("networks", ", ".join(found.networks)))
+        adapted = f", adapted by {size_text(found.adapted)} of the file" if found.adapted else ""
+        rows.append(("networks", ", ".join(found.networks) + adapted))
     rows += metadata_rows(found)
     # The long name of a tag must not push figures out of a narrow terminal.
     width = min(max(len(name) for name, _ in rows), max(terminal_width() - 60, len("patterns")))

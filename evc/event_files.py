@@ -44,6 +44,8 @@ def write_link(
     metadata = container.tags, container.speakers, container.pictures, container.foreign
     edits = () if container.edits is None else container.edits.stretches
     with ContainerWriter(output, header, *metadata, edits) as writer:
+        if container.adaptation is not None:
+            writer.add_adaptation(container.adaptation)
         dictionaries = iter(container.dictionaries)
         for index in range(container.segments):
             while writer.patterns < container.patterns_before(index):

@@ -76,6 +76,7 @@ class EvcFile(Forkable, FileContents):
         for link in self._links:
             if not self.chain.salvage:
                 link.container.verify()
+            link.decoder.adaptation_account()
             _ = link.decoder.entries  # whether a segment uses them or not
             for index in range(link.container.segments):
                 link.decoder.decode([index])

@@ -18,7 +18,8 @@ from evc.streaming import PathOrFile, seekable_input
 class FileInfo:
     """What the metadata of a file tells: `bytes` of the whole file, `duration` in seconds, `kbps` in kbit/s, pictures
     and foreign chunks not counted, `hints` as `encode` knows them ("" where nothing sounds), `patterns` in the
-    dictionary, `links` of a chain (spec 4.6), the rest as in `EvcFile`; `networks` are ids. Pictures (type,
+    dictionary, `links` of a chain (spec 4.6), the rest as in `EvcFile`; `networks` are ids, `adapted` the bytes that
+    change them. Pictures (type,
     what it shows, mime, description, width, height, bytes), edits, loops, cues and foreign chunks (origin, id, name,
     bytes) are told without their data."""
 
@@ -39,6 +40,7 @@ class FileInfo:
     segments: int
     patterns: int
     networks: tuple[str, ...]
+    adapted: int
     tags: Tags
     pictures: tuple[dict[str, Any], ...]
     edits: tuple[dict[str, Any], ...]
@@ -80,6 +82,7 @@ def info(file: PathOrFile, salvage: bool = False) -> FileInfo:
         segments=sum(link.segments for link in chain.links),
         patterns=sum(dictionary.entries for link in chain.links for dictionary in link.dictionaries),
         networks=tuple(network.id for network in chain.networks),
+        adapted=chain.adapted_bytes,
         tags=container.tags,
         pictures=tuple(picture.as_dict() for picture in pictures),
         edits=tuple(stretch._asdict() for stretch in chain.edits.stretches) if chain.edited else (),

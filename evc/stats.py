@@ -211,6 +211,10 @@ def measure(
     for dictionary in container.dictionaries:
         for stream in dictionary.streams:
             tally.bits[stream.kind] += 8 * len(stream.words)
+    if container.adaptation is not None:
+        tally.bits[constants.STREAM_ADAPTATION] += 8 * len(container.adaptation.words)
+        if patterns is not None:
+            tally.add_account(constants.STREAM_ADAPTATION, decoder.adaptation_account())
     layers = tally.layers()
     return Stats(
         file_bytes=container.file_bytes,
@@ -266,7 +270,7 @@ def _overhead(container: ContainerReader, payload_bits: int) -> dict[str, int]:
     names = {constants.CHUNK_HEAD: "header", constants.CHUNK_TAGS: "tags", constants.CHUNK_INDX: "index"}
     names |= {constants.CHUNK_SPKR: "speakers", constants.CHUNK_EDIT: "edit list"}
     names |= {constants.CHUNK_PICT: "pictures", constants.CHUNK_FRGN: "foreign chunks"}
-    carriers = (constants.CHUNK_SEGM, constants.CHUNK_DICT)
+    carriers = (constants.CHUNK_SEGM, constants.CHUNK_DICT, constants.CHUNK_NETW)
     for place in container.chunks:
         name = "framing" if place.type in carriers else names.get(place.type, "other chunks")
         parts[name] += 8 * place.size

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from evc.format.header import Header
-from evc.format.segment import Segment
+from evc.format.segment import Segment, StreamData
 from evc.format.writer import ContainerWriter
 
 LEAST_SHARE = 0.5  # of a bitrate that streams get in a file so short that its frame would take more
@@ -15,15 +15,20 @@ LEAST_SHARE = 0.5  # of a bitrate that streams get in a file so short that its f
 
 @dataclass(frozen=True)
 class Encoded:
-    """The segments of a file, with the header that they need."""
+    """The segments of a file, with the header that they need; `adaptation` is what it changes of the network of its
+    latents, `told` what there is to say of how it was made."""
 
     header: Header
     segments: Iterable[Segment]
+    adaptation: StreamData | None = None
+    told: str = ""
 
     def as_file(self) -> io.BytesIO:
         """A whole file without tags."""
         file = io.BytesIO()
         with ContainerWriter(file, self.header) as writer:
+            if self.adaptation is not None:
+                writer.add_adaptation(self.adaptation)
             for segment in self.segments:
                 writer.add_segment(segment)
         return file

@@ -15,6 +15,7 @@ from evc.format import constants as c
 from evc.format.cores import WORKERS
 from evc.format.header import Header
 from evc.format.lazy import cached_property
+from evc.format.segment import StreamData
 from evc.format.sources import Entry, sound_sources
 from evc.format.streams import StreamContext
 from evc.format.streams.occurrences import OccurrenceStream
@@ -43,6 +44,8 @@ class Segments(Protocol):
     def header(self) -> Header: ...
     @property
     def lost(self) -> Collection[int]: ...
+    @property
+    def adaptation(self) -> StreamData | None: ...
     @property
     def entries(self) -> Sequence[Entry | None]: ...
     def occurrences(self, index: int) -> OccurrenceStream | None: ...

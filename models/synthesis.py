@@ -13,6 +13,7 @@ from evc.format import constants as c
 from evc.format.decoding import SegmentDecoder
 from evc.format.header import Header
 from evc.format.reader import ContainerReader
+from evc.format.segment import StreamData
 from evc.format.sources import Entry
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.models.overlay import Overlay, Parallel
@@ -42,13 +43,14 @@ class Synthesiser:
 
     def _latent_renderer(self) -> LatentRenderer:
         """Latents are hints about all other layers together, whatever is to be heard of these."""
-        from evc.models.latents.rendering import LatentRenderer
+        from evc.models.latents.rendering import LatentRenderer, latent_network
 
         header, others = self._segments.header, self
         if self._choice is not None:
             layers = tuple(name for name in header.layers if name != LATENT)
             others = Synthesiser(self._segments, Choice(layers), self._parallel)
-        return LatentRenderer(header, self._segments.decode, others.known, self._parallel)
+        network = latent_network(header, adaptation=self._segments.adaptation)
+        return LatentRenderer(header, self._segments.decode, others.known, network, self._parallel)
 
     @property
     def header(self) -> Header:
@@ -134,6 +136,10 @@ class FileSegments:
     @property
     def lost(self) -> Mapping[int, str]:
         return self._decoder.lost
+
+    @property
+    def adaptation(self) -> StreamData | None:
+        return self._decoder.container.adaptation
 
     @property
     def entries(self) -> Sequence[Entry | None]:

@@ -20,6 +20,7 @@ from evc.format.reader import ContainerReader
 from evc.format.segment import StreamData, dependency_depth
 from evc.format.speakers import names_of
 from evc.format.streams import StreamContext, decoded_stream
+from evc.format.streams.difference import DifferenceStream, decoded_difference
 from evc.format.streams.spectrum import SpectrumStream
 from evc.spec.signals import FOLDER
 
@@ -81,6 +82,8 @@ def _link(container: ContainerReader) -> dict[str, Any]:
         known = [data for data in dictionary.streams if data.kind < c.OPTIONAL_STREAM]
         streams = [_description(data, decoded_stream(data, entries)[0]) for data in known]
         found["dictionaries"].append({"entries": dictionary.entries, "streams": streams})
+    if (data := container.adaptation) is not None:
+        found["adaptation"] = _description(data, decoded_difference(data)[0])
     depths = depths_of(container)
     for index, decoded in decoded_streams(container).items():
         segment = container.segment(index)
@@ -110,6 +113,11 @@ def decoded_streams(container: ContainerReader) -> dict[int, dict[int, Any]]:
 
 def _description(data: StreamData, stream: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"kind": data.kind, "symbols": data.symbols, "checksum": data.checksum}
+    if isinstance(stream, DifferenceStream):
+        counts = [len(values) for values in stream.values]
+        integers = np.concatenate(stream.values).astype("<i4")
+        found |= {"rank": stream.rank, "steps": list(stream.steps), "counts": counts}
+        return found | {"sha256": hashlib.sha256(integers.tobytes()).hexdigest()}
     if isinstance(stream, SpectrumStream):
         integers = spectrum_integers(stream)
         found |= {"count": len(integers), "sha256": hashlib.sha256(integers.tobytes()).hexdigest()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evc.format.header import Header
+from evc.format.streams.difference import DifferenceStream
 from evc.format.streams.latent import LatentStream
 
 Signal = NDArray[np.float64]
@@ -27,11 +29,15 @@ HANN = np.sin(np.pi * np.arange(WINDOW) / WINDOW) ** 2
 
 
 def latent_signal(
-    header: Header, y: Signal, noise: Signal, streams: Mapping[int, LatentStream], weights: Path
+    header: Header, y: Signal, noise: Signal, streams: Mapping[int, LatentStream], weights: Path,
+    difference: DifferenceStream | None = None,
 ) -> Signal:
     """The layer of a whole file, float64 [channels, frames] of full scale 1: what it adds to `y`, all other layers, of
-    which `noise` is a part. From the streams of its segments and the weights of their network."""
+    which `noise` is a part. From the streams of its segments, the weights of their network, and what the file changes
+    of these."""
     decoder = _Decoder(weights)
+    if difference is not None:
+        decoder.adapt(difference)
     columns, around = -(-header.known_frames // COLUMN), decoder.around
     ends = around * COLUMN, (columns + around) * COLUMN - header.known_frames
     planes, hiss = (np.pad(_planes(part), ((0, 0), ends)) for part in (y, noise))
@@ -64,6 +70,33 @@ class _Decoder:
             self.tensors = {name: file.get_tensor(name).astype(np.float64) for name in names}
         blocks = sum(self.config[name] for name in ("encoder_blocks", "coarse_blocks", "fine_blocks"))
         self.around = self.config["kernel"] * (blocks + 2) + 2
+
+    def adapt(self, difference: DifferenceStream) -> None:
+        """Section 10.12."""
+        steps = [(4 + s % 4) * 2.0 ** (s // 4 - 10) for s in difference.steps]
+        numbers = [iter((values * step).tolist()) for values, step in zip(difference.values, steps, strict=True)]
+
+        def taken(group: int, *shape: int) -> Signal:
+            return np.array([next(numbers[group]) for _ in range(math.prod(shape))]).reshape(shape)
+
+        tensors, channels, rank = self.tensors, len(self.tensors["decoder.norm.bias"]), difference.rank
+        kinds = ("coarse", "fine")
+        blocks = [f"decoder.{kind}.{n}" for kind in kinds for n in range(self.config[f"{kind}_blocks"])]
+        gains = [f"{b}.{name}" for b in blocks for name in ("near.weight", "norm.weight", "share")]
+        for name in (*gains, "decoder.norm.weight"):
+            tensors[name] = (tensors[name].T * (1 + taken(0, channels))).T
+        biases = [f"{b}.{name}.bias" for b in blocks for name in ("near", "norm", "narrow", "wide")]
+        for name in (*biases, "decoder.norm.bias"):
+            tensors[name] = tensors[name] + taken(1, len(tensors[name]))
+        tensors["decoder.gains.bias"] = tensors["decoder.gains.bias"] + (taken(2, 2, BANDS) @ TRIANGLES).ravel()
+        tensors["decoder.contrast.bias"] = tensors["decoder.contrast.bias"] + taken(2, 2 * BANDS)
+        heads = [f"decoder.{name}" for name in ("enter", "part", "look", "gains", "contrast", "added")]
+        for name in (*heads, *(f"{b}.{layer}" for b in blocks for layer in ("wide", "narrow"))):
+            rows, columns = tensors[f"{name}.weight"].shape
+            outputs = taken(3, rows, rank)
+            inputs = _signs(rank * columns).reshape(rank, columns) + taken(4, rank, columns)
+            changed = outputs @ inputs / 2 ** (columns.bit_length() // 2)
+            tensors[f"{name}.weight"] = tensors[f"{name}.weight"] + changed
 
     def restored(self, y: Signal, noise: Signal, integers: Signal, steps: Signal, file: tuple[int, int]) -> Signal:
         """x hat."""
@@ -152,10 +185,17 @@ class _Decoder:
         return v + self.tensors[f"{name}.share"] * self._affine(f"{name}.narrow", _gelu(wide))
 
 
+def _signs(count: int) -> Signal:
+    """sigma."""
+    found, x = [], 0
+    for _ in range(count):
+        x = (1664525 * x + 1013904223) % 2**32
+        found.append(-1.0 if x >= 2**31 else 1.0)
+    return np.array(found)
+
+
 def _gelu(z: Signal) -> Signal:
     """z times the normal distribution function."""
-    import math
-
     erf: Callable[[Signal], Signal] = np.vectorize(math.erf, otypes=[np.float64])
     return z * (1 + erf(z / np.sqrt(2))) / 2
 

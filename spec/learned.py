@@ -17,16 +17,19 @@ from torch import nn
 
 from evc.format import constants as c
 from evc.format.header import Header
-from evc.format.networks import installed_network, installed_too, reference_of
+from evc.format.networks import installed_network, installed_too, reference_of, weights
 from evc.format.segment import Segment, StreamData
 from evc.format.streams import StreamContext, coded_stream
+from evc.format.streams.difference import DifferenceStream, coded_difference
 from evc.format.streams.events import USUAL_SIZES, EventStream
 from evc.format.streams.latent import LatentStream, columns
 from evc.format.streams.noise import NoisePlane, NoiseStream, hops
 from evc.format.streams.noise_changes import COLOUR, LEVEL, plane_kinds
 from evc.format.writer import ContainerWriter
+from evc.models.adaptation.parts import parts
 from evc.models.events.generator import Generator
 from evc.models.latents.layout import CODED, LATENTS_NETWORK, LEARNED
+from evc.models.latents.weights import read_weights
 
 NETWORK = "evc-events-test"
 EVENT_RATE, EVENT_FRAMES, EVENT_SEGMENT = 8000, 52_000, 16_384
@@ -75,6 +78,32 @@ def described(folder: Path) -> bytes:
         return _file(header, streams)
 
 
+def adapted() -> bytes:
+    """Noise and latents of one channel, and numbers of all groups that change the network of the latents."""
+    network = installed_network(LATENTS_NETWORK)
+    header = Header(
+        RATE, 1, 2 * SEGMENT, layers=("noise", "latent"), segment_frames=SEGMENT, networks=(network,)
+    )
+    random = np.random.default_rng(23)
+    streams: list[dict[int, Any]] = []
+    for _ in range(header.segments):
+        noise = _drawn_noise(random, StreamContext(RATE, 1, SEGMENT), loudest=60)
+        spread = np.concatenate([np.full(CODED, 0.4), np.full(LEARNED, 4.0)])
+        values = np.rint(random.laplace(0, spread, (columns(SEGMENT), CODED + LEARNED))).astype(np.int64)
+        streams.append({c.STREAM_NOISE: noise, c.STREAM_LATENT: LatentStream(values, 40)})
+    return _file(header, streams, drawn_difference(random, 2))
+
+
+def drawn_difference(random: np.random.Generator, rank: int) -> DifferenceStream:
+    """Small numbers, most of them 0, for the network of the package."""
+    config, _ = read_weights(weights(LATENTS_NETWORK))
+    counts = np.zeros(c.DIFFERENCE_GROUPS, np.int64)
+    for part in parts(config, rank):
+        counts[part.group] += part.numbers
+    values = tuple(np.rint(random.laplace(0, 0.15, count)).astype(np.int64) for count in counts)
+    return DifferenceStream(rank, (18, 15, 23, 19, 30), values)
+
+
 def roar() -> bytes:
     """Noise of three channels in the first segment and, behind the first turn of the noise, in the last one, with
     colours up to the last bands."""
@@ -87,9 +116,11 @@ def roar() -> bytes:
     return _file(header, found)
 
 
-def _file(header: Header, streams: list[dict[int, Any]]) -> bytes:
+def _file(header: Header, streams: list[dict[int, Any]], difference: DifferenceStream | None = None) -> bytes:
     target = io.BytesIO()
     with ContainerWriter(target, header) as writer:
+        if difference is not None:
+            writer.add_adaptation(coded_difference(difference))
         for index, kinds in enumerate(streams):
             frames = header.segment_span(index)[1]
             context = StreamContext(

@@ -11,9 +11,10 @@ from evc.format import constants as c
 from evc.format.binary import varint
 from evc.format.container import chunk_bytes
 from evc.format.header import Header
-from evc.format.segment import Dictionary, Segment, StreamData
+from evc.format.segment import Dictionary, Segment, StreamData, write_adaptation, write_streams
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.dictionary import DictionaryStream, Excerpt
+from evc.format.streams.difference import DifferenceStream, coded_difference
 from evc.format.streams.events import EventStream
 from evc.format.tags import write_tags
 from evc.spec import refused_streams
@@ -141,6 +142,18 @@ def _chunks() -> Iterator[tuple[str, Refusal]]:
                               ("high", 1 << 18, "a speaker that there is not")]:  # fmt: skip
         speakers = Chunk(c.CHUNK_SPKR, mask.to_bytes(4, "little"), critical=False)
         yield f"speakers-{name}", (MALFORMED, about, file_of(silent(PLAIN, speakers)))
+    adapting = coded_difference(DifferenceStream())
+    adapted = Chunk(c.CHUNK_NETW, write_adaptation(adapting))
+    latents = Header(RATE, 2, 5000, layers=("latent",), segment_frames=4096, networks=(UNHEARD_OF,))
+    other = Chunk(c.CHUNK_NETW, write_streams((replace(adapting, kind=c.STREAM_DICTIONARY),)))
+    for name, about, chunks in [
+        ("layer", "NETW where HEAD has no latents", silent(PLAIN, adapted)),
+        ("twice", "NETW twice", silent(latents, adapted, adapted)),
+        ("late", "NETW behind a SEGM", [*silent(latents), adapted]),
+        ("kind", "NETW with a stream of another kind", silent(latents, other)),
+        ("streams", "NETW without a stream", silent(latents, Chunk(c.CHUNK_NETW, b"\0"))),
+    ]:
+        yield f"adapted-{name}", (MALFORMED, about, file_of(chunks))
     empty = Chunk(c.CHUNK_DICT, varint(0) + varint(0) + b"\0")
     yield "no-entries", (MALFORMED, "a DICT of no entries", file_of(silent(LEANING, empty)))
     entry = coded_stream(c.STREAM_DICTIONARY, DictionaryStream([Excerpt(7, 9)]), StreamContext(RATE, 1, 99, patterns=1))
@@ -210,7 +223,7 @@ def _segments() -> Iterator[tuple[str, Refusal]]:
     yield "streams", (MALFORMED, "17 streams", with_segment(b"\0\0\x11" + seventeen))
     for name, kind, about, error in [
         ("layer", 1, "a stream of a layer that HEAD lacks", MALFORMED),
-        ("dictionary", 5, "a dictionary in SEGM", MALFORMED), ("kind", 7, "an unknown critical stream", UNSUPPORTED),
+        ("dictionary", 5, "a dictionary in SEGM", MALFORMED), ("kind", 8, "an unknown critical stream", UNSUPPORTED),
     ]:  # fmt: skip
         yield f"stream-{name}", (error, about, with_segment(Segment(0, (), (replace(stream, kind=kind),)).write()))
     most = replace(stream, symbols=4 * SUPERFRAME + 65_537)

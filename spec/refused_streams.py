@@ -10,11 +10,11 @@ import numpy as np
 from evc.format import constants as c
 from evc.format.coder import CodedStream, SymbolEncoder
 from evc.format.header import Header
-from evc.format.segment import Dictionary, StreamData
+from evc.format.segment import Dictionary, StreamData, write_adaptation
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Loop, Pattern
 from evc.format.streams.gains import Gains
-from evc.format.streams.integers import Numbers
+from evc.format.streams.integers import Numbers, Scales
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.port import WritePort
 from evc.format.streams.spectrum import Group, SpectrumStream
@@ -59,6 +59,12 @@ def streams() -> Iterator[tuple[str, Refusal]]:
         "stretch",
         (MALFORMED, "a stretch longer than its segment", holding(_by_hand(c.STREAM_NOISE, _stretch), noisy)),
     )
+    latents = Header(RATE, 2, 5000, layers=("latent",), segment_frames=4096, networks=(UNHEARD_OF,))
+    for name, about, rank, values in [
+        ("rank", "an adapted network of rank 5", 5, ()), ("weight", "an adapted weight of 64", 1, (64,)),
+    ]:  # fmt: skip
+        adapted = Chunk(c.CHUNK_NETW, write_adaptation(_difference(rank, values)))
+        yield f"adapted-{name}", (MALFORMED, about, file_of(silent(latents, adapted)))
     whole = StreamContext(RATE, 1, 9999, patterns=1)
     entry = coded_stream(c.STREAM_DICTIONARY, DictionaryStream([Excerpt(2000, 99)]), whole)
     chunk = Chunk(c.CHUNK_DICT, Dictionary(0, 1, (entry,)).write())
@@ -92,6 +98,20 @@ def _stretch(port: WritePort) -> None:
     port.field(0, c.NOISE_STEP_BITS)
     port.field(3, c.BAND_STRIDE_BITS)
     Numbers("", c.MAX_SPAN).code(port, c.NOISE_HOPS + 1)
+
+
+def _difference(rank: int, values: tuple[int, ...]) -> StreamData:
+    """Some numbers in the last group."""
+
+    def write(port: WritePort) -> None:
+        port.field(rank, c.DIFFERENCE_RANK_BITS)
+        for _ in range(c.DIFFERENCE_GROUPS):
+            port.field(0, c.DIFFERENCE_STEP_BITS)
+        for group in range(c.DIFFERENCE_GROUPS):
+            port.number(len(values) if group == c.DIFFERENCE_GROUPS - 1 else 0, c.DIFFERENCE_COUNT_ORDER)
+        Scales(1, c.DIFFERENCE_FIRST).signed(port, np.array(values, np.int64), 0, "")
+
+    return _by_hand(c.STREAM_ADAPTATION, write)
 
 
 def _copies(times: int, lag: int, dependencies: tuple[int, ...]) -> bytes:

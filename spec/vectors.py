@@ -27,6 +27,7 @@ from evc.format.decoding import SegmentDecoder
 from evc.format.errors import EvcError
 from evc.format.networks import find, installed_too
 from evc.format.reader import ContainerReader
+from evc.format.streams.difference import decoded_difference
 from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.noise_changes import tables as noise_tables
 from evc.format.streams.spectrum_tables import tables
@@ -83,7 +84,9 @@ def _link_sound(container: ContainerReader) -> NDArray[np.float64]:
         if timbres and (network := timbre_network(header)):
             audio += timbre_signal(header, timbres, find(network))
         if latents:
-            audio += latent_signal(header, audio, hiss, latents, find(header.networks[-1]))
+            data = container.adaptation
+            difference = None if data is None else decoded_difference(data)[0]
+            audio += latent_signal(header, audio, hiss, latents, find(header.networks[-1]), difference)
     return without_overlap(header, audio)
 
 

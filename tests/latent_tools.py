@@ -16,7 +16,7 @@ from evc.format import constants as c
 from evc.format.events import by_segment
 from evc.format.header import Header, NetworkReference
 from evc.format.networks import installed_network, installed_too
-from evc.format.segment import Segment
+from evc.format.segment import Segment, StreamData
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.latent import LatentStream
 from evc.format.writer import ContainerWriter
@@ -83,9 +83,11 @@ def streams_of(header: Header) -> dict[int, dict[int, Any]]:
     return found
 
 
-def file_of(streams: dict[int, dict[int, Any]], header: Header) -> bytes:
+def file_of(streams: dict[int, dict[int, Any]], header: Header, adaptation: StreamData | None = None) -> bytes:
     file = io.BytesIO()
     with ContainerWriter(file, header) as writer:
+        if adaptation is not None:
+            writer.add_adaptation(adaptation)
         for index in range(header.segments):
             frames = header.segment_span(index)[1]
             context = StreamContext(header.samplerate, header.channels, frames, networks=header.networks)

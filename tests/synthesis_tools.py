@@ -9,6 +9,7 @@ import numpy as np
 
 from evc.format import constants as c
 from evc.format.header import Header
+from evc.format.segment import StreamData
 from evc.format.sources import Entry
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.bands import band_count
@@ -36,6 +37,7 @@ class DecodedSegments:
     def __init__(self, header: Header, streams: Mapping[int, Mapping[int, Any]], entries: Sequence[Entry | None] = ()):
         self.header, self.streams, self.entries = header, streams, entries
         self.lost = set(range(header.segments)) - streams.keys()
+        self.adaptation: StreamData | None = None
         self.asked: list[int] = []
 
     def decode(self, indices: Iterable[int]) -> dict[int, Mapping[int, Any]]:

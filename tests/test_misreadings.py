@@ -7,16 +7,19 @@ import importlib
 import inspect
 import sys
 import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from evc import kernels
+from evc.models.latents import rendering
 from evc.spec import vectors
 
 INTEGERS, CHANGES = "evc.format.streams.integers:", "evc.format.streams.changes:"
 EVENTS, TIMES, LATENTS = (f"evc.format.streams.{name}:" for name in ("event_coding", "positions", "latent_model"))
 GAINS, NOISE, READER = "evc.format.streams.gains:", "evc.models.noise.", "evc.format.reader:ContainerReader."
+DIFFERENCE, ADAPTED = "evc.format.streams.difference:", "evc.models.adaptation.parts:"
 SPECTRUM, RATES = "evc.format.streams.spectrum_", "evc.format.streams.rates:"
 
 # Section, vector, function, and of its source a piece and what stands there instead.
@@ -79,6 +82,10 @@ MISREADINGS = [
     ("7.3: a lattice ends at the last bin", "turned", "evc.models.patterns.lattice:write_cells",
      "np.add.at(grid, (columns[inside, None], bins[None, :]), blurred[inside])",
      "np.add.at(grid, (columns[inside, None], bins[None, :]), blurred[inside] * (bins >= low % grid.shape[1]))"),
+    ("8.4: the context is that of the last run", "adapted", DIFFERENCE + "_code_group", "- recent) >> 1", "- recent)"),
+    ("8.4: a context begins with the average 256", "adapted", DIFFERENCE + "_code_group", ", c.DIFFERENCE_FIRST", ""),
+    ("8.4: four steps in an octave of equal ratios", "adapted", ADAPTED + "step_size",
+     "math.ldexp(4 + index % 4, index // 4 - 10)", "2.0 ** (index / 4 - 8)"),
     ("8.2: centres from all of a latent", "large-latents", LATENTS + "_limited",
      "np.minimum(np.maximum(latents, -c.LATENT_REACH), c.LATENT_REACH)", "latents"),
     ("8.2: levels up to 255", "large-latents", LATENTS + "levels",
@@ -121,6 +128,12 @@ MISREADINGS = [
     ("10.8: without the bin at half the sample rate", "roar", NOISE + "colour:gains",
      "np.add.reduceat(rise**2, begins, axis=1) / widths",
      "np.add.reduceat(rise[:, :-1] ** 2, begins, axis=1) / np.diff(begins, append=bins - 1)"),
+    ("10.12: a new row begins with x_0 = 0", "adapted", ADAPTED + "merged", "starts(*part.shape)",
+     "starts(1, part.shape[1])"),
+    ("10.12: half of the logarithm, rounded down", "adapted", ADAPTED + "input_scale", "inputs.bit_length() // 2",
+     "(inputs.bit_length() - 1) // 2"),
+    ("10.12: matrices column by column", "adapted", ADAPTED + "numbers_of", ".reshape(part.shape)",
+     ".reshape(part.shape[::-1]).T"),
     ("2.1: HEAD once", "later", READER + "_read_header", "len(places) > 2", "len(places) > 1"),
     ("2.1: dictionaries before all segments", "later", READER + "_read_dictionary",
      "self.dictionaries.append(dictionary)",
@@ -131,6 +144,13 @@ MISREADINGS = [
      "< 256"),
     ("4.3: kinds from 129 on", "later", "evc.format.segment:Dictionary.read", "< c.OPTIONAL_STREAM", "< 256"),
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def networks_made_anew() -> Iterator[None]:
+    rendering._loaded.cache_clear()
+    yield
+    rendering._loaded.cache_clear()
 
 
 @pytest.mark.parametrize(("name", "function", "piece", "instead"), [case[1:] for case in MISREADINGS],

@@ -93,6 +93,8 @@ def cut_file(
         for link in links.values():
             decoder = SegmentDecoder(link.container)
             with closing(decoder), ContainerWriter(output, link.header, *given) as out:
+                if link.container.adaptation is not None:
+                    out.add_adaptation(link.container.adaptation)
                 for _ in _written(out, link, decoder):
                     done += 1
                     if progress:

@@ -39,6 +39,11 @@ class Chain:
         if self.frames > c.MAX_FRAMES or sum(len(link.chunks) for link in self.links) > c.MAX_CHUNKS:
             raise FormatError("the links of the file are longer than one file may be")
         self.edited, self.edits, self.promised_frames = self._played()
+        if any(link.adaptation_damaged for link in self.links):
+            warnings.warn(
+                f"{self._where}what the file changes of its network is damaged: latents sound as without",
+                EvcWarning, stacklevel=4,
+            )  # fmt: skip
 
     @property
     def loop(self) -> bool:
@@ -49,6 +54,11 @@ class Chain:
     def file_bytes(self) -> int:
         """Of the whole file; what follows the last end marker is no part of it."""
         return sum(link.file_bytes for link in self.links)
+
+    @property
+    def adapted_bytes(self) -> int:
+        """Of all chunks that adapt a network (spec 3.8); 0 where there is none."""
+        return sum(place.size for link in self.links for place in link.chunks if place.type == c.CHUNK_NETW)
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ CHUNK_SPKR = b"SPKR"
 CHUNK_EDIT = b"EDIT"
 CHUNK_PICT = b"PICT"
 CHUNK_FRGN = b"FRGN"
+CHUNK_NETW = b"NETW"
 CHUNK_DICT = b"DICT"
 CHUNK_SEGM = b"SEGM"
 CHUNK_INDX = b"INDX"
@@ -95,12 +96,14 @@ STREAMS = (
     StreamKind("latent", "latent", "latent.LatentStream", network=True),
     StreamKind("dictionary", None, "dictionary.DictionaryStream"),
     StreamKind("timbre", "timbre", "timbre.TimbreStream", network=True),
+    StreamKind("adaptation", None, "difference.DifferenceStream"),
 )
 STREAM_NAMES = dict(enumerate(kind.name for kind in STREAMS))
 LAYERS = tuple(kind.layer for kind in STREAMS if kind.layer is not None)
 NETWORK_LAYERS = {kind.layer for kind in STREAMS if kind.network}
 (
     STREAM_OCCURRENCES, STREAM_EVENTS, STREAM_SPECTRUM, STREAM_NOISE, STREAM_LATENT, STREAM_DICTIONARY, STREAM_TIMBRE,
+    STREAM_ADAPTATION,
 ) = STREAM_NAMES  # fmt: skip
 OPTIONAL_STREAM = 128
 
@@ -277,6 +280,21 @@ TIMBRE_TOP_DB = 6  # of the highest level; the others follow in steps of 1 dB, 0
 TIMBRE_FIRST_LEVEL = 96  # from which the level of a segment's first point counts
 MAX_TIMBRE_WIDTH = 7
 TIMBRE_UPDATES = 6  # that contexts which begin with values of tables have behind them
+
+# What a file changes of the weights of a network (8.4).
+DIFFERENCE_GROUPS = 5
+DIFFERENCE_RANK_BITS = 3
+MAX_DIFFERENCE_RANK = 4
+DIFFERENCE_STEP_BITS = 5
+DIFFERENCE_COUNT_ORDER = 10
+MAX_DIFFERENCE_VALUES = 1 << 17  # of a group
+MAX_DIFFERENCE = 63
+MAX_ADAPTATION_BYTES = 1 << 20  # payload of NETW,
+MAX_ADAPTATION_SYMBOLS = 1 << 21  # and what its stream holds
+DIFFERENCE_RUN = 16  # numbers that are coded together,
+DIFFERENCE_CONTEXTS = 12  # in contexts by how large those before are
+DIFFERENCE_FIRST = 64  # average with which a context begins, in 1/256
+DIFFERENCE_RECENT_SHIFT = 5
 
 # Spectrum (9). Logarithms of amplitudes are integers in 1/64 octave; full scale of 16 bits is 15 octaves.
 OCTAVE = 64

@@ -25,7 +25,7 @@ _TYPE = re.compile(rb"[A-Za-z0-9 ]{4}")
 # What can start a chunk: a type, known flags, a length within the limit (top byte at most 4).
 _CANDIDATE = re.compile(rb"(?=([A-Za-z0-9 ]{4}[\x00\x01][\x00-\xff]{3}[\x00-\x04]))")
 
-_CRITICAL_TYPES = {c.CHUNK_HEAD, c.CHUNK_EDIT, c.CHUNK_DICT, c.CHUNK_SEGM, c.CHUNK_END}
+_CRITICAL_TYPES = {c.CHUNK_HEAD, c.CHUNK_EDIT, c.CHUNK_NETW, c.CHUNK_DICT, c.CHUNK_SEGM, c.CHUNK_END}
 KNOWN_TYPES = _CRITICAL_TYPES | {c.CHUNK_TAGS, c.CHUNK_SPKR, c.CHUNK_PICT, c.CHUNK_FRGN, c.CHUNK_INDX}
 
 

@@ -27,6 +27,7 @@ from evc.format.sharing import Forkable, alone
 from evc.format.sources import Entry, SoundSource, covered_frames, needed_segments, sound_sources
 from evc.format.streams import StreamContext, decoded_stream
 from evc.format.streams.dictionary import Pattern
+from evc.format.streams.difference import decoded_difference
 from evc.format.streams.occurrences import OccurrenceStream
 
 # Decoded streams of one segment, by stream kind.
@@ -164,6 +165,11 @@ class SegmentDecoder(Forkable):
         found = self._decode(index, account=True)
         self._kept.put(index, found.streams)
         return found
+
+    def adaptation_account(self) -> Account:
+        """What the symbols cost that adapt the network of the latents. Raises what is wrong with them."""
+        data = self.container.adaptation
+        return Account() if data is None else decoded_difference(data, account=True)[1]
 
     def _decode_all(self, absent: list[int]) -> dict[int, DecodedStreams]:
         """The streams of the segments `absent`."""

@@ -18,7 +18,14 @@ from evc.format.errors import SALVAGE, DamagedError, EvcWarning, FormatError, Un
 from evc.format.header import Header
 from evc.format.index import End, IndexEntry, read_index
 from evc.format.metadata import Foreign, Picture
-from evc.format.segment import Dictionary, Segment, dependency_depth, read_segment_start
+from evc.format.segment import (
+    Dictionary,
+    Segment,
+    StreamData,
+    dependency_depth,
+    read_adaptation,
+    read_segment_start,
+)
 from evc.format.sharing import PositionedFile
 from evc.format.speakers import read_speakers, usual_mask
 from evc.format.tags import Tags, read_tags
@@ -39,6 +46,7 @@ class ContainerReader:
     edits         the EDIT chunk (spec 3.7); None where there is none
     pictures      the PICT chunks, in file order, read when asked for
     foreign       the FRGN chunks, likewise
+    adaptation    what the file changes of the network of its latents, coded (spec 3.8); None where that is nothing
     dictionaries  the DICT chunks, in file order
     chunks        places of all chunks (salvage mode: of the intact ones), in file order
     promised_frames  length of the sound, before salvage mode shortened it; 0 where it is not known
@@ -70,6 +78,7 @@ class ContainerReader:
         self._speakers_place: ChunkPlace | None = None
         self._edits_place: ChunkPlace | None = None
         self.edits: EditList | None = None
+        self.adaptation: StreamData | None = None
         self._picture_places: list[ChunkPlace] = []
         self._foreign_places: list[ChunkPlace] = []
         self._index_place: ChunkPlace | None = None
@@ -116,6 +125,11 @@ class ContainerReader:
     def edits_damaged(self) -> bool:
         """Whether there was an EDIT chunk that cannot be used (salvage mode)."""
         return self.edits is None and c.CHUNK_EDIT in self._damaged_types
+
+    @property
+    def adaptation_damaged(self) -> bool:
+        """Whether there was a NETW chunk that cannot be used (salvage mode)."""
+        return self.adaptation is None and c.CHUNK_NETW in self._damaged_types
 
     @property
     def pictures(self) -> list[Picture]:
@@ -218,6 +232,9 @@ class ContainerReader:
                 self._refuse(self._edits_place is not None or bool(self._places), place)
                 self._edits_place = place
                 self.edits = read_edits(self._reader.payload(place), self.header)
+            case c.CHUNK_NETW:
+                self._refuse(self.adaptation is not None or bool(self._places), place)
+                self.adaptation = self._read_adaptation(place)
             case c.CHUNK_PICT | c.CHUNK_FRGN:
                 self._read_metadata(place)
             case c.CHUNK_INDX:
@@ -245,6 +262,16 @@ class ContainerReader:
         if self.salvage:
             _METADATA[place.type].read(self._reader.payload(place))
         places.append(place)
+
+    def _read_adaptation(self, place: ChunkPlace) -> StreamData:
+        if place.length > c.MAX_ADAPTATION_BYTES:
+            raise FormatError(f"NETW chunk of {place.length} bytes, more than is allowed")
+        found = read_adaptation(self._reader.payload(place), self.header)
+        if self.salvage:  # whoever reads the sound has nobody to ask
+            from evc.format.streams.difference import decoded_difference  # which needs NumPy
+
+            decoded_difference(found)
+        return found
 
     def _read_segment_start(self, place: ChunkPlace) -> None:
         self._refuse(self._index_place is not None, place)

@@ -140,7 +140,7 @@ def _anchor(chunks: Sequence[ChunkPlace], type: bytes) -> int:
     before = _USUAL_ORDER[: _USUAL_ORDER.index(type)]
     last = 0
     for order, place in enumerate(chunks):
-        if place.type in (c.CHUNK_SEGM, c.CHUNK_DICT):
+        if place.type in (c.CHUNK_SEGM, c.CHUNK_DICT, c.CHUNK_NETW):
             break
         if place.type in before:
             last = order

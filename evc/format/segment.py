@@ -1,4 +1,4 @@
-"""The SEGM and DICT chunks (spec section 4): descriptors of coded streams, then their words."""
+"""The SEGM, DICT and NETW chunks (spec sections 3.8 and 4): descriptors of coded streams, then their words."""
 
 from __future__ import annotations
 
@@ -97,13 +97,29 @@ class Dictionary:
         return cls(first, entries, streams)
 
 
+def write_adaptation(stream: StreamData) -> bytes:
+    """Payload of NETW."""
+    return write_streams((stream,))
+
+
+def read_adaptation(payload: bytes, header: Header) -> StreamData:
+    """The one stream of a NETW chunk. Raises FormatError for what breaks a rule or a limit of the format or of
+    `header`."""
+    if c.LAYERS[c.STREAM_LATENT] not in header.layers:
+        raise FormatError("the file adapts the network of its latents, but its header has none")
+    streams = read_streams(ByteReader(payload, "adapted network"), c.MAX_ADAPTATION_SYMBOLS)
+    if [stream.kind for stream in streams] != [c.STREAM_ADAPTATION]:
+        raise FormatError("an adapted network is one stream of kind adaptation")
+    return streams[0]
+
+
 def find_stream(streams: tuple[StreamData, ...], kind: int) -> StreamData | None:
     return next((stream for stream in streams if stream.kind == kind), None)
 
 
 def _check_segment_stream(kind: int, header: Header) -> None:
-    if kind == c.STREAM_DICTIONARY:
-        raise FormatError("segment holds a stream of kind dictionary")
+    if kind in (c.STREAM_DICTIONARY, c.STREAM_ADAPTATION):
+        raise FormatError(f"segment holds a stream of kind {c.STREAM_NAMES[kind]}")
     if kind < len(c.STREAMS) and c.STREAMS[kind].layer not in header.layers:
         raise FormatError(f"segment holds a stream of kind {c.STREAM_NAMES[kind]}, absent from the header")
     if len(c.STREAMS) <= kind < c.OPTIONAL_STREAM:

@@ -14,7 +14,7 @@ from evc.format.errors import FormatError, InputError, UnsupportedError
 from evc.format.header import Header
 from evc.format.index import END_PAYLOAD_BYTES, End, IndexEntry, write_index
 from evc.format.metadata import Foreign, Picture, check_amount
-from evc.format.segment import Dictionary, Segment, dependency_depth
+from evc.format.segment import Dictionary, Segment, StreamData, dependency_depth, read_adaptation, write_adaptation
 from evc.format.speakers import usual_mask, write_speakers
 from evc.format.tags import write_tags
 
@@ -50,7 +50,7 @@ class ContainerWriter:
         self._index: list[IndexEntry] = []
         self._depths: list[int] = []
         self._dictionary_bytes = self._dictionary_symbols = 0
-        self._closed = False
+        self._closed = self._adapted = False
         self._put(c.SIGNATURE)
         self._put(chunk_bytes(c.CHUNK_HEAD, header.write()))
         self._put(text_chunks(header, tags, speakers))
@@ -73,6 +73,20 @@ class ContainerWriter:
     def add_optional(self, type: bytes, payload: bytes) -> None:
         """An optional chunk of a type this version does not define."""
         self._put(chunk_bytes(type, payload, critical=False))
+
+    def add_adaptation(self, stream: StreamData) -> None:
+        """What the file changes of the network of its latents (spec 3.8), before the first segment."""
+        payload = write_adaptation(stream)
+        if self._adapted or self._index:
+            raise InputError("a network is adapted once, before the first segment")
+        if len(payload) > c.MAX_ADAPTATION_BYTES:
+            raise InputError(f"an adapted network of more than {c.MAX_ADAPTATION_BYTES} bytes")
+        try:
+            read_adaptation(payload, self.header)
+        except FormatError as error:
+            raise InputError(str(error)) from error
+        self._adapted = True
+        self._put(chunk_bytes(c.CHUNK_NETW, payload))
 
     def add_dictionary(self, dictionary: Dictionary) -> None:
         payload = dictionary.write()

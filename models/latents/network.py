@@ -218,13 +218,24 @@ class LatentNetwork(nn.Module):
         known = known or self.known(y)
         step = step.reshape(len(step), -1, 1)
         coded, learned = integers.split([CODED, LEARNED], dim=-1)
+        nearer = self.nearer(coded, step, y, noise, known, ends)
+        return self.heard(coded, learned * step / LATENT_SCALE, known.latents, step, known.layers, nearer)
+
+    def nearer(
+        self, coded: Tensor, step: Tensor, y: Tensor, noise: Tensor, known: Known, ends: Ends | None = None
+    ) -> Tensor:
+        """y with what the coefficients [batch, columns, CODED] change."""
         noise = _columns(coefficients(noise, ends))
-        nearer = y + samples(_planes(self._change(coded, step * known.units, noise)), ends)
+        return y + samples(_planes(self._change(coded, step * known.units, noise)), ends)
+
+    def heard(
+        self, coded: Tensor, learned: Tensor, latents: Tensor, step: Tensor, layers: Layers, nearer: Tensor
+    ) -> Tensor:
+        """x_hat, from what is `nearer` to it than y: `coded` in steps, `learned` dequantised, `latents` E(y | y)."""
         spectra = spectrum(nearer)
-        layers = known.layers._replace(spectra=spectra, seen=whitened(spectra, known.layers.scale))
-        learned = learned * step / LATENT_SCALE
+        layers = layers._replace(spectra=spectra, seen=whitened(spectra, layers.scale))
         louder = (learned @ self.shape).unflatten(-1, (FRAMES_PER_COLUMN, -1)).flatten(1, 2)
-        return waveform(self.decoder(coded, learned, known.latents, step, louder, layers))
+        return waveform(self.decoder(coded, learned, latents, step, louder, layers))
 
     def known(self, y: Tensor) -> Known:
         """What both sides make of y."""
@@ -251,7 +262,11 @@ class LatentNetwork(nn.Module):
     @classmethod
     def load(cls, path: Path) -> LatentNetwork:
         """A network that `save` wrote, in evaluation mode. Raises InputError if a file holds something else."""
-        config, tensors = read_weights(path)
+        return cls.of(*read_weights(path))
+
+    @classmethod
+    def of(cls, config: LatentConfig, tensors: Mapping[str, NDArray[np.float32]]) -> LatentNetwork:
+        """One of these weights, in evaluation mode."""
         network = cls(config)
         network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
         return network.eval()

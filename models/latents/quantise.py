@@ -48,9 +48,10 @@ class LatentQuantiser:
     ) -> None:
         """latents: [columns, DIMENSIONS] of the whole file, in units of the finest step; target: bytes of the whole
         file without tags."""
+        self._described = described
         self._header, self._segments, self._latents = described.header, list(described.segments), latents
         self._model = LatentModel.of(self._header.networks)
-        self._room = max(target - Encoded(self._header, self._segments).bytes(), 1.0)
+        self._room = max(target - replace(described, segments=self._segments).bytes(), 1.0)
         self._nearest, self._distance = (0, WORTH), math.inf
         self._known: dict[tuple[int, float], float] = {}
         self._probes, self._progress = 0, progress
@@ -62,7 +63,7 @@ class LatentQuantiser:
             segments = [self._with_latents(segment, *self._nearest) for segment in self._segments]
         if self._progress is not None:
             self._progress(self._header.known_frames, self._header.known_frames)
-        return Encoded(self._header, segments)
+        return replace(self._described, segments=segments)
 
     def _coarsest_above(self) -> int:
         """The coarsest step that takes more bytes than wanted, by its index; 0 if none does."""

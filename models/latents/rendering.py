@@ -18,11 +18,15 @@ from evc.format import constants as c
 from evc.format.errors import InputError
 from evc.format.header import Header, NetworkReference
 from evc.format.networks import find
+from evc.format.segment import StreamData
+from evc.format.streams.difference import decoded_difference
 from evc.format.streams.latent_model import LatentModel
+from evc.models.adaptation.parts import adapted
 from evc.models.device import one_thread
 from evc.models.latents.inference import ArrayNetwork, LatentInference
 from evc.models.latents.layout import DIMENSIONS, SAMPLES_PER_COLUMN
 from evc.models.latents.planes import from_planes, to_planes
+from evc.models.latents.weights import read_weights
 from evc.models.overlay import Decode, Parallel
 from evc.models.source import Read, padded
 from evc.models.units import Audio, Units
@@ -72,12 +76,13 @@ class UnitSpan(NamedTuple):
 
 class LatentRenderer:
     """Renders the layer of a file: what its decoder changes of what is `known`, all other layers together and noise
-    alone (`Synthesiser.known`). Units are rendered in `parallel`, a function like map. Raises UnsupportedError if the
-    network is not installed."""
+    alone (`Synthesiser.known`), by `network`. Units are rendered in `parallel`, a function like map."""
 
-    def __init__(self, header: Header, decode: Decode, known: Read, parallel: Parallel = map) -> None:
+    def __init__(
+        self, header: Header, decode: Decode, known: Read, network: LatentInference, parallel: Parallel = map
+    ) -> None:
         self._header, self._decode, self._known, self._parallel = header, decode, known, parallel
-        self._network = latent_network(header)
+        self._network = network
         self._units = Units(UNIT_COLUMNS * SAMPLES_PER_COLUMN, header.known_frames, UNITS_AHEAD, self._render_all)
         self.fetch, self.ready, self.prepare = self._units.fetch, self._units.ready, self._units.prepare
 
@@ -89,7 +94,7 @@ class LatentRenderer:
     def _render_all(self, numbers: list[int]) -> Iterable[Audio]:
         columns, margin = columns_of(self._header), self._network.config.margin
         spans = [UnitSpan.of(number, columns, margin) for number in numbers]
-        latents = self._latents(spans)
+        latents = latents_of(self._header, self._decode, spans)
         channels, frames = self._header.channels, self._header.known_frames
         known = [span.read(self._known, 2 * channels, frames) for span in spans]
         work = list(zip(spans, known, latents, strict=True))
@@ -106,21 +111,20 @@ class LatentRenderer:
             changed = self._network.decode(*latents, y, noise, ends) - changed
         return from_planes(changed, channels)[:, : self._header.known_frames - span.start * SAMPLES_PER_COLUMN]
 
-    def _latents(self, spans: list[UnitSpan]) -> list[SteppedLatents]:
-        """The latents of each span."""
-        per_segment = self._header.segment_frames // SAMPLES_PER_COLUMN
-        most = self._header.segments
-        needed = {
-            index
-            for span in spans
-            for index in range(max(0, span.first) // per_segment, min(-(-span.last // per_segment), most))
-        }
-        streams = {
-            index: found[c.STREAM_LATENT]
-            for index, found in self._decode(sorted(needed)).items()
-            if c.STREAM_LATENT in found
-        }
-        return [_gathered(span, streams, per_segment) for span in spans]
+
+def latents_of(header: Header, decode: Decode, spans: list[UnitSpan]) -> list[SteppedLatents]:
+    """The latents of each span."""
+    per_segment = header.segment_frames // SAMPLES_PER_COLUMN
+    most = header.segments
+    needed = {
+        index
+        for span in spans
+        for index in range(max(0, span.first) // per_segment, min(-(-span.last // per_segment), most))
+    }
+    streams = {
+        index: found[c.STREAM_LATENT] for index, found in decode(sorted(needed)).items() if c.STREAM_LATENT in found
+    }
+    return [_gathered(span, streams, per_segment) for span in spans]
 
 
 def _gathered(span: UnitSpan, streams: Mapping[int, Any], per_segment: int) -> SteppedLatents:
@@ -145,19 +149,24 @@ def columns_of(header: Header) -> int:
     return -(-header.known_frames // SAMPLES_PER_COLUMN)
 
 
-def latent_network(header: Header, device: str = "cpu") -> LatentInference:
-    """The network of a file's latents, the last that its header names (spec 3.2). Raises UnsupportedError if it is not
-    installed, InputError if its weights do not make sound of latents."""
-    return _loaded(header.networks[-1], device)
+def latent_network(header: Header, device: str = "cpu", adaptation: StreamData | None = None) -> LatentInference:
+    """The network of a file's latents, the last that its header names (spec 3.2), with what the file changes of it.
+    Raises UnsupportedError if it is not installed, InputError if its weights do not make sound of latents, DamagedError
+    or FormatError for changes that are none."""
+    return _loaded(header.networks[-1], device, adaptation)
 
 
-@lru_cache(maxsize=2)
-def _loaded(reference: NetworkReference, device: str) -> LatentInference:
+@lru_cache(maxsize=3)
+def _loaded(reference: NetworkReference, device: str, adaptation: StreamData | None = None) -> LatentInference:
     path = find(reference)
     if LatentModel.load(path).dimensions != DIMENSIONS:
         raise InputError(f"{path.name} does not hold the weights of a latent network")
+    config, tensors = read_weights(path)
+    if adaptation is not None:
+        tensors = adapted(tensors, config, decoded_difference(adaptation)[0])
     if device == "cpu":
-        return ArrayNetwork.load(path)
+        return ArrayNetwork(config, tensors)
+    from evc.models.latents.network import LatentNetwork
     from evc.models.latents.on_device import DeviceNetwork
 
-    return DeviceNetwork.load(path, device)
+    return DeviceNetwork(LatentNetwork.of(config, tensors), device)

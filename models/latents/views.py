@@ -205,3 +205,8 @@ def _window() -> Floats:
 def _carpet() -> Spectra:
     """Complex numbers of magnitude 1 [BINS], whose phases advance by the golden ratio of a turn."""
     return np.exp(2j * np.pi * (np.arange(BINS) * GOLDEN % 1)).astype(np.complex64)
+
+
+def band_triangles() -> Floats:
+    """The bands: triangles [BANDS, BINS] that sum to 1 in every bin."""
+    return _bands().matrix
