@@ -56,6 +56,8 @@ def encode(sources: tuple[str, ...], force_bitrate: bool, verify: bool, **given:
     asked = {setting.name: given.pop(setting.name) for setting in fields(EncodeSettings)}
     if asked["bitrate"] is not None and not force_bitrate:
         check_sense(asked["bitrate"])
+    if asked["adapt_state"] is not None:
+        raise click.UsageError("--adapt-state belongs to one file, not to several")
     try:
         settings_text(asked)
     except InputError as error:

@@ -37,6 +37,22 @@ force_bitrate_option = click.option(
 )
 
 
+class _Minutes(click.ParamType):
+    """Minutes, which may be left out: what comes next may then be taken for them."""
+
+    name = "minutes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number of minutes; without one, put --adapt behind the files", param, ctx)
+
+
+_KINDS: dict[str, Any] = {"bitrate": BITRATE, "adapt": _Minutes(), "adapt_state": PATH}
+_WITHOUT_VALUE: dict[str, dict[str, Any]] = {"adapt": {"flag_value": "0"}}  # what options then have
+
+
 @dataclass(frozen=True)
 class _Options:
     """What every file of one command is encoded with."""
@@ -52,10 +68,10 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
         told = setting.metadata
         kind: Any = click.Choice(told["choices"]) if told["choices"] else type(setting.default)
         if setting.default is None:
-            kind = BITRATE if setting.name == "bitrate" else float
+            kind = _KINDS.get(setting.name, float)
         command = click.option(
-            f"--{setting.name}", type=kind, is_flag=kind is bool, default=setting.default, metavar=told["name"] or None,
-            help=told["help"],
+            f"--{setting.name.replace('_', '-')}", type=kind, is_flag=kind is bool, default=setting.default,
+            metavar=told["name"] or None, help=told["help"], **_WITHOUT_VALUE.get(setting.name, {}),
         )(command)  # fmt: skip
     return command
 
@@ -99,7 +115,10 @@ def encode(
         raise click.UsageError(str(error)) from error
     work = partial(_encode_one, options=_Options(settings, verify, options.force))
     kind = batch.Kind(batch.SOUND_ENDINGS, batch.ENDING, _names_output, "sound files", "encoding", "encoded")
-    return batch.run(batch.planned(paths, kind, options), kind, options, work, _print_summary, as_json)
+    plan = batch.planned(paths, kind, options)
+    if settings.adapt_state is not None and len(plan.jobs) > 1:
+        raise click.UsageError("--adapt-state belongs to one file, not to several")
+    return batch.run(plan, kind, options, work, _print_summary, as_json)
 
 
 def check_sense(bitrate: float) -> None:
@@ -123,7 +142,7 @@ def _names_output(path: str) -> bool:
 
 
 def _encode_one(job: batch.Job, progress: Progress | None, options: _Options) -> batch.Summary:
-    begun = time.monotonic()
+    begun, told = time.monotonic(), list[str]()
     found = evc.encode_file(
         input_file(job.source),
         output_file(job.target, options.force),
@@ -131,6 +150,7 @@ def _encode_one(job: batch.Job, progress: Progress | None, options: _Options) ->
         overwrite=options.force,
         verify=options.verify,
         progress=progress,
+        report=told.append,
     )
     seconds = time.monotonic() - begun
     samples = found.frames * found.channels
@@ -145,6 +165,7 @@ def _encode_one(job: batch.Job, progress: Progress | None, options: _Options) ->
         "seconds": seconds,
         "speed": found.duration / seconds if seconds else 0.0,
         **(_contents(job.target) if os.path.isfile(job.target) else {"layers": None, "patterns": None}),
+        "told": told[0] if told else None,
         "verified": options.verify,
         "sustained": _sustained(job.source) if found.hints == "timbre" and os.path.isfile(job.source) else None,
     }
@@ -181,6 +202,8 @@ def _print_summary(summary: batch.Summary, as_one_of_many: bool) -> None:
         lines.append(
             ", ".join(f"{name} {100 * bits / total:.1f} %" for name, bits in summary["layers"].items())
         )
+    if summary["told"]:
+        lines.append(summary["told"])
     if summary["patterns"]:
         lines.append(summary["patterns"])
     if (share := summary["sustained"]) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO, Unpack
 
@@ -63,7 +63,8 @@ def encode(
         evc.encode(audio, 44100, bitrate=48)
 
     Floats have full scale at ±1, integers of 8, 16 and 32 bits at the ends of their range. `options` are the fields of
-    `EncodeSettings`: bitrate, quality, hints, patterns, effort, loop, device; `settings` holds them for many files.
+    `EncodeSettings`: bitrate, quality, hints, patterns, effort, loop, adapt, adapt_state,
+    device; `settings` holds them for many files.
 
     `subtype` is what decoding to a sound file restores. `speakers` names the speaker of each channel ("FL", "FR", "FC",
     "LFE", "BL", "BR", …, "" for none); the file has its channels in the order of spec 3.4. `progress` is called with
@@ -101,12 +102,14 @@ def encode_file(
     overwrite: bool = True,
     verify: bool = False,
     progress: Progress | None = None,
+    report: Callable[[str], None] | None = None,
     **options: Unpack[EncodeOptions],
 ) -> FileInfo:
     """Encode a sound file, by path or from a binary file (pipes included), in bounded memory.
 
     The source's tags, pictures and other metadata are carried over; `tags` are put in their place. With `verify` the
-    result is decoded and checked before it appears. `target` appears only when complete. Otherwise as `encode`.
+    result is decoded and checked before it appears. `target` appears only when complete. `report` is told, in a line,
+    what there is to say of how it was made. Otherwise as `encode`.
     """
     from evc.sound.source import FileSource
 
@@ -116,7 +119,9 @@ def encode_file(
         audio = stack.enter_context(FileSource(source))
         audio.tags.update(tags or {})
         output = stack.enter_context(seekable_output(target, overwrite))
-        _encode(audio, output, chosen, progress)
+        said = _encode(audio, output, chosen, progress)
+        if said and report is not None:
+            report(said)
         result = info(output)
         if verify:
             with open(output) as file:
@@ -212,7 +217,7 @@ def _settings(settings: EncodeSettings | None, options: EncodeOptions) -> Encode
 
 def _encode(
     source: ArraySource | FileSource, target: BinaryIO, settings: EncodeSettings, progress: Progress | None
-) -> None:
+) -> str:
     from evc.models import pipeline
     from evc.models.source import LoopSource
 
@@ -231,11 +236,14 @@ def _encode(
     found = pipeline.encode(coded, header, settings, tag_bytes, _in_frames(progress, source.samplerate))
     metadata = source.pictures, source.foreign
     with ContainerWriter(target, found.header, tags, source.speakers, *metadata) as writer:
+        if found.adaptation is not None:
+            writer.add_adaptation(found.adaptation)
         for segment in found.segments:
             writer.add_segment(segment)
     if settings.bitrate is not None and source.frames:
         beside = sum(len(part.write()) + CHUNK_OVERHEAD_BYTES for parts in metadata for part in parts)
         _warn_of_bitrate(settings.bitrate, writer.bytes_written - beside, source.frames / source.samplerate)
+    return found.told
 
 
 def _warn_of_bitrate(asked: float, size: int, duration: float) -> None:

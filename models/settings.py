@@ -57,6 +57,13 @@ class EncodeSettings:
     loop: bool = _option(
         False, "The sound is a loop: code it without a seam from its end to its start. Only a spectrum holds one."
     )
+    adapt: float | None = _option(
+        None,
+        "Fit the network that decodes latents to the sound, in about so many minutes of one core (without a number: in "
+        "what the sound deserves), and put what is changed into the file, if that sounds better in no more bytes.",
+        most=24 * 60, name="[MINUTES]",
+    )  # fmt: skip
+    adapt_state: str | None = _option(None, "Keep the fit in FILE, and go on from there.", name="FILE")
     device: str = _option("auto", "Where networks run.", choices=("auto", "cpu", "cuda"))
 
     def __post_init__(self) -> None:
@@ -65,6 +72,9 @@ class EncodeSettings:
             if choices is not None:
                 if value not in choices:
                     raise InputError(f"{option.name} {value!r} is not one of {', '.join(choices)}")
+            elif option.name == "adapt_state":
+                if not isinstance(value, str | None):
+                    raise InputError(f"adapt_state {value!r} is no path")
             elif value is not None and not hasattr(value, "__float__"):
                 raise InputError(f"{option.name} {value!r} is no number")
             elif value is not None and most is not None and not 0 <= value <= most:
@@ -79,10 +89,13 @@ class EncodeSettings:
             raise InputError(f"bitrate {self.bitrate:g} kbit/s: at least {LEAST_BITRATE:g} kbit/s are needed")
         if self.loop and self.hints not in ("auto", "spectrum"):
             raise InputError(f"the hints {self.hints} hold no loop: leave one of them out")
+        if self.adapt_state is not None and self.adapt is None:
+            raise InputError("the state of a fit needs a fit: ask for it by adapt")
         if self.hints == "auto" and (self.bitrate is None or self.loop):
             object.__setattr__(self, "hints", "spectrum")
         if self.hints != "auto":
             self._check_bitrate()
+            self._check_adapted()
         if self.bitrate is None and self.quality is None:
             usual = HINTS[self.hints].usual
             name, value = ("quality", DEFAULT_QUALITY) if usual is None else ("bitrate", usual)
@@ -100,6 +113,10 @@ class EncodeSettings:
             more = f"at most {hints.most:g} kbit/s for {asked}; leave it out for more"
             raise InputError(f"bitrate {self.bitrate:g} kbit/s: {more}")
 
+    def _check_adapted(self) -> None:
+        if self.adapt is not None and self.hints != "latent":
+            raise InputError(f"only latents have a network to adapt, not the hints {self.hints}: ask for hints latent")
+
     def settled(self, samplerate: int, channels: int) -> Self:
         """The same for a source of so many Hz and channels, its hints chosen. Raises InputError if it cannot have
         those that were asked for."""
@@ -109,6 +126,7 @@ class EncodeSettings:
             best = (name for name in HINTS if self._is_best(name, samplerate, channels))
             possible = (name for name in _WITHOUT_RANGE if self.known_bitrate >= HINTS[name].least)
             chosen = replace(self, hints=next(best, next(possible)))
+        chosen._check_adapted()
         asked = HINTS[chosen.hints]
         lowest, highest = asked.samplerates
         if channels > asked.channels or not lowest <= samplerate <= highest:
@@ -153,4 +171,6 @@ class EncodeOptions(TypedDict, total=False):
     patterns: str
     effort: int
     loop: bool
+    adapt: float | None
+    adapt_state: str | None
     device: str

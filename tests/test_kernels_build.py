@@ -212,12 +212,14 @@ def test_files_without_torch(options: list[str], no_torch: Path, tmp_path: Path)
         ["train", "latents", ".", "--out", "run"],
         ["train", "track", "a.wav"],
         ["encode", "a.wav", "--hints", "noise", "--device", "cuda"],
+        ["encode", "a.wav", "--hints", "latent", "--adapt"],
         ["encode", "a.wav", "b.wav", "--hints", "noise", "--device", "cuda"],
     ],
 )  # fmt: skip
 def test_what_needs_torch_says_so(arguments: list[str], no_torch: Path, tmp_path: Path) -> None:
+    rate = 32_000 if "latent" in arguments else 16_000
     for name in ("a.wav", "b.wav"):
-        soundfile.write(tmp_path / name, sequencer.track(0.5, 16_000), 16_000)
+        soundfile.write(tmp_path / name, sequencer.track(0.5, rate), rate)
     result = run(command(*arguments), tmp_path, no_torch)
     assert (result.returncode, result.stderr) == (1, NEEDS_TORCH)
     assert not list(tmp_path.glob("*.evc"))

@@ -48,6 +48,8 @@ def with_latents(
     `pipeline.encode`. Raises UnsupportedError if a network is missing."""
     if not header.known_frames:
         return Encoded(replace(header, layers=(), networks=()), [])
+    if settings.adapt is not None:
+        import torch  # noqa: F401  (what is missing is said at once)
     encoder = LatentEncoder(source, header, settings)
     way = chosen_way(source, settings, part(progress, 0, CHOSEN))
     target = target_bytes(encoder.header, settings.known_bitrate, tag_bytes)
@@ -74,7 +76,12 @@ class LatentEncoder:
         header = self._with_latents(described.header)
         network = latent_network(header, encoding_device(self._settings.device))
         found = analysed(self._source, described, network, part(progress, DESCRIBED, ANALYSED))
-        return LatentQuantiser(Encoded(header, described.segments), found, target, part(progress, ANALYSED, 1.0)).run()
+        beside = Encoded(header, described.segments)
+        if self._settings.adapt is None:
+            return LatentQuantiser(beside, found, target, part(progress, ANALYSED, 1.0)).run()
+        from evc.models.adaptation.encoder import with_own_network
+
+        return with_own_network(self._source, beside, found, target, self._settings, part(progress, ANALYSED, 1.0))
 
     def _with_latents(self, header: Header) -> Header:
         return replace(header, layers=(*header.layers, "latent"), networks=(*header.networks, self._network))
@@ -94,7 +101,8 @@ def chosen_way(source: AudioSource, settings: EncodeSettings, progress: Progress
     """What a few seconds of a source sound best with beside their latents."""
     ways = possible_ways(settings.known_bitrate)
     sample = sampled(source)
-    encoder = LatentEncoder(sample, Header(sample.samplerate, sample.channels, sample.frames), settings)
+    header = Header(sample.samplerate, sample.channels, sample.frames)
+    encoder = LatentEncoder(sample, header, replace(settings, adapt=None, adapt_state=None))
     target = empty_bytes(encoder.header) + settings.known_bitrate * 125 * sample.frames / sample.samplerate
     whole = counted(progress, source.frames)
     noise = _tried(encoder, sample, ways[0], target, stage(whole, 0, 2), TONAL_ENOUGH)
