@@ -1,23 +1,24 @@
 """Referee for one change of an encoder's rule or of a constant of the spectrum layer: every metric at equal bytes, on a
 fixed set of works, in minutes.
 
-    python tests/benchmarks/tuner.py TAG --csv RESULTS.csv [--against TAG] [--set evc.models.spectrum.quantise.LAMBDA=0.1]
+    python tests/benchmarks/tuner.py TAG --csv RESULTS.csv [--against TAG] [--set MODULE.NAME=VALUE]
         [--qualities 1.5,3,4.5,6] [--seconds 8] [--files PART,PART] [--corpus FOLDER]
 
-Works (FILES) are encoded without patterns and decoded in this process, with what is in the checkout, after the values of
-`--set` have been put in place of constants of modules; measured by the metrics of the rate-distortion bench; and kept in
-RESULTS.csv under TAG. What RESULTS.csv has under that tag is not measured again. `--against` prints, in markdown, how many
-bytes more or less than those under another tag take for equal quality: means over files, then every file; below, the
-means of what was measured at each quality. Constants that the compiled kernels know (evc/format/constants.py) need a
-build, or EVC_KERNELS=0.
+Works (FILES) are encoded without patterns and decoded in this process, with what is in the checkout, after the values
+of `--set` (evc.models.spectrum.quantise.LAMBDA=0.1) have been put in place of constants of modules; measured by the
+metrics of the rate-distortion bench; and kept in RESULTS.csv under TAG. What is there under that tag is not measured
+again. `--against` prints, in markdown, how many bytes more or less than those under another tag take for equal
+quality: means over files, then every file; below, the means of what was measured at each quality. Constants that the
+compiled kernels know (evc/format/constants.py) need a build, or EVC_KERNELS=0.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import csv
 import importlib
 import io
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,21 +89,25 @@ def put(setting: str) -> None:
     found = importlib.import_module(module)
     if not hasattr(found, constant):
         raise SystemExit(f"{module} has no {constant}")
-    setattr(found, constant, __import__("ast").literal_eval(value))
+    setattr(found, constant, ast.literal_eval(value))
 
 
 def rows(path: Path, tag: str) -> dict[tuple[str, float], Row]:
     """What was measured under a tag, by file and quality."""
     if not path.exists():
         return {}
-    header, *lines = path.read_text().splitlines()
-    found = {}
-    for line in lines:
-        row: Row = dict(zip(header.split(","), line.split(","), strict=True))
-        if row["tag"] == tag:
-            row |= {name: float(row[name]) for name in FIELDS[2:]}
-            found[row["file"], row["quality"]] = row
-    return found
+    with path.open(newline="") as file:
+        texts = [row for row in csv.DictReader(file) if row["tag"] == tag]
+    found: list[Row] = [text | {name: float(text[name]) for name in FIELDS[2:]} for text in texts]
+    return {(row["file"], row["quality"]): row for row in found}
+
+
+def append(path: Path, row: Row) -> None:
+    """Add a row; the first begins the file."""
+    start = "" if path.exists() else ",".join(FIELDS) + "\n"
+    texts = [f"{row[name]:.7g}" if isinstance(row[name], float) else str(row[name]) for name in FIELDS]
+    with path.open("a") as file:
+        file.write(start + ",".join(texts) + "\n")
 
 
 def changes(ours: list[Row], theirs: list[Row]) -> list[float]:
@@ -115,26 +120,32 @@ def changes(ours: list[Row], theirs: list[Row]) -> list[float]:
     return found
 
 
-def table(ours: dict[tuple[str, float], Row], theirs: dict[tuple[str, float], Row]) -> Iterator[str]:
-    def of(rows: dict[tuple[str, float], Row], file: str) -> list[Row]:
-        return [row for (name, _), row in sorted(rows.items()) if name == file and (name, row["quality"]) in common]
-
-    common = ours.keys() & theirs.keys()
-    files = sorted({name for name, _ in common})
-    by_file = {file: changes(of(ours, file), of(theirs, file)) for file in files}
-    yield "| file | " + " | ".join(METRICS) + " |\n|---" * 1 + "|---" * len(METRICS) + "|"
-    mean = np.nanmean(list(by_file.values()), axis=0)
-    for title, figures in (("**mean**", mean), *by_file.items()):
-        yield f"| {title} | " + " | ".join(f"{100 * figure:+.1f} %" for figure in figures) + " |"
-    yield "\n| quality | kbit/s | " + " | ".join(METRICS) + " | energy |\n|---|---" + "|---" * len(METRICS) + "|---|"
+def tables(ours: dict[tuple[str, float], Row], theirs: dict[tuple[str, float], Row]) -> Iterator[str]:
+    """Bytes for equal quality, and the means at each quality, of what both have."""
+    common = sorted(ours.keys() & theirs.keys())
+    by_file: dict[str, list[float]] = {}
+    for file in dict.fromkeys(name for name, _ in common):
+        both = ([of[key] for key in common if key[0] == file] for of in (ours, theirs))
+        by_file[file] = changes(*both)
+    yield from head("file", *METRICS)
+    for title, shares in {"**mean**": np.nanmean(list(by_file.values()), axis=0), **by_file}.items():
+        yield f"| {title} | " + " | ".join(f"{100 * share:+.1f} %" for share in shares) + " |"
+    yield ""
+    yield from head("quality", "", "kbit/s", *METRICS, "energy")
     for quality in sorted({quality for _, quality in common}):
-        for rows_ in (theirs, ours):
-            some = [row for (name, q), row in rows_.items() if q == quality and (name, q) in common]
-            figures = [float(np.nanmean([row[name] for row in some])) for name in ("kbps", *METRICS, "energy")]
-            yield f"| {quality:g} | {figures[0]:.1f} | " + " | ".join(f"{x:.3f}" for x in figures[1:]) + " |"
+        for title, measurements in (("theirs", theirs), ("ours", ours)):
+            some = [measurements[key] for key in common if key[1] == quality]
+            means = [float(np.nanmean([row[name] for row in some])) for name in ("kbps", *METRICS, "energy")]
+            cells = [f"{quality:g}", title, f"{means[0]:.1f}", *(f"{mean:.3f}" for mean in means[1:])]
+            yield "| " + " | ".join(cells) + " |"
 
 
-def main() -> None:
+def head(*columns: str) -> Iterator[str]:
+    yield "| " + " | ".join(columns) + " |"
+    yield "|---" * len(columns) + "|"
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tag")
     parser.add_argument("--csv", type=Path, required=True)
@@ -144,28 +155,24 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--files", default="", help="parts of names, with commas between: only these of FILES")
     parser.add_argument("--corpus", type=Path, default=CORPUS)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
     for setting in options.set:
         put(setting)
-    metrics = bench(BENCH)
     done = rows(options.csv, options.tag)
     for name in FILES:
-        if not any(part in name for part in options.files.split(",")):
-            continue
-        todo = [q for q in map(float, options.qualities.split(",")) if (name, q) not in done]
-        if not todo:
+        todo = [quality for quality in map(float, options.qualities.split(",")) if (name, quality) not in done]
+        if not todo or not any(part in name for part in options.files.split(",")):
             continue
         audio, samplerate = excerpt(options.corpus / f"{name}.flac", options.seconds)
         for quality in todo:
-            row = {"tag": options.tag, "file": name, "quality": quality}
-            row |= measured(audio, samplerate, quality, metrics, name)
-            new = not options.csv.exists()
-            with options.csv.open("a") as file:
-                file.write((",".join(FIELDS) + "\n") * new)
-                file.write(",".join(f"{row[f]:.7g}" if isinstance(row[f], float) else str(row[f]) for f in FIELDS) + "\n")
+            row = measured(audio, samplerate, quality, bench(BENCH), name)
+            append(options.csv, {"tag": options.tag, "file": name, "quality": quality, **row})
     if options.against:
-        for line in table(rows(options.csv, options.tag), rows(options.csv, options.against)):
-            print(line)
+        print(*tables(rows(options.csv, options.tag), rows(options.csv, options.against)), sep="\n")
 
 
 if __name__ == "__main__":
