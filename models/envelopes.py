@@ -103,6 +103,7 @@ class _EnvelopeEncoder:
         begin = self._header.segment_span(index)[0] - self._hop // 2
         decoded = self._decoded(begin, (hops + 1) * self._hop)
         source = self._analyser.read(begin, (hops + 1) * self._hop) / FULL_SCALE
+        source[:, max(0, self._header.known_frames - begin) :] = 0  # as what is decoded: nothing is assumed there
         floor = QUIET * np.diff(self._edges)
         for group, channels in zip(values, channel_groups(self._header.channels), strict=True):
             wanted, found = (levels(signal[channels], self._edges, self._hop) + floor for signal in (source, decoded))

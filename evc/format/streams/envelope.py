@@ -118,7 +118,13 @@ def best_classes(group: Integers) -> Integers:
 
 
 @lru_cache(maxsize=1)
-def table() -> FrequencyTable:
-    """What values are coded under (spec/tables/envelope.npz): `values` [classes * bands * 25, 9]."""
+def tables() -> dict[str, Integers]:
+    """The arrays of spec/tables/envelope.npz: `values` [classes * bands * 25, 9]."""
     with resources.files("evc.spec").joinpath("tables", FILE).open("rb") as file, np.load(file) as arrays:
-        return FrequencyTable(arrays["values"])
+        return {name: arrays[name] for name in arrays.files}
+
+
+@lru_cache(maxsize=1)
+def table() -> FrequencyTable:
+    """What values are coded under."""
+    return FrequencyTable(tables()["values"])
