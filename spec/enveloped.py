@@ -29,7 +29,7 @@ Random = np.random.Generator
 def envelopes() -> bytes:
     """Three channels: groups with gains and without, of all classes, a segment without the stream, an end within a hop.
     Gains stand in silence too."""
-    header = Header(24_000, 3, 13_000, layers=("spectrum",), segment_frames=4096)
+    header = Header(22_050, 3, 13_000, layers=("spectrum",), segment_frames=4096)
     random = np.random.default_rng(22)
     classes: list[list[list[int] | None] | None] = [
         [[0, 1, 2], [3, 2, 1]], [None, [1, 0, 3]], None, [[2, 3, 0], None],
