@@ -38,7 +38,7 @@ def envelopes() -> bytes:
     with ContainerWriter(target, header) as writer:
         for index, chosen in enumerate(classes):
             context = StreamContext.of_segment(header, index)
-            streams = (coded_stream(c.STREAM_SPECTRUM, _hiss(random, context, 26, silent=index == 1), context),)
+            streams = (coded_stream(c.STREAM_SPECTRUM, _hiss(random, context, 26, 2 * index, silent=index == 1), context),)
             writer.add_segment(Segment(index, (), streams + (() if chosen is None else (_drawn(random, context, chosen),))))
     return target.getvalue()
 
@@ -57,7 +57,7 @@ def beneath() -> bytes:
     target = io.BytesIO()
     with ContainerWriter(target, header) as writer:
         first = StreamContext.of_segment(header, 0)
-        spectrum = coded_stream(c.STREAM_SPECTRUM, _hiss(random, first, 28), first)
+        spectrum = coded_stream(c.STREAM_SPECTRUM, _hiss(random, first, 28, 0), first)
         writer.add_segment(Segment(0, (), (spectrum, _drawn(random, first, [[3, 1]]))))
         second = StreamContext.of_segment(header, 1)
         begin = header.segment_span(1)[0]
@@ -69,8 +69,12 @@ def beneath() -> bytes:
     return target.getvalue()
 
 
-def _hiss(random: Random, context: StreamContext, energy: int, silent: bool = False) -> SpectrumStream:
-    """Noise in all bands of blocks of many sizes; the first group may be silent."""
+_PARTITIONS = [[1, 2, 2], [0], [0], [2, 2, 2, 2], [2, 2, 1]]
+
+
+def _hiss(random: Random, context: StreamContext, energy: int, begin: int, silent: bool = False) -> SpectrumStream:
+    """Noise in all bands, in blocks of many sizes, from superframe `begin` of the file on; the first group may be
+    silent."""
     geometry = layout.geometry(c.superframe_length(context.samplerate), layout.most_coarse_bands(context.samplerate))
     superframes = -(-context.frames // c.superframe_length(context.samplerate))
     groups = []
@@ -79,9 +83,8 @@ def _hiss(random: Random, context: StreamContext, energy: int, silent: bool = Fa
             groups.append(Group(0, 0))
             continue
         count = channels.stop - channels.start
-        partitions = [[0], [2, 2, 2, 2], [1, 2, 2]]
-        frames = [[_block(random, geometry, count, depth, energy) for depth in partitions[random.integers(3)]]
-                  for _ in range(superframes)]  # fmt: skip
+        frames = [[_block(random, geometry, count, depth, energy) for depth in _PARTITIONS[(begin + number) % 5]]
+                  for number in range(superframes)]  # fmt: skip
         groups.append(Group(0, geometry.coarse_bands, frames))
     return SpectrumStream(groups)
 
