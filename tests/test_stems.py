@@ -36,7 +36,7 @@ def added(folder: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("by_pattern", [False, True])
-@pytest.mark.parametrize("name", ["rejoined", "placements", "loop", "hiss", "surround"])
+@pytest.mark.parametrize("name", ["rejoined", "placements", "loop", "hiss", "surround", "envelopes", "beneath"])
 @pytest.mark.filterwarnings("ignore:WAVEX cannot say")
 def test_stems_add_up_to_the_file(name, by_pattern, tmp_path):
     with evc.open(FOLDER / f"{name}.evc") as file:

@@ -57,11 +57,10 @@ class PlainCoder:
     def to_target(self, target: float, progress: Progress | None = None) -> list[Segment]:
         """All segments, their words together as near to `target` bytes as the gain allows."""
         search = GainSearch(self.sampled_gain(target - self._of_envelopes(target)), target)
-        whole = self._header.segments <= SAMPLED_SEGMENTS
         return nearest(
             lambda: list(self.segments(search.gain, progress)),
             lambda segments: search.probed(word_bytes(segments)),
-            1 if whole else 1 + CORRECTIONS,
+            1 + CORRECTIONS,
             ACCEPTED,
         )
 
