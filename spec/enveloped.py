@@ -38,8 +38,11 @@ def envelopes() -> bytes:
     with ContainerWriter(target, header) as writer:
         for index, chosen in enumerate(classes):
             context = StreamContext.of_segment(header, index)
-            streams = (coded_stream(c.STREAM_SPECTRUM, _hiss(random, context, 26, 2 * index, silent=index == 1), context),)
-            writer.add_segment(Segment(index, (), streams + (() if chosen is None else (_drawn(random, context, chosen),))))
+            spectrum = _hiss(random, context, 26, 2 * index, silent=index == 1)
+            streams = [coded_stream(c.STREAM_SPECTRUM, spectrum, context)]
+            if chosen is not None:
+                streams.append(_drawn(random, context, chosen))
+            writer.add_segment(Segment(index, (), tuple(streams)))
     return target.getvalue()
 
 

@@ -31,7 +31,7 @@ from evc.format.streams import StreamContext
 from evc.format.streams.envelope import EnvelopeStream, edges, shape, tables
 from evc.format.streams.noise import noise_hop
 from evc.format.writer import ContainerWriter
-from evc.models.spectrum.envelope import Shaper, levels
+from evc.models.spectrum.envelope import Shaper, changes, levels
 from evc.models.synthesis import Choice, Synthesiser
 from evc.spec.envelope import enveloped
 from evc.spec.signals import FOLDER
@@ -68,8 +68,8 @@ def test_round_trip(case: tuple[EnvelopeStream, StreamContext]) -> None:
 
 def compare(stream: EnvelopeStream, context: StreamContext, data: bytes) -> ReferenceDecoder:
     """Whether the reference reads the gains of a stream; the decoder, to compare its sums."""
-    decoder, (groups, hops, _) = ReferenceDecoder(data), shape(context)
-    found = reference_streams.envelope(decoder, groups, hops, context.samplerate, noise_hop(context.samplerate), WEIGHTS)
+    decoder, rate, (groups, hops, _) = ReferenceDecoder(data), context.samplerate, shape(context)
+    found = reference_streams.envelope(decoder, groups, hops, rate, noise_hop(rate), WEIGHTS)
     assert found == stream.values.tolist()
     return decoder
 
@@ -170,8 +170,8 @@ def shaped(shaper: Shaper, sound: NDArray[np.float32], start: int, frames: int) 
 
 @cache
 def three_channels() -> tuple[Shaper, NDArray[np.float32], NDArray[np.float64]]:
-    """Noise of three segments, its shaper with random gains (none in the second segment), and what comes of it in double
-    precision."""
+    """Noise of three segments, its shaper with random gains (none in the second segment), and what comes of it in
+    double precision."""
     frames = 2 * LENGTH + 3000
     header = Header(RATE, 3, frames, layers=("spectrum",), segment_frames=LENGTH)
     streams = {index: random_stream(StreamContext.of_segment(header, index), 3 * index + 1, 0.3) for index in (0, 2)}
@@ -201,6 +201,20 @@ def test_gains_of_nothing_change_nothing() -> None:
     context = StreamContext(RATE, 3, LENGTH)
     flat, _ = shaper({0: random_stream(context, 0, 0.0)}, 3, sound.shape[1])
     np.testing.assert_array_equal(shaped(flat, sound, 50, 5000), sound[:, 50:5050])
+
+
+@pytest.mark.skipif(kernels.lib is None, reason=kernels.what_runs())
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("samplerate", [8000, 44_100, 192_000])
+def test_kernels_compute_what_numpy_does(samplerate: int, channels: int) -> None:
+    hop, bands, random = noise_hop(samplerate), edges(samplerate), np.random.default_rng(8)
+    values = random.integers(-4, 5, (20, len(bands) - 1)) * (random.random((20, 1)) < 0.5)
+    sound = random.normal(0, 0.1, (channels, 21 * hop)).astype(np.float32)
+    changed, energies = changes(sound, values, bands, hop), levels(sound, bands, hop)
+    with kernels.reference():
+        np.testing.assert_allclose(changed, changes(sound, values, bands, hop), atol=3e-7)
+        np.testing.assert_allclose(energies, levels(sound, bands, hop), rtol=1e-5)
+    assert energies.min() > 0 and np.abs(changed).max() > 0.1
 
 
 @pytest.mark.parametrize("band", [0, 1, 2])
