@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -15,7 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from reference_coder import ReferenceDecoder
-from stream_tools import STEREO, assert_changes_are_harmless, assert_harmless, assert_round_trip, coded, contexts, words
+from stream_tools import (
+    STEREO,
+    assert_changes_are_harmless,
+    assert_harmless,
+    assert_round_trip,
+    coded,
+    contexts,
+    without_envelopes,
+    words,
+)
 from synthesis_tools import LEAST, SEGMENT, DecodedSegments, N, a_copy, a_file, whole
 
 import evc
@@ -30,7 +38,6 @@ from evc.format.reader import ContainerReader
 from evc.format.streams import StreamContext
 from evc.format.streams.envelope import EnvelopeStream, edges, shape, tables
 from evc.format.streams.noise import noise_hop
-from evc.format.writer import ContainerWriter
 from evc.models.spectrum.envelope import Shaper, changes, levels
 from evc.models.synthesis import Choice, Synthesiser
 from evc.spec.envelope import enveloped
@@ -281,17 +288,6 @@ def attacks() -> NDArray[np.float32]:
 @cache
 def struck() -> bytes:
     return evc.encode(attacks(), 16_000, quality=2, patterns="off")
-
-
-def without_envelopes(data: bytes) -> bytes:
-    """The file with segments that lack this stream."""
-    reader, target = ContainerReader(io.BytesIO(data)), io.BytesIO()
-    with ContainerWriter(target, reader.header, reader.tags) as writer:
-        for index in range(reader.segments):
-            segment = reader.segment(index)
-            kept = tuple(stream for stream in segment.streams if stream.kind != c.STREAM_ENVELOPE)
-            writer.add_segment(replace(segment, streams=kept))
-    return target.getvalue()
 
 
 def test_the_encoder_brings_levels_nearer() -> None:
