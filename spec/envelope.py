@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ def enveloped(header: Header, sound: Floats, streams: Mapping[int, EnvelopeStrea
     bins = np.arange(hop + 1) * header.samplerate / (2 * hop)  # in Hz
     bands = [bins >= first for first in c.ENVELOPE_HZ if (bins >= first).any()]
 
-    def gains(block: int, group: int) -> Floats:
+    def gains(group: int, block: int) -> Floats:
         found = np.ones(hop + 1)
         segment, row = divmod(block, header.segment_frames // hop)
         if segment in streams and row < streams[segment].values.shape[1]:
@@ -34,6 +35,6 @@ def enveloped(header: Header, sound: Floats, streams: Mapping[int, EnvelopeStrea
     out = np.zeros_like(sound)
     for group, channels in enumerate(channel_groups(header.channels)):
         for channel in range(header.channels)[channels]:
-            whole = shaped(np.pad(sound[channel], before), before, hop, lambda m, group=group: gains(m, group))
+            whole = shaped(np.pad(sound[channel], before), before, hop, partial(gains, group))
             out[channel] = whole[before:-before]
     return out

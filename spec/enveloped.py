@@ -80,7 +80,7 @@ def _hiss(random: Random, context: StreamContext, energy: int, begin: int, silen
     silent."""
     geometry = layout.geometry(c.superframe_length(context.samplerate), layout.most_coarse_bands(context.samplerate))
     superframes = -(-context.frames // c.superframe_length(context.samplerate))
-    groups = []
+    groups: list[Group] = []
     for channels in channel_groups(context.channels):
         if silent and not groups:
             groups.append(Group(0, 0))

@@ -84,7 +84,7 @@ class Shaper:
 
 def changes(signal: Signal, values: Integers, edges: Integers, hop: int) -> Signal:
     """What an envelope adds: float32 [channels, (hops + 1) * hop], as long as `signal`, by values [hops, bands]."""
-    channels, some = len(signal), values.any(axis=1).nonzero()[0]
+    channels, some = len(signal), np.flatnonzero(values.any(axis=1))
     out = np.zeros((channels, len(values) + 1, hop), np.float32)
     more = np.exp2(values[some] * (c.ENVELOPE_STEP_DB / 20 * np.log2(10))) - 1
     if kernels.lib is not None:
@@ -105,7 +105,7 @@ def changes(signal: Signal, values: Integers, edges: Integers, hop: int) -> Sign
 
 
 def levels(signal: Signal, edges: Integers, hop: int) -> NDArray[np.float64]:
-    """Energies [hops, bands] of all channels of a signal [channels, (hops + 1) * hop] together, two channels at most."""
+    """Energies [hops, bands] of the channels, two at most, of a signal [channels, (hops + 1) * hop] together."""
     if kernels.lib is not None:
         energies = np.zeros((signal.shape[1] // hop - 1, len(edges) - 1))
         kernels.lib.evc_levels(

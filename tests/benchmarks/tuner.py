@@ -1,15 +1,16 @@
 """Referee for one change of an encoder's rule or of a constant of the spectrum layer: every metric at equal bytes, on a
 fixed set of works, in minutes.
 
-    python tests/benchmarks/tuner.py TAG --csv RESULTS.csv [--against TAG] [--set evc.models.spectrum.quantise.LAMBDA=0.1]
-        [--qualities 1.5,3,4.5,6] [--seconds 8] [--files PART,PART] [--corpus FOLDER]
+    python tests/benchmarks/tuner.py TAG --csv RESULTS.csv [--against TAG]
+        [--set evc.models.spectrum.quantise.LAMBDA=0.1] [--qualities 1.5,3,4.5,6]
+        [--seconds 8] [--files PART,PART] [--corpus FOLDER]
 
-Works (FILES) are encoded without patterns and decoded in this process, with what is in the checkout, after the values of
-`--set` have been put in place of constants of modules; measured by the metrics of the rate-distortion bench; and kept in
-RESULTS.csv under TAG. What RESULTS.csv has under that tag is not measured again. `--against` prints, in markdown, how many
-bytes more or less than those under another tag take for equal quality: means over files, then every file; below, the
-means of what was measured at each quality. Constants that the compiled kernels know (evc/format/constants.py) need a
-build, or EVC_KERNELS=0.
+Works (FILES) are encoded without patterns and decoded in this process, with what is in the checkout, after the values
+of `--set` have been put in place of constants of modules; measured by the metrics of the rate-distortion bench; and
+kept in RESULTS.csv under TAG. What RESULTS.csv has under that tag is not measured again. `--against` prints, in
+markdown, how many bytes more or less than those under another tag take for equal quality: means over files, then every file; below,
+the means of what was measured at each quality. Constants that the compiled kernels know (evc/format/constants.py) need
+a build, or EVC_KERNELS=0.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,8 @@ def main() -> None:
             new = not options.csv.exists()
             with options.csv.open("a") as file:
                 file.write((",".join(FIELDS) + "\n") * new)
-                file.write(",".join(f"{row[f]:.7g}" if isinstance(row[f], float) else str(row[f]) for f in FIELDS) + "\n")
+                texts = [f"{row[f]:.7g}" if isinstance(row[f], float) else str(row[f]) for f in FIELDS]
+                file.write(",".join(texts) + "\n")
     if options.against:
         for line in table(rows(options.csv, options.tag), rows(options.csv, options.against)):
             print(line)
