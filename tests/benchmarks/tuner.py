@@ -8,8 +8,8 @@ fixed set of works, in minutes.
 Works (FILES) are encoded without patterns and decoded in this process, with what is in the checkout, after the values
 of `--set` have been put in place of constants of modules; measured by the metrics of the rate-distortion bench; and
 kept in RESULTS.csv under TAG. What RESULTS.csv has under that tag is not measured again. `--against` prints, in
-markdown, how many bytes more or less than those under another tag take for equal quality: means over files, then every file;
-below, the means of what was measured at each quality. Constants that the compiled kernels know
+markdown, how many bytes more or less than those under another tag take for equal quality: means over files, then every
+file; below, the means of what was measured at each quality. Constants that the compiled kernels know
 (evc/format/constants.py) need a build, or EVC_KERNELS=0.
 """
 
