@@ -170,7 +170,7 @@ class _Tally:
 
 
 def _layer_name(kind: int) -> str:
-    """The layer of a kind of stream; of one that has none, or is not the first of its layer, what it is called itself."""
+    """The layer of a kind of stream; of one that has none, or is not its first, what it is called itself."""
     if kind not in constants.STREAM_NAMES:
         return f"stream {kind}"
     layer = constants.STREAMS[kind].layer

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.header import Header
@@ -22,13 +23,15 @@ from evc.format.streams.noise import noise_hop
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.streams.spectrum import channel_groups
 from evc.models.arrays import Signal
-from evc.models.encoded import Encoded
+from evc.models.encoded import Encoded, word_bytes
 from evc.models.overlay import Parallel
 from evc.models.spectrum.encoder import FULL_SCALE, SegmentAnalyser
 from evc.models.spectrum.envelope import levels
 from evc.models.synthesis import Synthesiser, of_file
 
 CORRECTED = 0.6  # of what a level is off by, in decibels
+MOST_SHARE = 0.05  # of the bits of a segment's other streams; for that, steps from 0 to as much as is not corrected ...
+LEFT = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # ... the first that is cheap enough; else there is no envelope
 QUIET = 5e-7  # energy of a bin of a hop, full scale 1, beside which nothing is told apart
 
 
@@ -90,25 +93,33 @@ class _EnvelopeEncoder:
     def added(self, segment: Segment) -> Segment:
         """The segment with its envelope, if it has one."""
         context = StreamContext.of_segment(self._header, segment.index)
-        stream = self._stream(segment.index, context)
-        if not stream.values.any():
-            return segment
-        return replace(segment, streams=(*segment.streams, coded_stream(c.STREAM_ENVELOPE, stream, context)))
+        off = self._off(segment.index, context)
+        most = MOST_SHARE * word_bytes([segment])
+        for left in LEFT:
+            steps = np.sign(off) * np.floor(np.abs(off) + 1 - left)
+            values = np.clip(steps, -c.MOST_ENVELOPE, c.MOST_ENVELOPE).astype(np.int64)
+            if not values.any():
+                break
+            coded = coded_stream(c.STREAM_ENVELOPE, EnvelopeStream(values), context)
+            if len(coded.words) <= most:
+                return replace(segment, streams=(*segment.streams, coded))
+        return segment
 
-    def _stream(self, index: int, context: StreamContext) -> EnvelopeStream:
+    def _off(self, index: int, context: StreamContext) -> NDArray[np.float64]:
+        """By how much the levels of a segment are to be corrected, in steps, float64 [groups, hops, bands]."""
         groups, hops, bands = shape(context)
-        values = np.zeros((groups, hops, bands), np.int64)
+        off = np.zeros((groups, hops, bands))
         if not bands:
-            return EnvelopeStream(values)
+            return off
         begin = self._header.segment_span(index)[0] - self._hop // 2
         decoded = self._decoded(begin, (hops + 1) * self._hop)
         source = self._analyser.read(begin, (hops + 1) * self._hop) / FULL_SCALE
+        source[:, max(0, self._header.known_frames - begin) :] = 0  # as what is decoded: nothing is assumed there
         floor = QUIET * np.diff(self._edges)
-        for group, channels in zip(values, channel_groups(self._header.channels), strict=True):
+        for group, channels in zip(off, channel_groups(self._header.channels), strict=True):
             wanted, found = (levels(signal[channels], self._edges, self._hop) + floor for signal in (source, decoded))
-            steps = CORRECTED * 10 / c.ENVELOPE_STEP_DB * np.log10(wanted / found)
-            group[:] = np.clip(np.rint(steps), -c.MOST_ENVELOPE, c.MOST_ENVELOPE)
-        return EnvelopeStream(values)
+            group[:] = CORRECTED * 10 / c.ENVELOPE_STEP_DB * np.log10(wanted / found)
+        return off
 
     def _decoded(self, begin: int, count: int) -> Signal:
         """What is decoded of frames from `begin` on, silence outside the file: float32 [channels, count]."""

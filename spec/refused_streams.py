@@ -11,7 +11,7 @@ from evc.format import constants as c
 from evc.format.coder import CodedStream, SymbolEncoder
 from evc.format.header import Header
 from evc.format.segment import Dictionary, StreamData
-from evc.format.streams import StreamContext, coded_stream
+from evc.format.streams import StreamContext, coded_stream, envelope
 from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Loop, Pattern
 from evc.format.streams.gains import Gains
 from evc.format.streams.integers import Numbers
@@ -59,6 +59,14 @@ def streams() -> Iterator[tuple[str, Refusal]]:
         "stretch",
         (MALFORMED, "a stretch longer than its segment", holding(_by_hand(c.STREAM_NOISE, _stretch), noisy)),
     )
+    still = _by_hand(c.STREAM_ENVELOPE, lambda port: _envelope(port, context))
+    yield "envelope-layer", (MALFORMED, "an envelope without a layer of spectra", holding(still, noisy))
+    yield (
+        "envelope-few",
+        (DAMAGED, "an envelope that ends within a hop", holding(replace(still, symbols=still.symbols - 1))),
+    )
+    more = _by_hand(c.STREAM_ENVELOPE, lambda port: _envelope(port, context, 1))
+    yield "envelope-many", (DAMAGED, "an envelope with a symbol behind its last hop", holding(more))
     whole = StreamContext(RATE, 1, 9999, patterns=1)
     entry = coded_stream(c.STREAM_DICTIONARY, DictionaryStream([Excerpt(2000, 99)]), whole)
     chunk = Chunk(c.CHUNK_DICT, Dictionary(0, 1, (entry,)).write())
@@ -92,6 +100,18 @@ def _stretch(port: WritePort) -> None:
     port.field(0, c.NOISE_STEP_BITS)
     port.field(3, c.BAND_STRIDE_BITS)
     Numbers("", c.MAX_SPAN).code(port, c.NOISE_HOPS + 1)
+
+
+def _envelope(port: WritePort, context: StreamContext, more: int = 0) -> None:
+    """Gains of 1 throughout, which an encoder would not tell, and `more` symbols."""
+    _, hops, bands = envelope.shape(context)
+    gains, classes = np.zeros((hops, bands), np.int64), np.zeros(bands, np.int64)
+    for value, width in ((1, 1), *((0, c.ENVELOPE_CLASS_BITS) for _ in classes)):
+        port.field(value, width)
+    rows = envelope.rows(gains, classes)
+    port.symbols((gains + c.MOST_ENVELOPE).ravel(), envelope.table(), rows.ravel(), envelope.VALUES)
+    for _ in range(more):
+        port.field(0, 1)
 
 
 def _copies(times: int, lag: int, dependencies: tuple[int, ...]) -> bytes:

@@ -1,14 +1,15 @@
-"""The envelope: what the spectrum and the patterns sound like is made louder or quieter, in a few bands from hop to hop,
-where its level is off by so much that it is heard (spec 8.4, 10.6)."""
+"""The envelope: what the spectrum and the patterns sound like is made louder or quieter, in a few bands from hop to
+hop, where its level is off by so much that it is heard (spec 8.4, 10.12)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.header import Header
 from evc.format.streams.envelope import EnvelopeStream, Integers, edges
@@ -16,6 +17,7 @@ from evc.format.streams.noise import noise_hop
 from evc.format.streams.spectrum import channel_groups
 from evc.models.arrays import Signal
 from evc.models.noise.spectra import window
+from evc.models.spectrum.mdct import fourier_turns
 
 Fetch = Callable[[Signal, int], None]
 
@@ -82,11 +84,18 @@ class Shaper:
 
 def changes(signal: Signal, values: Integers, edges: Integers, hop: int) -> Signal:
     """What an envelope adds: float32 [channels, (hops + 1) * hop], as long as `signal`, by values [hops, bands]."""
-    channels, some = len(signal), values.any(axis=1).nonzero()[0]
+    channels, some = len(signal), np.flatnonzero(values.any(axis=1))
     out = np.zeros((channels, len(values) + 1, hop), np.float32)
+    more = np.exp2(values[some] * (c.ENVELOPE_STEP_DB / 20 * np.log2(10))) - 1
+    if kernels.lib is not None:
+        hops, gains = some.astype(np.int64), np.ascontiguousarray(more, np.float32)
+        kernels.lib.evc_shape(
+            kernels.pointer(np.ascontiguousarray(signal)), *signal.shape, kernels.pointer(hops), len(hops), hop,
+            *_bands(edges, hop), kernels.pointer(gains), *_transform(hop), kernels.pointer(out),
+        )  # fmt: skip
+        return out.reshape(channels, -1)
     frames = np.lib.stride_tricks.sliding_window_view(signal, 2 * hop, axis=1)[:, ::hop][:, some]
     found = np.fft.rfft(frames * window(hop), axis=-1)
-    more = np.exp2(values[some] * (c.ENVELOPE_STEP_DB / 20 * np.log2(10))) - 1
     found[..., : edges[0]] = 0
     found[..., edges[0] :] *= np.repeat(more, np.diff(edges), axis=1)
     back = np.fft.irfft(found, axis=-1).astype(np.float32) * window(hop)
@@ -95,9 +104,26 @@ def changes(signal: Signal, values: Integers, edges: Integers, hop: int) -> Sign
     return out.reshape(channels, -1)
 
 
-def levels(signal: NDArray[np.floating], edges: Integers, hop: int) -> NDArray[np.float64]:
-    """Energies [hops, bands] of all channels of a signal [channels, (hops + 1) * hop] together."""
+def levels(signal: Signal, edges: Integers, hop: int) -> NDArray[np.float64]:
+    """Energies [hops, bands] of the channels, two at most, of a signal [channels, (hops + 1) * hop] together."""
+    if kernels.lib is not None:
+        energies = np.zeros((signal.shape[1] // hop - 1, len(edges) - 1))
+        kernels.lib.evc_levels(
+            kernels.pointer(np.ascontiguousarray(signal)), *signal.shape, len(energies), hop, *_bands(edges, hop),
+            *_transform(hop), kernels.pointer(energies),
+        )  # fmt: skip
+        return energies
     frames = np.lib.stride_tricks.sliding_window_view(signal, 2 * hop, axis=1)[:, ::hop]
     power = np.square(np.abs(np.fft.rfft(frames * window(hop), axis=-1))).sum(axis=0)
     found: NDArray[np.float64] = np.add.reduceat(power, edges[:-1], axis=-1)
     return found
+
+
+def _bands(edges: Integers, hop: int) -> tuple[Any, Any, int]:
+    """The window, and the edges of bands, as kernels take them."""
+    return kernels.pointer(window(hop)), kernels.pointer(edges), len(edges) - 1
+
+
+def _transform(hop: int) -> tuple[Any, Any]:
+    """What their Fourier transforms need: factors, and room."""
+    return kernels.pointer(fourier_turns(2 * hop)), kernels.pointer(np.empty(8 * hop, np.float32))

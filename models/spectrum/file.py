@@ -22,6 +22,7 @@ from evc.models.spectrum.rate import ACCEPTED, GainSearch, segment_gain
 SAMPLED_SEGMENTS = 6  # the gain for a bitrate is searched on this many segments, evenly spread over the file
 ENVELOPE_BITS = 400  # a second of a channel group, about ...
 MOST_OF_ENVELOPES = 0.05  # ... and the most of a file, about
+MOST_EXCESS = 1.02  # of a bitrate, with envelopes
 CORRECTIONS = 2  # and corrected up to so often, if the whole file then misses the bitrate
 
 
@@ -35,7 +36,7 @@ class PlainCoder:
         self._analyser, self._header = analyser, header
         self._analysed: dict[int, list[AnalysedGroup | None]] = {}
 
-    def segments(self, gain: float, progress: Progress | None = None) -> Iterator[Segment]:
+    def segments(self, gain: float, progress: Progress | None = None, envelopes: bool = True) -> Iterator[Segment]:
         """The segments in order, a few at a time in parallel."""
 
         def code(index: int) -> tuple[Segment, dict[int, SpectrumStream]]:
@@ -50,18 +51,25 @@ class PlainCoder:
             firsts = range(0, self._header.segments, WORKERS)
             numbers = (range(first, min(first + WORKERS, self._header.segments)) for first in firsts)
             coded = chain.from_iterable(pool.map(code, some) for some in numbers)
-            for segment in with_envelopes(coded, self._analyser, self._header, pool.map):
+            bare = (segment for segment, _ in coded)
+            for segment in with_envelopes(coded, self._analyser, self._header, pool.map) if envelopes else bare:
                 yield segment
                 forward(progress, self._header, segment.index)
 
     def to_target(self, target: float, progress: Progress | None = None) -> list[Segment]:
-        """All segments, their words together as near to `target` bytes as the gain allows."""
-        search = GainSearch(self.sampled_gain(target - self._of_envelopes(target)), target)
-        whole = self._header.segments <= SAMPLED_SEGMENTS
+        """All segments, their words together as near to `target` bytes as the gain allows; without envelopes where
+        these leave too little to the spectrum."""
+        found = self._nearest(target, True, progress)
+        if word_bytes(found) > MOST_EXCESS * target:
+            return self._nearest(target, False, progress)
+        return found
+
+    def _nearest(self, target: float, envelopes: bool, progress: Progress | None) -> list[Segment]:
+        search = GainSearch(self.sampled_gain(target - envelopes * self._of_envelopes(target)), target)
         return nearest(
-            lambda: list(self.segments(search.gain, progress)),
+            lambda: list(self.segments(search.gain, progress, envelopes)),
             lambda segments: search.probed(word_bytes(segments)),
-            1 if whole else 1 + CORRECTIONS,
+            1 + CORRECTIONS,
             ACCEPTED,
         )
 

@@ -10,18 +10,19 @@ classes by how much is off; the tables of the commit do not matter.
 from __future__ import annotations
 
 import argparse
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-import evc
 from evc.format import constants as c
-from evc.format.decoding import SegmentDecoder
-from evc.format.reader import ContainerReader
+from evc.format.header import Header
+from evc.format.streams import StreamContext, decoded_stream
 from evc.format.streams.envelope import CLASSES, CONTEXTS, Integers, rows
+from evc.models import pipeline
+from evc.models.settings import EncodeSettings
+from evc.models.source import ArraySource
 
 SECONDS = 9.0
 QUALITIES = (1.5, 3.0, 4.5, 6.0)
@@ -42,11 +43,16 @@ def envelopes(folder: Path) -> Iterator[Integers]:
         except soundfile.SoundFileError as error:
             print(f"{path.name}: {error}")
             continue
+        source = ArraySource(audio.astype(np.float32), samplerate)
+        length = c.default_segment_frames(samplerate)
+        header = Header(samplerate, source.channels, frames, layers=("spectrum",), segment_frames=length)
         for quality in QUALITIES:
-            data = evc.encode(audio, samplerate, quality=quality, patterns="off", hints="spectrum")
-            decoder = SegmentDecoder(ContainerReader(io.BytesIO(data)))
-            for _, stream in decoder.streams(c.STREAM_ENVELOPE):
-                yield from (group for group in stream.values if group.any())
+            coded = pipeline.encode(source, header, EncodeSettings(quality=quality, patterns="off"), 0)
+            for segment in coded.segments:
+                data = segment.stream(c.STREAM_ENVELOPE)
+                if data is not None:
+                    stream, _ = decoded_stream(data, StreamContext.of_segment(header, segment.index))
+                    yield from (group for group in stream.values if group.any())
 
 
 def counted(found: list[Integers]) -> Integers:

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from evc import kernels
 from evc.format import constants as c
 from evc.format.coder import FrequencyTable, SymbolDecoder, SymbolEncoder
 from evc.format.errors import InputError
@@ -68,6 +69,11 @@ def _read_group(port: Port, group: Integers) -> None:
     classes = np.array([port.field(0, c.ENVELOPE_CLASS_BITS) for _ in group.T], np.int64)
     port.reserve(group.size)
     first = _first_rows(classes)
+    if port.compiled is not None:
+        pointers = kernels.pointer(first), group.shape[1], len(group), kernels.pointer(group)
+        kernels.lib.evc_read_envelope(port.compiled, table().compiled.struct, *pointers)
+        port.settle(VALUES)
+        return
     last = before = np.full(group.shape[1], c.ENVELOPE_NEAR, np.int64)
     for hop in group:
         hop[:] = port.symbols(hop, table(), first + NEAR * last + before, VALUES) - c.MOST_ENVELOPE
@@ -81,7 +87,7 @@ def shape(context: StreamContext) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=32)
 def edges(samplerate: int) -> Integers:
-    """Bins, of a hop's S + 1 up to half the sample rate, at which the bands begin, and where the last one ends (8.4)."""
+    """Bins, of a hop's S + 1 up to half the sample rate, where the bands begin, and where the last one ends (8.4)."""
     bins = noise_hop(samplerate)
     starts = [-(-hertz * 2 * bins // samplerate) for hertz in c.ENVELOPE_HZ]
     return np.array([*(start for start in starts if start <= bins), bins + 1], np.int64)
@@ -118,7 +124,13 @@ def best_classes(group: Integers) -> Integers:
 
 
 @lru_cache(maxsize=1)
-def table() -> FrequencyTable:
-    """What values are coded under (spec/tables/envelope.npz): `values` [classes * bands * 25, 9]."""
+def tables() -> dict[str, Integers]:
+    """The arrays of spec/tables/envelope.npz: `values` [classes * bands * 25, 9]."""
     with resources.files("evc.spec").joinpath("tables", FILE).open("rb") as file, np.load(file) as arrays:
-        return FrequencyTable(arrays["values"])
+        return {name: arrays[name] for name in arrays.files}
+
+
+@lru_cache(maxsize=1)
+def table() -> FrequencyTable:
+    """What values are coded under."""
+    return FrequencyTable(tables()["values"])
