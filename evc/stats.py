@@ -170,10 +170,12 @@ class _Tally:
 
 
 def _layer_name(kind: int) -> str:
-    """The layer of a kind of stream; of one that has none, what it is called itself."""
+    """The layer of a kind of stream; of one that has none, or is not its first, what it is called itself."""
     if kind not in constants.STREAM_NAMES:
         return f"stream {kind}"
-    return constants.STREAMS[kind].layer or constants.STREAM_NAMES[kind]
+    layer = constants.STREAMS[kind].layer
+    first = layer not in [stream.layer for stream in constants.STREAMS[:kind]]
+    return layer if layer is not None and first else constants.STREAM_NAMES[kind]
 
 
 def measure(

@@ -1,4 +1,5 @@
-"""A segment coded anew from what a file decodes to, so that it repeats nothing of other segments any more.
+"""A segment coded anew from what a file decodes to, so that it repeats nothing of other segments any more. Its envelope
+stays as it is, and so does what lies under it.
 
 Its blocks stay as long as they were: then those beside it, which are not coded anew, meet the same slopes, and sound to
 the bit as before but for half a superframe at the border.
@@ -35,7 +36,7 @@ class Recoder:
         self._header = decoder.container.header
         self._size = c.superframe_length(self._header.samplerate)
         self._per_segment = self._header.segment_frames // self._size
-        self._synthesiser = Synthesiser(FileSegments(decoder), Choice(COPIED), decoder.threads.map)
+        self._synthesiser = Synthesiser(_Bare(decoder), Choice(COPIED), decoder.threads.map)
 
     def segment(self, index: int, spans: Sequence[tuple[int, int]]) -> Segment:
         """Segment `index` with all its other streams as they are. Outside the frames [begin, end) of `spans` it may be
@@ -92,6 +93,13 @@ class Recoder:
         if index in self._gone:
             return self._size
         return self._size >> _partitions(self._group(index, group), self._per_segment)[which][which]
+
+
+class _Bare(FileSegments):
+    """Segments without envelopes."""
+
+    def envelope(self, index: int) -> None:
+        return None
 
 
 def _partitions(group: Group | None, count: int) -> list[tuple[int, ...]]:

@@ -18,6 +18,7 @@ from evc.format.lazy import cached_property
 from evc.format.segment import StreamData
 from evc.format.sources import Entry, sound_sources
 from evc.format.streams import StreamContext
+from evc.format.streams.envelope import EnvelopeStream
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.streams.spectrum import SpectrumStream, channel_groups
 from evc.format.streams.spectrum_blocks import Block
@@ -38,7 +39,7 @@ COPIED = ("patterns", "spectrum")  # layers rendered here
 
 class Segments(Protocol):
     """Where the streams of a file come from. Segments that are lost are left out of what `decode` returns, and have no
-    `occurrences`."""
+    `occurrences` and no `envelope`."""
 
     @property
     def header(self) -> Header: ...
@@ -49,6 +50,7 @@ class Segments(Protocol):
     @property
     def entries(self) -> Sequence[Entry | None]: ...
     def occurrences(self, index: int) -> OccurrenceStream | None: ...
+    def envelope(self, index: int) -> EnvelopeStream | None: ...
     def decode(self, indices: Iterable[int]) -> Mapping[int, Streams]: ...
 
 

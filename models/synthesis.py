@@ -15,8 +15,10 @@ from evc.format.header import Header
 from evc.format.reader import ContainerReader
 from evc.format.segment import StreamData
 from evc.format.sources import Entry
+from evc.format.streams.envelope import EnvelopeStream
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.models.overlay import Overlay, Parallel
+from evc.models.spectrum.envelope import Shaper
 from evc.models.superframes import COPIED, WINDOW, Choice, Segments, Streams, Superframes
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class Synthesiser:
         present = (set(header.layers) | replaced.keys()) & set(layers)
         self._superframes = Superframes(self._segments, choice, parallel)
         self._copied = not header.layers or bool(present & set(COPIED))
+        self._shaper = Shaper(self._segments)
         self._overlay = Overlay(header, self._segments.decode, present, replaced, parallel)
         self._latents = self._latent_renderer() if LATENT in present else None
 
@@ -93,7 +96,7 @@ class Synthesiser:
     def _add_others(self, out: NDArray[np.float32], start: int) -> None:
         """What is to be heard of all layers but latents, lost segments included."""
         if self._copied:
-            self._superframes.fetch(out, start)
+            self._shaper.fetch(self._superframes.fetch, out, start)
         self._overlay.add_to(out, start)
 
     def known(self, start: int, frames: int) -> NDArray[np.float32]:
@@ -111,7 +114,9 @@ class Synthesiser:
         """Whether frames [start, end), a few at most, need no more than fetching."""
         if self._latents is not None and not self._latents.ready(start):
             return False
-        return self._overlay.ready(start) and not (self._copied and not self._superframes.ready(start, end))
+        return self._overlay.ready(start) and not (
+            self._copied and not self._superframes.ready(*self._shaper.span(start, end))
+        )
 
     def prepare(self, start: int, end: int) -> None:
         """Render what is absent of frames [start, end), of what is in units only so much that memory stays bounded."""
@@ -119,7 +124,7 @@ class Synthesiser:
             end = min(end, self._latents.together(start))
             self._latents.prepare(start, end)
         if self._copied:
-            self._superframes.prepare(start, end)
+            self._superframes.prepare(*self._shaper.span(start, end))
         self._overlay.prepare(start, end)
 
 
@@ -154,6 +159,13 @@ class FileSegments:
             return None
         # In strict mode the whole segment is decoded when its turn comes.
         stream: OccurrenceStream | None = self._decoder.stream(index, c.STREAM_OCCURRENCES)
+        return stream
+
+    def envelope(self, index: int) -> EnvelopeStream | None:
+        """That of a segment; None where there is none, or the segment is lost (salvage mode)."""
+        if self._decoder.container.salvage and index not in self._decoder.decode([index]):
+            return None
+        stream: EnvelopeStream | None = self._decoder.stream(index, c.STREAM_ENVELOPE)
         return stream
 
 

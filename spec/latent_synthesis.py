@@ -72,7 +72,7 @@ class _Decoder:
         self.around = self.config["kernel"] * (blocks + 2) + 2
 
     def adapt(self, difference: DifferenceStream) -> None:
-        """Section 10.12."""
+        """Section 10.13."""
         steps = [(4 + s % 4) * 2.0 ** (s // 4 - 10) for s in difference.steps]
         numbers = [iter((values * step).tolist()) for values, step in zip(difference.values, steps, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from evc.format.errors import FormatError
 from evc.format.header import Header
 from evc.format.segment import Segment, StreamData
 from evc.format.streams import StreamContext
+from evc.format.streams.envelope import EnvelopeStream
 from evc.format.streams.spectrum import SpectrumStream
 
 _LINE = 16  # bytes of words in a row
@@ -71,10 +73,11 @@ class _Rows:
 
 
 def listing(data: bytes) -> str:
-    """All bytes of a file of a single segment with a single spectrum stream, then the symbols in its words."""
+    """All bytes of a file of a single segment with a spectrum stream and perhaps an envelope, then the symbols in their
+    words."""
     rows = _Rows(data)
     rows.take(8, "signature")
-    stream: StreamData | None = None
+    streams: tuple[StreamData, ...] = ()
     header: Header | None = None
     while rows.offset < len(data):
         kind = data[rows.offset : rows.offset + 4]
@@ -88,8 +91,8 @@ def listing(data: bytes) -> str:
         elif kind == c.CHUNK_SEGM:
             if header is None:
                 raise FormatError("a segment comes before the header")
-            (stream,) = Segment.read(payload, header).streams
-            _segment_rows(rows, stream)
+            streams = Segment.read(payload, header).streams
+            _segment_rows(rows, streams)
         elif kind == c.CHUNK_INDX:
             rows.varint("one segment")
             rows.varint("its SEGM is at offset {}")
@@ -99,9 +102,10 @@ def listing(data: bytes) -> str:
             rows.take(8, "{} bytes in all")
             rows.take(8, "INDX is at offset {}")
         rows.take(4, "CRC-32")
-    if header is None or stream is None:
-        raise FormatError("a file with a header and one stream is needed")
-    return "\n".join(rows.lines) + "\n\n" + _symbols(stream, header)
+    if header is None or not streams:
+        raise FormatError("a file with a header and a stream is needed")
+    context = StreamContext(header.samplerate, header.channels, header.known_frames)
+    return "\n\n".join(["\n".join(rows.lines), *(_SYMBOLS_OF[stream.kind](stream, context) for stream in streams)])
 
 
 def _header_rows(rows: _Rows, header: Header) -> None:
@@ -119,33 +123,53 @@ def _header_rows(rows: _Rows, header: Header) -> None:
     rows.take(1, "no networks")
 
 
-def _segment_rows(rows: _Rows, stream: StreamData) -> None:
+def _segment_rows(rows: _Rows, streams: Sequence[StreamData]) -> None:
     rows.varint("segment {}")
     rows.take(1, "no dependencies")
-    rows.take(1, "one stream")
-    rows.take(1, f"of kind {{}}: {c.STREAM_NAMES[stream.kind]}")
-    rows.varint("{} bytes of words")
-    rows.varint("{} symbols")
-    rows.take(4, "CRC-32 of the symbols")
-    for start in range(0, len(stream.words), _LINE):
-        rows.take(min(_LINE, len(stream.words) - start), "words" if start == 0 else "")
+    rows.take(1, "streams: {}")
+    names = [c.STREAM_NAMES[stream.kind] for stream in streams]
+    for name in names:
+        rows.take(1, f"of kind {{}}: {name}")
+        rows.varint("{} bytes of words")
+        rows.varint("{} symbols")
+        rows.take(4, "CRC-32 of the symbols")
+    for name, stream in zip(names, streams, strict=True):
+        for start in range(0, len(stream.words), _LINE):
+            rows.take(min(_LINE, len(stream.words) - start), f"words of the {name}" if start == 0 else "")
 
 
-def _symbols(stream: StreamData, header: Header) -> str:
-    """The symbols of every call."""
+def _spectrum_symbols(stream: StreamData, context: StreamContext) -> str:
+    """The symbols of every call, and what they come to."""
     decoder = _RecordingDecoder(stream)
-    read = SpectrumStream.read(decoder, StreamContext(header.samplerate, header.channels, header.known_frames))
+    read = SpectrumStream.read(decoder, context)
     decoder.finish()
+    names = ["gain + 2048", "C", "graded", *(_CALLS.get(kind, kind) for kind, _ in decoder.calls[3:])]
+    return _calls(names, decoder) + "\n\n" + _integers(read).rstrip()
+
+
+def _envelope_symbols(stream: StreamData, context: StreamContext) -> str:
+    decoder = _RecordingDecoder(stream)
+    read = EnvelopeStream.read(decoder, context)
+    decoder.finish()
+    _, hops, bands = read.values.shape
+    calls = _calls(["present", *["class"] * bands, *["gains + 4"] * hops], decoder)
+    return f"The envelope has the symbols\n\n{calls}"
+
+
+_SYMBOLS_OF = {c.STREAM_SPECTRUM: _spectrum_symbols, c.STREAM_ENVELOPE: _envelope_symbols}
+
+
+def _calls(names: Sequence[str], decoder: _RecordingDecoder) -> str:
+    """The symbols of every call as a table."""
     lines = ["| symbols | call | values |", "|---|---|---|"]
     place = 0
-    names = ["gain + 2048", "C", "graded", *(_CALLS.get(kind, kind) for kind, _ in decoder.calls[3:])]
     for name, (_, symbols) in zip(names, decoder.calls, strict=True):
         for start in range(0, len(symbols), _SYMBOLS):
             part = symbols[start : start + _SYMBOLS]
             span = f"{place}" if len(part) == 1 else f"{place} to {place + len(part) - 1}"
             lines.append(f"| {span} | {name if start == 0 else ''} | {' '.join(map(str, part))} |")
             place += len(part)
-    return "\n".join(lines) + "\n\n" + _integers(read)
+    return "\n".join(lines)
 
 
 def _integers(stream: SpectrumStream) -> str:

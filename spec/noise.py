@@ -21,6 +21,17 @@ def noise_signal(header: Header, streams: Mapping[int, NoiseStream]) -> Floats:
     return np.stack([noise.channel(channel) for channel in range(header.channels)])
 
 
+def shaped(signal: Floats, before: int, step: int, gain: Callable[[int], Floats]) -> Floats:
+    """A signal that begins `before` frames before the file, shaped by the gains [step + 1] of each block; at both its
+    ends, up to two blocks are not whole."""
+    window = np.sin(np.pi * (np.arange(2 * step) + 0.5) / (2 * step))
+    out = np.zeros(len(signal))
+    for m in range(1 - before // step, (len(signal) - before) // step - 1):
+        at = slice(before + m * step - step // 2, before + m * step - step // 2 + 2 * step)
+        out[at] += window * np.fft.irfft(gain(m) * np.fft.rfft(window * signal[at]))
+    return out
+
+
 class _Noise:
     """Signals here begin `before` frames before the file, and end as many behind it."""
 
@@ -48,12 +59,7 @@ class _Noise:
         return signal
 
     def _shaped(self, signal: Floats, step: int, gain: Callable[[int], Floats]) -> Floats:
-        window = np.sin(np.pi * (np.arange(2 * step) + 0.5) / (2 * step))
-        out = np.zeros(len(signal))
-        for m in range(1 - self.before // step, (len(signal) - self.before) // step - 1):
-            at = slice(self.before + m * step - step // 2, self.before + m * step - step // 2 + 2 * step)
-            out[at] += window * np.fft.irfft(gain(m) * np.fft.rfft(window * signal[at]))
-        return out
+        return shaped(signal, self.before, step, gain)
 
     def _colours(self, block: int) -> Floats:
         """Gains of a long block."""

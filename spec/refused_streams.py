@@ -11,7 +11,7 @@ from evc.format import constants as c
 from evc.format.coder import CodedStream, SymbolEncoder
 from evc.format.header import Header
 from evc.format.segment import Dictionary, StreamData, write_adaptation
-from evc.format.streams import StreamContext, coded_stream
+from evc.format.streams import StreamContext, coded_stream, envelope
 from evc.format.streams.dictionary import DictionaryStream, Excerpt, Explicit, Loop, Pattern
 from evc.format.streams.gains import Gains
 from evc.format.streams.integers import Numbers, Scales
@@ -59,6 +59,14 @@ def streams() -> Iterator[tuple[str, Refusal]]:
         "stretch",
         (MALFORMED, "a stretch longer than its segment", holding(_by_hand(c.STREAM_NOISE, _stretch), noisy)),
     )
+    still = _by_hand(c.STREAM_ENVELOPE, lambda port: _envelope(port, context))
+    yield "envelope-layer", (MALFORMED, "an envelope without a layer of spectra", holding(still, noisy))
+    yield (
+        "envelope-few",
+        (DAMAGED, "an envelope that ends within a hop", holding(replace(still, symbols=still.symbols - 1))),
+    )
+    more = _by_hand(c.STREAM_ENVELOPE, lambda port: _envelope(port, context, 1))
+    yield "envelope-many", (DAMAGED, "an envelope with a symbol behind its last hop", holding(more))
     latents = Header(RATE, 2, 5000, layers=("latent",), segment_frames=4096, networks=(UNHEARD_OF,))
     for name, about, rank, values in [
         ("rank", "an adapted network of rank 5", 5, ()), ("weight", "an adapted weight of 64", 1, (64,)),
@@ -100,6 +108,16 @@ def _stretch(port: WritePort) -> None:
     Numbers("", c.MAX_SPAN).code(port, c.NOISE_HOPS + 1)
 
 
+def _envelope(port: WritePort, context: StreamContext, more: int = 0) -> None:
+    """Gains of 1 throughout, which an encoder would not tell, and `more` symbols."""
+    _, hops, bands = envelope.shape(context)
+    gains, classes = np.zeros((hops, bands), np.int64), np.zeros(bands, np.int64)
+    for value, width in ((1, 1), *((0, c.ENVELOPE_CLASS_BITS) for _ in classes)):
+        port.field(value, width)
+    rows = envelope.rows(gains, classes)
+    port.symbols((gains + c.MOST_ENVELOPE).ravel(), envelope.table(), rows.ravel(), envelope.VALUES)
+    for _ in range(more):
+        port.field(0, 1)
 def _difference(rank: int, values: tuple[int, ...]) -> StreamData:
     """Some numbers in the last group."""
 

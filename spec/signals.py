@@ -21,7 +21,7 @@ from evc.loops import Loop, smpl_chunk
 from evc.models import pipeline, sequencer
 from evc.models.settings import EncodeSettings
 from evc.models.source import ArraySource, AudioSource, LoopSource
-from evc.spec import stress, stress_spectrum
+from evc.spec import enveloped, stress, stress_spectrum
 from evc.spec.containers import later
 from evc.spec.latents import large_latents, latents
 from evc.spec.learned import adapted, described, events, roar
@@ -240,6 +240,6 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "later": (
         "a later minor version: what a reader skips; dictionaries and a second HEAD between the segments", later,
     ),
-} | stress.FILES | stress_spectrum.FILES
+} | stress.FILES | stress_spectrum.FILES | enveloped.FILES
 # Too loud, or without frames, networks or usual parts: there is no sound to compare.
 UNHEARD = {"empty", "layers", "latents", "large-latents", "later", "many-events", "many-levels", "many-occurrences"}

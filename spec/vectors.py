@@ -28,6 +28,7 @@ from evc.format.errors import EvcError
 from evc.format.networks import find, installed_too
 from evc.format.reader import ContainerReader
 from evc.format.streams.difference import decoded_difference
+from evc.format.streams.envelope import tables as envelope_tables
 from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.noise_changes import tables as noise_tables
 from evc.format.streams.spectrum_tables import tables
@@ -35,6 +36,7 @@ from evc.format.streams.timbre import tables as timbre_tables
 from evc.format.timbres import timbre_network
 from evc.spec import broken
 from evc.spec.description import decoded_streams, depths_of, describe
+from evc.spec.envelope import enveloped
 from evc.spec.events import event_signal
 from evc.spec.latent_synthesis import latent_signal
 from evc.spec.listing import listing
@@ -71,11 +73,12 @@ def reference_samples(data: bytes) -> NDArray[np.int32] | None:
 def _link_sound(container: ContainerReader) -> NDArray[np.float64]:
     """The sound of a link by section 10, [channels, frames]."""
     header, decoded = container.header, decoded_streams(container)
-    kinds = c.STREAM_SPECTRUM, c.STREAM_OCCURRENCES, c.STREAM_EVENTS, c.STREAM_NOISE, c.STREAM_LATENT, c.STREAM_TIMBRE
-    spectra, occurrences, events, noise, latents, timbres = (
-        {index: streams[kind] for index, streams in decoded.items() if kind in streams} for kind in kinds
+    occurrences, events, spectra, noise, latents, _, timbres, envelopes = (
+        {index: streams[kind] for index, streams in decoded.items() if kind in streams} for kind in c.STREAM_NAMES
     )
     audio = synthesise(header, spectra, occurrences, SegmentDecoder(container).entries)
+    if envelopes:
+        audio = enveloped(header, audio, envelopes)
     hiss = noise_signal(header, noise) if noise else np.zeros_like(audio)
     audio = audio + hiss
     with installed_too(FOLDER):
@@ -162,7 +165,7 @@ def quoted() -> dict[Path, str]:
     table = "\n".join(["| file | bytes | what it holds |", "|---|---|---|", *rows])
     frozen: list[tuple[str, Mapping[str, NDArray[np.integer]]]] = [
         ("tables", tables()), ("event tables", event_tables()), ("noise tables", noise_tables()),
-        ("timbre tables", timbre_tables()),
+        ("timbre tables", timbre_tables()), ("envelope tables", envelope_tables()),
     ]  # fmt: skip
     parts = {name: f"    {tables_digest(arrays)}" for name, arrays in frozen}
     parts |= {"listing": listing((FOLDER / "mono.evc").read_bytes())}

@@ -272,6 +272,25 @@ def changes(decoder, before: list[int], w: int, limits: tuple[int, int], scales:
     return levels
 
 
+def envelope(decoder: ReferenceDecoder, groups: int, hops: int, samplerate: int, step: int, weights: list) -> list:
+    """Section 8.4: gains [group][hop][band]. `step`: frames in a hop; `weights`: the array of spec/tables/envelope.npz
+    as lists."""
+    bins = [-(-hertz * 2 * step // samplerate) for hertz in (1500, 4000, 9000)]
+    bands = len([bin for bin in bins if bin <= step])
+    found = []
+    for _ in range(groups):
+        gains = [[0] * bands for _ in range(2 + hops)]
+        if field(decoder, 1):
+            classes = [field(decoder, 2) for _ in range(bands)]
+            for hop in range(2, 2 + hops):
+                for i in range(bands):
+                    v, w = (min(2, max(-2, gains[hop - back][i])) + 2 for back in (1, 2))
+                    row = 25 * (3 * classes[i] + i) + 5 * v + w
+                    gains[hop][i] = decoder.symbol(normalised(weights[row])) - 4
+        found.append(gains[2:])
+    return found
+
+
 def band_flags(decoder: ReferenceDecoder, known: list[int], classes: int, flags: list[Context]) -> list[int]:
     """Section 6.6: which bands hold something."""
     on = [0] * len(known)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
+from evc.format import constants as c
 from evc.format.coder import CodedStream, SymbolDecoder, SymbolEncoder
 from evc.format.errors import EvcError
+from evc.format.reader import ContainerReader
 from evc.format.streams import StreamContext
+from evc.format.writer import ContainerWriter
 
 contexts = st.builds(
     StreamContext,
@@ -86,6 +90,17 @@ def assert_changes_are_harmless(stream: Any, context: StreamContext, changes: in
         found = assert_harmless(type(stream), data, coding.symbols + spare, context)
         others += found is not None and found != coding
     assert others >= changes // 10
+
+
+def without_envelopes(data: bytes) -> bytes:
+    """A file with segments that lack this stream."""
+    reader, target = ContainerReader(io.BytesIO(data)), io.BytesIO()
+    with ContainerWriter(target, reader.header, reader.tags) as writer:
+        for index in range(reader.segments):
+            segment = reader.segment(index)
+            kept = tuple(stream for stream in segment.streams if stream.kind != c.STREAM_ENVELOPE)
+            writer.add_segment(dataclasses.replace(segment, streams=kept))
+    return target.getvalue()
 
 
 def flipped(data: bytes, position: int) -> bytes:

@@ -13,6 +13,7 @@ from evc.format.segment import StreamData
 from evc.format.sources import Entry
 from evc.format.streams import spectrum_layout as layout
 from evc.format.streams.bands import band_count
+from evc.format.streams.envelope import EnvelopeStream
 from evc.format.streams.gains import Gains
 from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.streams.spectrum import Group, SpectrumStream, channel_groups
@@ -47,6 +48,9 @@ class DecodedSegments:
 
     def occurrences(self, index: int) -> OccurrenceStream | None:
         return self.streams.get(index, {}).get(c.STREAM_OCCURRENCES)
+
+    def envelope(self, index: int) -> EnvelopeStream | None:
+        return self.streams.get(index, {}).get(c.STREAM_ENVELOPE)
 
 
 def with_steps(group: Group) -> Group:

@@ -175,7 +175,7 @@ def test_statistics_are_those_of_all_links():
     assert found.frames == sum(part.frames for part in parts) and len(found.seconds) == 4
     assert found.seconds.sum() == pytest.approx(sum(part.seconds.sum() for part in parts))
     layers = {layer.name: layer for layer in found.layers}
-    assert set(layers) == {"patterns", "spectrum", "noise"}
+    assert set(layers) == {"patterns", "spectrum", "envelope", "noise"}
     symbols = sum(layer.symbols for part in parts for layer in part.layers if layer.name == "spectrum")
     assert layers["spectrum"].symbols == symbols > 0
     assert [one.number for one in found.patterns] == list(range(len(file.patterns)))

@@ -26,7 +26,7 @@ from evc.spec.signals import FOLDER
 
 VECTORS = (
     "chain", "edited", "hiss", "loop", "rejoined", "borders", "copies", "lattices", "left-over", "placements",
-    "timbres",
+    "timbres", "envelopes", "beneath",
 )  # fmt: skip
 
 
@@ -116,6 +116,22 @@ def test_segments_stay_byte_for_byte_and_only_what_leans_is_coded_anew():
         loud = np.sqrt(np.mean(whole[start : start + frames] ** 2))
         assert np.sqrt(np.mean(error**2)) < 0.2 * loud  # what is coded anew is what it was, about
     assert anew_in_all > 1
+
+
+def test_parts_have_what_their_envelopes_reach_for():
+    """Half a superframe and one frame behind a border: what overlaps there ends before, but under a hop it is heard."""
+    superframe, border = c.superframe_length(22_050), 4096
+    for start in (border + superframe // 2 + 1, border + superframe // 2 + superframe // 8 - 1):
+        made, _ = cut_of(vector("envelopes"), start, 1000)
+        np.testing.assert_array_equal(opened(made).read(always_2d=True), decoded("envelopes")[start : start + 1000])
+
+
+def test_an_envelope_stays_on_what_is_coded_anew():
+    whole = decoded("beneath")
+    made, report = cut_of(vector("beneath"), 5800, 2000)
+    assert report.coded_anew == 1 and Chain(io.BytesIO(made)).links[0].segment(1).stream(c.STREAM_ENVELOPE)
+    error = opened(made).read(always_2d=True) - whole[5800:7800]
+    assert np.sqrt(np.mean(error**2)) < 0.3 * np.sqrt(np.mean(whole[5800:7800] ** 2))
 
 
 def test_a_loop_stays_one_only_if_it_is_whole():

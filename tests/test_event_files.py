@@ -68,7 +68,7 @@ def test_events_are_added_and_all_else_is_kept(encoded: bytes, with_melody: byte
     for index in range(before.segments):
         streams = after.segment(index).streams
         assert [data for data in streams if data.kind != c.STREAM_EVENTS] == list(before.segment(index).streams)
-    assert [len(after.segment(i).streams) for i in range(4)] == [2, 2, 2, 1]
+    assert [len(after.segment(i).streams) for i in range(4)] == [3, 3, 3, 2]
     with evc.open(io.BytesIO(with_melody)) as file:
         near(file.events, MELODY)
         assert file.events.codes is not None and file.events.network == REFERENCE

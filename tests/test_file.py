@@ -136,7 +136,8 @@ def test_stats_account_for_every_bit(file, encoded):
     assert stats.payload_bits + stats.overhead_bits == stats.bits
     assert sum(stats.overhead.values()) == stats.overhead_bits
     assert stats.kbps(stats.bits) == pytest.approx(8 * len(encoded) / 10_000)
-    (spectrum,) = stats.layers
+    spectrum, envelope = stats.layers
+    assert envelope.name == "envelope" and 0 < envelope.bits < spectrum.bits / 10
     assert spectrum.name == "spectrum" and spectrum.symbols == sum(s.symbols for s in spectrum.streams) > 0
     assert spectrum.model_bits == pytest.approx(sum(s.bits for s in spectrum.streams))
     # The coder spends what the model says, and a few words per segment.

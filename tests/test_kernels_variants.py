@@ -20,6 +20,7 @@ from evc.models.events.weighting import Weighting
 from evc.models.latents import blocks, views
 from evc.models.latents.layout import BANDS, BINS, FEATURES, HOP, WINDOW
 from evc.models.patterns.products import Bands
+from evc.models.spectrum import envelope
 
 pytestmark = pytest.mark.skipif(kernels.lib is None, reason=kernels.what_runs())
 
@@ -58,6 +59,14 @@ def band_by_band() -> list[np.ndarray]:
     return [bands.products(one, one), left, bits]
 
 
+def under_envelopes() -> list[np.ndarray]:
+    values = np.random.default_rng(1).integers(-4, 5, (6, 3))
+    edges, sounds = np.array([18, 47, 105, 257], np.int64), (normal(0, 1, 7 * 256), normal(1, 2, 7 * 256))
+    return [found(*told) for sound in sounds for found, *told in (
+        (envelope.changes, sound, values, edges, 256), (envelope.levels, sound, edges, 256),
+    )]  # fmt: skip
+
+
 def filters() -> list[np.ndarray]:
     padded, taps, out = normal(0, 9 + 4, 7 + 2, 21), normal(1, 5, 3, 21), normal(2, 9, 7, 21)
     kernels.lib.evc_filter_cells(*map(kernels.pointer, (padded, taps, out)), 9, 7, 21, 1)
@@ -76,7 +85,7 @@ def events() -> list[Any]:
     return [array for event in found if event is not None for array in (event.codes, event.waveform)]
 
 
-@pytest.mark.parametrize("results", [latent_views, latent_layers, band_by_band, filters, events])
+@pytest.mark.parametrize("results", [latent_views, latent_layers, band_by_band, under_envelopes, filters, events])
 def test_wide_and_narrow_vectors_give_the_same_bits(results: Callable[[], list[np.ndarray]]) -> None:
     if not kernels.lib.evc_widen(1):
         pytest.skip("this processor has no wider vectors")

@@ -19,6 +19,7 @@ from evc.spec import vectors
 INTEGERS, CHANGES = "evc.format.streams.integers:", "evc.format.streams.changes:"
 EVENTS, TIMES, LATENTS = (f"evc.format.streams.{name}:" for name in ("event_coding", "positions", "latent_model"))
 GAINS, NOISE, READER = "evc.format.streams.gains:", "evc.models.noise.", "evc.format.reader:ContainerReader."
+ENVELOPE, SHAPING = "evc.format.streams.envelope:", "evc.models.spectrum.envelope:"
 DIFFERENCE, ADAPTED = "evc.format.streams.difference:", "evc.models.adaptation.parts:"
 SPECTRUM, RATES = "evc.format.streams.spectrum_", "evc.format.streams.rates:"
 
@@ -82,15 +83,34 @@ MISREADINGS = [
     ("7.3: a lattice ends at the last bin", "turned", "evc.models.patterns.lattice:write_cells",
      "np.add.at(grid, (columns[inside, None], bins[None, :]), blurred[inside])",
      "np.add.at(grid, (columns[inside, None], bins[None, :]), blurred[inside] * (bins >= low % grid.shape[1]))"),
-    ("8.4: the context is that of the last run", "adapted", DIFFERENCE + "_code_group", "- recent) >> 1", "- recent)"),
-    ("8.4: a context begins with the average 256", "adapted", DIFFERENCE + "_code_group", ", c.DIFFERENCE_FIRST", ""),
-    ("8.4: four steps in an octave of equal ratios", "adapted", ADAPTED + "step_size",
+    ("8.5: the context is that of the last run", "adapted", DIFFERENCE + "_code_group", "- recent) >> 1", "- recent)"),
+    ("8.5: a context begins with the average 256", "adapted", DIFFERENCE + "_code_group", ", c.DIFFERENCE_FIRST", ""),
+    ("8.5: four steps in an octave of equal ratios", "adapted", ADAPTED + "step_size",
      "math.ldexp(4 + index % 4, index // 4 - 10)", "2.0 ** (index / 4 - 8)"),
     ("8.2: centres from all of a latent", "large-latents", LATENTS + "_limited",
      "np.minimum(np.maximum(latents, -c.LATENT_REACH), c.LATENT_REACH)", "latents"),
     ("8.2: levels up to 255", "large-latents", LATENTS + "levels",
      "_LEVELS.take(np.minimum(np.abs(values), len(_LEVELS) - 1))",
      "np.floor(12 * (np.frexp(np.abs(values) + 1.0)[1] - 2) + 24 * np.frexp(np.abs(values) + 1.0)[0])"),
+    ("8.4: the gain two hops before counts five times", "envelopes", ENVELOPE + "_read_group",
+     "first + NEAR * last + before", "first + last + NEAR * before"),
+    ("8.4: the gain of one hop before", "envelopes", ENVELOPE + "_read_group", "_near(hop), last",
+     "_near(hop), _near(hop)"),
+    ("8.4: before the segment, less than nothing", "envelopes", ENVELOPE + "_read_group", "c.ENVELOPE_NEAR, np.int64",
+     "0, np.int64"),
+    ("8.4: one class for all bands", "envelopes", ENVELOPE + "_read_group", "for _ in group.T]",
+     "for _ in group.T[:1]] * group.shape[1]"),
+    ("8.4: only signs of gains before", "envelopes", ENVELOPE + "_near",
+     "np.clip(values, -c.ENVELOPE_NEAR, c.ENVELOPE_NEAR)", "np.sign(values)"),
+    ("8.4: the classes of a band lie together", "envelopes", ENVELOPE + "_first_rows",
+     "len(c.ENVELOPE_HZ) * classes + np.arange(len(classes))", "CLASSES * np.arange(len(classes)) + classes"),
+    ("8.4: a class has as many bands as the file", "beneath", ENVELOPE + "_first_rows", "len(c.ENVELOPE_HZ)",
+     "len(classes)"),
+    ("8.4: bands begin at the nearest bin", "envelopes", ENVELOPE + "edges", "-(-hertz * 2 * bins // samplerate)",
+     "round(hertz * 2 * bins / samplerate)"),
+    ("8.4: no band has the last bin alone", "beneath", ENVELOPE + "edges", "if start <= bins", "if start < bins"),
+    ("8.4: without the bin at half the sample rate", "beneath", SHAPING + "changes", "found[..., : edges[0]] = 0",
+     "found[..., : edges[0]] = found[..., -1:] = 0"),
     ("9.3: silent groups are graded or not as well", "left-over", "evc.format.streams.spectrum:SpectrumStream.read",
      "if not group.coarse_bands:", "if not group.coarse_bands and (decoder.decode_uniform(2, 1, ''), True)[1]:"),
     ("9.5: a block after one that was alone is as likely to be", "left-over", SPECTRUM + "walk:Walk._predicted",
@@ -128,11 +148,16 @@ MISREADINGS = [
     ("10.8: without the bin at half the sample rate", "roar", NOISE + "colour:gains",
      "np.add.reduceat(rise**2, begins, axis=1) / widths",
      "np.add.reduceat(rise[:, :-1] ** 2, begins, axis=1) / np.diff(begins, append=bins - 1)"),
-    ("10.12: a new row begins with x_0 = 0", "adapted", ADAPTED + "merged", "starts(*part.shape)",
+    ("10.12: gains of power", "envelopes", SHAPING + "changes", "c.ENVELOPE_STEP_DB / 20", "c.ENVELOPE_STEP_DB / 10"),
+    ("10.12: hops sound where they end", "envelopes", SHAPING + "Shaper._values", "self._per_segment - first",
+     "self._per_segment - first + 1"),
+    ("10.12: one envelope for all channels", "envelopes", SHAPING + "Shaper.fetch", "zip(values, ",
+     "zip([values[0]] * len(values), "),
+    ("10.13: a new row begins with x_0 = 0", "adapted", ADAPTED + "merged", "starts(*part.shape)",
      "starts(1, part.shape[1])"),
-    ("10.12: half of the logarithm, rounded down", "adapted", ADAPTED + "input_scale", "inputs.bit_length() // 2",
+    ("10.13: half of the logarithm, rounded down", "adapted", ADAPTED + "input_scale", "inputs.bit_length() // 2",
      "(inputs.bit_length() - 1) // 2"),
-    ("10.12: matrices column by column", "adapted", ADAPTED + "numbers_of", ".reshape(part.shape)",
+    ("10.13: matrices column by column", "adapted", ADAPTED + "numbers_of", ".reshape(part.shape)",
      ".reshape(part.shape[::-1]).T"),
     ("2.1: HEAD once", "later", READER + "_read_header", "len(places) > 2", "len(places) > 1"),
     ("2.1: dictionaries before all segments", "later", READER + "_read_dictionary",
@@ -176,7 +201,8 @@ def test_nothing_is_noticed_where_all_is_read_as_it_is(name: str, monkeypatch: p
 def misread(function: str, piece: str, instead: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put another understanding of a function, "module:name" or "module:class.name", in its place, wherever it has
     been imported."""
-    importlib.import_module("evc.models.noise.colour")  # which would otherwise import what is misread, and keep it
+    for later in ("noise.colour", "spectrum.envelope"):  # which would otherwise import what is misread, and keep it
+        importlib.import_module(f"evc.models.{later}")
     path, _, name = function.partition(":")
     module: Any = importlib.import_module(path)
     *owner, short = name.split(".")

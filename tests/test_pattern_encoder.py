@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from stream_tools import without_envelopes
 
 import evc
 from evc.format.header import Header
@@ -98,7 +99,7 @@ def test_the_encoder_knows_what_the_decoder_will_have(monkeypatch: pytest.Monkey
     audio = np.tile(loop(0.75), 4)
     data = evc.encode(audio, RATE, quality=5)
     own = coders[-1].past.timelines[0].fetch(0, len(audio))[0] / 32768  # of the last pass
-    np.testing.assert_allclose(decoded(data), own, atol=1e-5)
+    np.testing.assert_allclose(decoded(without_envelopes(data)), own, atol=1e-5)
 
 
 @pytest.mark.parametrize("superframes", [2, 5])

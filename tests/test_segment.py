@@ -184,7 +184,7 @@ def test_stream_kinds():
         return Segment.read(Segment(0, (), (replace(EVENTS, kind=kind),)).write(), header)
 
     assert read(c.OPTIONAL_STREAM).streams[0].kind == c.OPTIONAL_STREAM
-    for kind in (8, 127):
+    for kind in (9, 127):
         with pytest.raises(UnsupportedError, match="unknown kind"):
             read(kind)
     with pytest.raises(FormatError, match="dictionary"):
@@ -234,7 +234,7 @@ def test_a_dictionary_needs_patterns():
 
 def test_dictionary_unknown_stream():
     with pytest.raises(UnsupportedError):
-        Dictionary.read(replace(DICTIONARY, streams=(replace(EVENTS, kind=8),)).write(), HEADER)
+        Dictionary.read(replace(DICTIONARY, streams=(replace(EVENTS, kind=9),)).write(), HEADER)
 
 
 INDEX = [IndexEntry(60), IndexEntry(500, (0,)), IndexEntry(530, (0, 1))]

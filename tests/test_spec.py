@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from evc.format import constants as c
+from evc.format.streams import envelope
 from evc.format.streams.event_coding import SEMITONES
 from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.latent_model import DIFFERENCE_ROWS, DIFFERENCES, MAGNITUDE_ROWS, MAGNITUDES
@@ -146,6 +147,24 @@ def test_a_number_of_the_events(quote: str) -> None:
     ],
 )
 def test_a_number_of_the_latents(quote: str) -> None:
+    assert quote in WORDS
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        "ceil(f · 2S / fs), f = " + ", ".join(map(str, c.ENVELOPE_HZ)) + " Hz",
+        f"its gain plus {c.MOST_ENVELOPE}, in steps of {c.ENVELOPE_STEP_DB} dB |",
+        f"| if present: per band: class | u({c.ENVELOPE_CLASS_BITS}) |",
+        f"{envelope.CONTEXTS} · ({len(c.ENVELOPE_HZ)} K + i) + {envelope.NEAR} · n(v) + n(w), "
+        f"n(x) = clip(x, −{c.ENVELOPE_NEAR}, {c.ENVELOPE_NEAR}) + {c.ENVELOPE_NEAR}",
+        f"`values` {list(envelope.tables()['values'].shape)} of `spec/tables/envelope.npz`",
+        f"Gain g_m(k) is 10^(v / {20 // c.ENVELOPE_STEP_DB})",
+        f"Hops are those of 8.1. With S = N / {c.NOISE_HOPS}, bands begin",
+        f"*shaped* (10.8) with S = N / {c.NOISE_HOPS}, bin k",
+    ],
+)
+def test_a_number_of_the_envelopes(quote: str) -> None:
     assert quote in WORDS
 
 

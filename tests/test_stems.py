@@ -36,7 +36,7 @@ def added(folder: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("by_pattern", [False, True])
-@pytest.mark.parametrize("name", ["rejoined", "placements", "loop", "hiss", "surround"])
+@pytest.mark.parametrize("name", ["rejoined", "placements", "loop", "hiss", "surround", "envelopes", "beneath"])
 @pytest.mark.filterwarnings("ignore:WAVEX cannot say")
 def test_stems_add_up_to_the_file(name, by_pattern, tmp_path):
     with evc.open(FOLDER / f"{name}.evc") as file:
@@ -105,7 +105,7 @@ def waveform(sound: np.ndarray, loop: Loop | None) -> Explicit:
     """A sound at 8 kHz as an entry, as `evc encode` would code it."""
     container = ContainerReader(io.BytesIO(evc.encode(sound, 8000, quality=8, patterns="off")))
     (segment,) = [container.segment(index) for index in range(container.segments)]
-    (stream,) = segment.streams
+    stream = segment.streams[0]
     return Explicit(1, len(sound), CodedStream(stream.words, stream.symbols, stream.checksum), loop)
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evc.catalogue.places import LocalPlace, Place, check_ours, empty_folder
-from evc.format.constants import LAYERS
+from evc.format.constants import LAYERS, STREAM_ENVELOPE, STREAM_NAMES
 from evc.format.errors import EvcError, InputError
 from evc.output import writing
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MANIFEST, CSV = "manifest.parquet", "manifest.csv"
 DONE, FAILED = "done", "failed"
 OVERHEAD = "overhead"
-KBPS = {layer: f"kbps_{layer}" for layer in (*dict.fromkeys(LAYERS), OVERHEAD)}  # the columns with those of each layer
+KBPS = {row: f"kbps_{row}" for row in (*LAYERS, STREAM_NAMES[STREAM_ENVELOPE], OVERHEAD)}  # columns: rows of statistics
 
 Record = dict[str, Any]  # a row, by column
 

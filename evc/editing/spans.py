@@ -1,5 +1,5 @@
-"""Which segments a part of a file needs (spec 7.1, 10.5, 10.8, 10.10, 10.11), and which of them repeat sound that the
-part lacks."""
+"""Which segments a part of a file needs (spec 7.1, 10.5, 10.8, 10.10 to 10.12), and which of them repeat sound that
+the part lacks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from evc.format import constants as c
 from evc.format.edits import Stretch
 from evc.format.header import Header
 from evc.format.reader import ContainerReader
+from evc.format.streams.noise import noise_hop
 from evc.format.timbres import TIMBRE
 from evc.models.events.layer import LONGEST_EVENT
 from evc.models.timbre.layer import reach
@@ -72,6 +73,8 @@ def _reach(header: Header) -> tuple[int, int]:
     before = after = 0
     if "spectrum" in layers or "patterns" in layers:
         before = after = (3 if "patterns" in layers else 1) * superframe // 2
+    if "spectrum" in layers:
+        before = after = before + 2 * noise_hop(header.samplerate)  # under an envelope
     if "noise" in layers:
         before, after = max(before, superframe), max(after, superframe)
     if "events" in layers:

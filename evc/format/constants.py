@@ -96,14 +96,15 @@ STREAMS = (
     StreamKind("latent", "latent", "latent.LatentStream", network=True),
     StreamKind("dictionary", None, "dictionary.DictionaryStream"),
     StreamKind("timbre", "timbre", "timbre.TimbreStream", network=True),
+    StreamKind("envelope", "spectrum", "envelope.EnvelopeStream"),
     StreamKind("adaptation", None, "difference.DifferenceStream"),
 )
 STREAM_NAMES = dict(enumerate(kind.name for kind in STREAMS))
-LAYERS = tuple(kind.layer for kind in STREAMS if kind.layer is not None)
+LAYERS = tuple(dict.fromkeys(kind.layer for kind in STREAMS if kind.layer is not None))
 NETWORK_LAYERS = {kind.layer for kind in STREAMS if kind.network}
 (
     STREAM_OCCURRENCES, STREAM_EVENTS, STREAM_SPECTRUM, STREAM_NOISE, STREAM_LATENT, STREAM_DICTIONARY, STREAM_TIMBRE,
-    STREAM_ADAPTATION,
+    STREAM_ENVELOPE, STREAM_ADAPTATION,
 ) = STREAM_NAMES  # fmt: skip
 OPTIONAL_STREAM = 128
 
@@ -281,7 +282,7 @@ TIMBRE_FIRST_LEVEL = 96  # from which the level of a segment's first point count
 MAX_TIMBRE_WIDTH = 7
 TIMBRE_UPDATES = 6  # that contexts which begin with values of tables have behind them
 
-# What a file changes of the weights of a network (8.4).
+# What a file changes of the weights of a network (8.5).
 DIFFERENCE_GROUPS = 5
 DIFFERENCE_RANK_BITS = 3
 MAX_DIFFERENCE_RANK = 4
@@ -336,6 +337,13 @@ MAGNITUDE_SCALES = 48  # rows of a magnitude table: 48 scales of 3 shapes
 MAGNITUDE_SHAPES = 3
 FEATURE_LIMIT = 127
 ACTIVATION_LIMIT = 255
+
+# Envelope (8.4). Hops are those of noise.
+ENVELOPE_HZ = (1500, 4000, 9000)  # where its bands begin; below, nothing is changed
+ENVELOPE_STEP_DB = 2
+MOST_ENVELOPE = 4  # steps, up or down
+ENVELOPE_CLASS_BITS = 2
+ENVELOPE_NEAR = 2  # steps: what is told apart of the values before
 
 # Synthesis of the spectrum (10).
 STEREO_PREDICTIONS = (0.0, 0.0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75)  # of side from mid, by mode; mode 0 is left/right

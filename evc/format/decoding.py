@@ -36,7 +36,7 @@ DecodedStreams = dict[int, Any]
 KEPT_BYTES = 1 << 23  # of segments as coded, and as many of small streams: those of a track of some minutes
 _OBJECT_BYTES = 1 << 11  # what a segment or a stream takes at least, however little is in it
 SMALL = (  # what is asked for of all segments alike
-    constants.STREAM_EVENTS, constants.STREAM_OCCURRENCES, constants.STREAM_TIMBRE,
+    constants.STREAM_EVENTS, constants.STREAM_OCCURRENCES, constants.STREAM_TIMBRE, constants.STREAM_ENVELOPE,
 )  # fmt: skip
 
 

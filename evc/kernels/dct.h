@@ -1,4 +1,4 @@
-/* The DCT-IV of one block of any size (spec 10.4): as models/spectrum/mdct.py. spectra.c has transforms of its own. */
+/* Fourier transforms of any power of two, and the DCT-IV of one block (spec 10.4): as models/spectrum/mdct.py. spectra.c has transforms of its own. */
 #pragma once
 #include "variants.h"
 
@@ -109,6 +109,29 @@ INLINE void last_eight(Complexes from, Complexes to, int64_t stride) {
     }
 }
 
+/* The discrete Fourier transform of `x` [size], a power of two from 16 on, in `x`; both are lost, and may have changed
+   places. With real and imaginary parts exchanged before and after, the inverse times `size`. `turns`: those of the
+   stages. */
+INLINE void fourier(Complexes *x, Complexes *y, int64_t size, const float *turns) {
+    Complexes from = *x, to = *y;
+    int64_t length = size / 4, stride = 4;
+    first_fourfold(from, to, length, turns);
+    turns += length * 6;
+    for (; length > 8; length /= 4) {
+        const Complexes before = from;
+        from = to;
+        to = before;
+        if (stride == 4) fourfold(from, to, length / 4, 4, turns);
+        else fourfold(from, to, length / 4, stride, turns);
+        turns += length / 4 * 6;
+        stride *= 4;
+    }
+    if (length == 8) last_eight(to, from, stride);
+    else last_four(to, from, stride);
+    *x = from;
+    *y = to;
+}
+
 /* The DCT-IV of `in` [size], a power of two from 32 on, to `out`, which may be the same: one complex FFT of half the
    size between two turns. `turns` and `work` [2 * size]: see evc_dct4. */
 INLINE void transformed(const float *in, float *out, int64_t size, const float *turns, float *work) {
@@ -129,22 +152,7 @@ INLINE void transformed(const float *in, float *out, int64_t size, const float *
             im[k] = a * sines[k] + b * cosines[k];
         }
     }
-    turns += size;
-    int64_t length = half, stride = 4;
-    first_fourfold(x, y, length / 4, turns);
-    turns += length / 4 * 6;
-    length /= 4;
-    for (; length > 8; length /= 4) {
-        const Complexes from = y;
-        if (stride == 4) fourfold(from, x, length / 4, 4, turns);
-        else fourfold(from, x, length / 4, stride, turns);
-        turns += length / 4 * 6;
-        stride *= 4;
-        y = x;
-        x = from;
-    }
-    if (length == 8) last_eight(y, x, stride);
-    else last_four(y, x, stride);
+    fourier(&x, &y, half, turns + size);
     {
         const float *re = x.re, *im = x.im;
         float *even = y.re, *odd = y.im;

@@ -101,6 +101,13 @@ void evc_code_flags(evc_port *port, int32_t writing, const evc_adaptive *frozen,
 void evc_code_changes(evc_port *port, int32_t writing, const evc_adaptive *frozen, int32_t *sizes, int32_t *signs,
                       int64_t least, int64_t most, const int64_t *before, int64_t count, int64_t *levels);
 
+/* --- The envelope stream (envelope.c) --------------------------------------------------------------------- */
+
+/* The values [hops, bands] of a group (spec 8.4), by the rows of `table` that begin with those of each band [bands]. If
+   the port accounts, the first of its kinds tells of this call. */
+void evc_read_envelope(evc_port *port, const evc_table *table, const int64_t *first, int64_t bands, int64_t hops,
+                       int64_t *values);
+
 /* --- The spectrum stream (spectrum.h) --------------------------------------------------------------------- */
 
 enum { EVC_DEPTHS = 5, EVC_BANDS = 42, EVC_BLOCKS = 16 };

@@ -44,6 +44,21 @@ void evc_weigh(const float *spectra, int64_t blocks, const int64_t *from, float 
                const int64_t *to, int64_t count, int64_t channels, int64_t size, const float *gains, int64_t planes,
                int32_t mid_side, const int64_t *edges, int64_t bands);
 
+/* --- Envelopes (envelope.c) --------------------------------------------------------------------------------- */
+
+/* Of `signal` [channels, samples], of one channel or two, hops are 2 * hop samples, `hop` apart, under `window`. `turns`
+   are those of a Fourier transform of 2 * hop, a power of two from 32 on; `work` is [8 * hop]. */
+
+/* Adds to `out`, as large, what the gains of `hops` [count], ascending, change: in bands from edges[i] to edges[i + 1]
+   gains, less 1, are `more` [count, bands] (spec 10.12). */
+void evc_shape(const float *signal, int64_t channels, int64_t samples, const int64_t *hops, int64_t count, int64_t hop,
+               const float *window, const int64_t *edges, int64_t bands, const float *more, const float *turns,
+               float *work, float *out);
+
+/* Energies [hops, bands] of both channels together. */
+void evc_levels(const float *signal, int64_t channels, int64_t samples, int64_t hops, int64_t hop, const float *window,
+                const int64_t *edges, int64_t bands, const float *turns, float *work, double *out);
+
 /* --- What the encoder measures (analysis.c) ----------------------------------------------------------------- */
 
 /* Sums of squares [rows, bands] of spectra [rows, size]. */

@@ -1,4 +1,4 @@
-"""What of the decoder of latents a file may change (spec 10.12): which numbers there are, and what they do to weights.
+"""What of the decoder of latents a file may change (spec 10.13): which numbers there are, and what they do to weights.
 
 Weights are merged once, before anything is decoded. `merged` serves NumPy, which decodes, and torch, which fits.
 """
@@ -117,7 +117,7 @@ def stream_of(integers: Mapping[Part, NDArray[np.integer]], steps: Sequence[int]
 
 
 def step_size(index: int) -> float:
-    """Of a step index (spec 8.4)."""
+    """Of a step index (spec 8.5)."""
     return math.ldexp(4 + index % 4, index // 4 - 10)
 
 

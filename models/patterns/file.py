@@ -13,6 +13,7 @@ from evc.format import constants as c
 from evc.format.header import Header
 from evc.format.segment import dependency_depth
 from evc.models.encoded import Encoded, word_bytes
+from evc.models.envelopes import enveloped
 from evc.models.patterns.choose import SHIFTS, ChosenCopies
 from evc.models.patterns.encoder import CodedSegment, Plain, SegmentCoder, burden
 from evc.models.patterns.reuse import Inheritance, importance, mean_noise, step_offsets
@@ -104,8 +105,8 @@ class PatternEncoder:
         reuse, plain = self._reuse(plan), self._plain(stage(progress, 2, 4))
         coded = list(self._beside(plain, self.analyser.gain, reuse, plan.lags, stage(progress, 3, 4)))
         if _better(coded, plain):
-            return self._encoded(coded)
-        return Encoded(self.plain_header, [one.segment for one in plain])
+            return enveloped(self._encoded(coded), self.analyser)
+        return enveloped(Encoded(self.plain_header, [one.segment for one in plain]), self.analyser)
 
     def to_target(self, target: float, progress: Progress | None = None) -> Encoded | None:
         """The file in about `target` bytes of coded words; None where patterns would make it worse."""
@@ -127,13 +128,17 @@ class PatternEncoder:
             lags = [found if use else [] for found, use in zip(lags, used, strict=False)]
             return coded
 
-        coded = nearest(
-            code,
-            lambda coded: search.tried([one.choice for one in coded], word_bytes(one.segment for one in coded)),
+        def beside_envelopes() -> tuple[list[CodedSegment], Encoded]:
+            coded = code()
+            return coded, enveloped(self._encoded(coded), self.analyser)
+
+        coded, encoded = nearest(
+            beside_envelopes,
+            lambda found: search.tried([one.choice for one in found[0]], word_bytes(found[1].segments)),
             1 + CORRECTIONS,
             ACCEPTED,
         )
-        return self._encoded(coded) if _burden(coded) < _burden(plain) else None
+        return encoded if _burden(coded) < _burden(plain) else None
 
     def _plan(self, progress: Progress | None, passes: int) -> Plan | None:
         """What to copy, by estimate; None if that saves too little."""

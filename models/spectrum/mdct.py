@@ -80,16 +80,23 @@ def _twiddle(size: int) -> NDArray[np.complex64]:
 
 
 @lru_cache(maxsize=16)
-def _turns(size: int) -> Signal:
-    """The factors that evc_dct4 needs for blocks of a size: those before and behind the FFT, then by stage."""
-    half = size // 2
-    factors = [(2 / size) ** 0.25 * np.exp(-1j * np.pi * (np.arange(half) + 0.125) / size)]
-    length = half
+def fourier_turns(size: int) -> Signal:
+    """The factors that kernels need for Fourier transforms of a size, a power of two from 16 on, by stage."""
+    factors = []
+    length = size
     while length > 8:
         at = np.arange(length // 4)
         factors += [np.exp(-2j * np.pi * times * at / length) for times in (1, 2, 3)]
         length //= 4
     return np.concatenate([part for factor in factors for part in (factor.real, factor.imag)]).astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def _turns(size: int) -> Signal:
+    """The factors that evc_dct4 needs for blocks of a size: those before and behind the FFT, then its own."""
+    half = size // 2
+    around = (2 / size) ** 0.25 * np.exp(-1j * np.pi * (np.arange(half) + 0.125) / size)
+    return np.concatenate([around.real, around.imag, fourier_turns(half)]).astype(np.float32)
 
 
 def dct4(blocks: Signal) -> Signal:

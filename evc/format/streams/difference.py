@@ -1,4 +1,4 @@
-"""The difference stream, of NETW chunks: what a file changes of the weights of its networks (spec 8.4)."""
+"""The difference stream, of NETW chunks: what a file changes of the weights of its networks (spec 8.5)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _none() -> tuple[Integers, ...]:
 
 @dataclass
 class DifferenceStream:
-    """Numbers in groups, whose meaning section 10.12 tells.
+    """Numbers in groups, whose meaning section 10.13 tells.
 
     rank    of what is added to linear layers, 0 to 4
     steps   index of the step size of each group, 0 to 31
@@ -40,7 +40,7 @@ class DifferenceStream:
     values: tuple[Integers, ...] = field(default_factory=_none)
 
     def write(self, encoder: SymbolEncoder, context: StreamContext) -> None:
-        """Code the numbers; InputError where they break a limit (spec 8.4)."""
+        """Code the numbers; InputError where they break a limit (spec 8.5)."""
         self._check()
         self._code(WritePort(encoder))
 
