@@ -30,7 +30,7 @@ from evc.models.spectrum.envelope import levels
 from evc.models.synthesis import Synthesiser, of_file
 
 CORRECTED = 0.6  # of what a level is off by, in decibels
-MOST_SHARE = 0.05  # of the bits of a segment's other streams; for that, steps from 0 to as much as is not corrected ...
+MOST_SHARE = 0.08  # of the bits of a segment's other streams; for that, steps from 0 to as much as is not corrected ...
 LEFT = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # ... the first that is cheap enough; else there is no envelope
 QUIET = 5e-7  # energy of a bin of a hop, full scale 1, beside which nothing is told apart
 
