@@ -33,7 +33,7 @@ from evc.models.units import Audio
 
 SPAN_SUPERFRAMES = 64 * c.DEFAULT_SUPERFRAMES_PER_SEGMENT  # how far back copies reach: bounds memory
 MOST_LAGS = 6  # that are tried in a superframe
-WORTH = 0.2  # of a superframe that needs no bits, as mel distance,
+WORTH = 0.15  # of a superframe that needs no bits, as mel distance,
 SWITCH = 0.3  # and what another lag costs
 MARGIN = 2048  # frames of context to measure distances in
 INSIDE = SAMPLES_PER_COLUMN  # frames that are told behind the beginning and before the end of what is copied: networks see them

@@ -29,7 +29,7 @@ PIECE = 3.0  # in pieces of about so many
 
 
 BETTER = 0.01  # badness, by which a file with copies has to be better to be taken,
-LEVEL_ALLOWED = 0.01  # and log10 of magnitudes, by which its level may be farther off
+LEVEL_ALLOWED = 0.05  # and log10 of magnitudes, by which its level may be farther off
 COMPARED = 10.0  # seconds at a time
 
 
