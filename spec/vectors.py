@@ -27,6 +27,7 @@ from evc.format.decoding import SegmentDecoder
 from evc.format.errors import EvcError
 from evc.format.networks import find, installed_too
 from evc.format.reader import ContainerReader
+from evc.format.sources import repeats_output
 from evc.format.streams.event_tables import tables as event_tables
 from evc.format.streams.noise_changes import tables as noise_tables
 from evc.format.streams.spectrum_tables import tables
@@ -38,6 +39,7 @@ from evc.spec.events import event_signal
 from evc.spec.latent_synthesis import latent_signal
 from evc.spec.listing import listing
 from evc.spec.noise import noise_signal
+from evc.spec.repeats import repeated_signal
 from evc.spec.signals import FILES, FOLDER, UNHEARD
 from evc.spec.synthesis import synthesise, without_overlap
 from evc.spec.timbre import timbre_signal
@@ -74,7 +76,8 @@ def _link_sound(container: ContainerReader) -> NDArray[np.float64]:
     spectra, occurrences, events, noise, latents, timbres = (
         {index: streams[kind] for index, streams in decoded.items() if kind in streams} for kind in kinds
     )
-    audio = synthesise(header, spectra, occurrences, SegmentDecoder(container).entries)
+    repeating = repeats_output(header.layers)
+    audio = synthesise(header, spectra, {} if repeating else occurrences, SegmentDecoder(container).entries)
     hiss = noise_signal(header, noise) if noise else np.zeros_like(audio)
     audio = audio + hiss
     with installed_too(FOLDER):
@@ -84,6 +87,8 @@ def _link_sound(container: ContainerReader) -> NDArray[np.float64]:
             audio += timbre_signal(header, timbres, find(network))
         if latents:
             audio += latent_signal(header, audio, hiss, latents, find(header.networks[-1]))
+    if repeating:
+        audio = repeated_signal(header, audio, occurrences)
     return without_overlap(header, audio)
 
 
