@@ -38,7 +38,9 @@ def mel_distance(estimate: Floats, target: Floats, samplerate: int) -> float:
     return total
 
 
-def mel_distances(estimate: Floats, target: Floats, samplerate: int, stretch: int, margin: int) -> Floats:
+def mel_distances(
+    estimate: Floats, target: Floats, samplerate: int, stretch: int, margin: int
+) -> NDArray[np.float64]:
     """About the same for each stretch of `stretch` frames, by the windows in the middle of which it lies, of three of
     MEL_SCALES: float64 [stretches]. Waveforms have `margin` frames of context on either side."""
     count = -(-(target.shape[1] - 2 * margin) // stretch)

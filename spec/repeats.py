@@ -36,7 +36,8 @@ def repeated_signal(header: Header, x: Signal, streams: Mapping[int, OccurrenceS
         for one, weight in zip(copies, weights, strict=True):
             share = weight[at] / total[at]
             if share.any():
-                change += share * (one.gain * _delayed(y, start, change.shape[1], one.lag, header.phase_bits) - x[:, at])
+                heard = _delayed(y, start, change.shape[1], one.lag, header.phase_bits)
+                change += share * (one.gain * heard - x[:, at])
         y[:, at] += change
     return y
 

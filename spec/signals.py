@@ -221,8 +221,8 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
         lambda: described(FOLDER),
     ),
     "repeats": (
-        "copies of what noise and latents sound like together, at whole and fractional lags, with gains, in a row and of "
-        "each other; the weights of latents are those of the package",
+        "copies of what noise and latents sound like together, at whole and fractional lags, with gains, in a row and "
+        "of each other; the weights of latents are those of the package",
         repeats,
     ),
     "timbres": (

@@ -1,8 +1,8 @@
 """Which stretches of a file with latents repeat its own output, an occurrence in place of all that would tell them
 (spec 10.12).
 
-A first file, without copies, tells what is lost: where its output one lag earlier is about as near to the source as what
-it has there itself, a copy saves all bits, and what is left of the file shares these.
+A first file, without copies, tells what is lost: where its output one lag earlier is about as near to the source as
+what it has there itself, a copy saves all bits, and what is left of the file shares these.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MOST_LAGS = 6  # that are tried in a superframe
 WORTH = 0.15  # of a superframe that needs no bits, as mel distance,
 SWITCH = 0.3  # and what another lag costs
 MARGIN = 2048  # frames of context to measure distances in
-INSIDE = SAMPLES_PER_COLUMN  # frames that are told behind the beginning and before the end of what is copied: networks see them
+INSIDE = SAMPLES_PER_COLUMN  # frames that are told at either end of what is copied, since networks see them beside it
 MOST_GENERATIONS = 4  # of copies of copies: bounds what has to be decoded to play from anywhere
 LEAST_SHARE = 0.02  # of a file, that copies have to cover to be worth a try
 
@@ -192,11 +192,11 @@ def _best(values: Iterable[dict[int, float]]) -> Lags:
             then[lag], came[lag] = max(stay, change) + value, lag if stay >= change else best
         total = then
         before.append(came)
-    lag = max(total, key=total.__getitem__)
+    last = max(total, key=total.__getitem__)
     found: Lags = []
     for came in reversed(before):
-        found.append(lag)
-        lag = came[lag]
+        found.append(last)
+        last = came[last]
     return found[::-1]
 
 

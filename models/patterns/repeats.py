@@ -1,4 +1,4 @@
-"""Copies in files with latents, which repeat the finished output (spec 10.12): at any span, from what comes before it."""
+"""Copies in files with latents, which repeat the finished output (spec 10.12), at any span of a file."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Repeating(Protocol):
 
 class Repeats:
     """Renders any span of the output, and of what copies change of it, superframe by superframe. `plain` gives what all
-    other layers are together, and `prepare(start, end)` has what follows frame `start` at hand; `chosen` tells of a copy,
-    by segment and row, whether its `changes` are wanted; None: nobody asks for these."""
+    other layers are together, and `prepare(start, end)` has what follows frame `start` at hand; `chosen` tells of a
+    copy, by segment and row, whether its `changes` are wanted; None: nobody asks for these."""
 
     def __init__(
         self,
@@ -182,7 +182,8 @@ class Repeats:
         total = np.maximum(total, 1)
         output, changes = plain.copy(), np.zeros(shape, np.float32)
         for repeat, weight in zip(near, weights, strict=True):
-            low, high = (min(max(at, start), end) for at in (repeat.begin - self._fade // 2, repeat.end + self._fade // 2))
+            half = self._fade // 2
+            low, high = (min(max(at, start), end) for at in (repeat.begin - half, repeat.end + half))
             part = slice(low - start, high - start)
             heard = delayed(self._past, low, high - low, repeat.lag, header.phase_bits)
             change = (weight / total)[part] * (np.float32(repeat.gain) * heard - plain[:, part])
@@ -203,7 +204,8 @@ def _read_repeats(segments: Repeating, index: int) -> Iterator[Repeat]:
         gain = 0.0 if level == OFF else 2.0 ** (level / stream.gain_resolution)
         if stream.inverted[source.row]:
             gain = -gain
-        yield Repeat(source.begin, min(source.end, start + header.segment_frames), source.delay, gain, (index, source.row))
+        end = min(source.end, start + header.segment_frames)
+        yield Repeat(source.begin, end, source.delay, gain, (index, source.row))
 
 
 def covered(begin: int, end: int, start: int, frames: int, fade: int) -> Signal:
