@@ -134,6 +134,15 @@ def test_blocks_seeking_and_parts(segments: DecodedSegments, whole: np.ndarray) 
         np.testing.assert_array_equal(file.read(always_2d=True).T, whole[:, SEGMENT + 5000 : SEGMENT + 5000 + RATE])
 
 
+def test_absurd_gains_are_no_errors(segments: DecodedSegments) -> None:
+    rows = [{"lengths": N, "lags": 6 * N * ONE, "gains": np.full((1, 1), level)} for level in (2048, -2048)]
+    loud = segments.streams | {1: segments.streams[1] | {
+        c.STREAM_OCCURRENCES: occurrence_stream(rows, RATE, gain_resolution=1)
+    }}  # fmt: skip
+    heard = Synthesiser(DecodedSegments(segments.header, loud)).render(SEGMENT, 3 * N)
+    assert heard.shape == (2, 3 * N)
+
+
 def test_a_lost_segment_is_silent_where_it_is_repeated(segments: DecodedSegments, whole: np.ndarray) -> None:
     data = file_with(segments)
     damaged = with_flipped_bit(data, segment_places(data)[1].offset + 60)

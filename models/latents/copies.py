@@ -145,7 +145,8 @@ def _values(
     """What copies are worth, by lag, in every superframe."""
     size, bits, shape = c.superframe_length(header.samplerate), header.phase_bits, (source.channels, source.frames)
     search = LagSearch(source, SPAN_SUPERFRAMES * size, effort, bits)
-    past = History((SPAN_SUPERFRAMES + 2 * search.per_segment) * size, np.float32, (source.channels,))
+    kept = min(SPAN_SUPERFRAMES * size, source.frames) + 2 * search.per_segment * size
+    past = History(kept, np.float32, (source.channels,))
     number = 0
     for candidates in search.run(progress):
         start, frames = number * size, len(candidates) * size

@@ -186,10 +186,11 @@ class Repeats:
             low, high = (min(max(at, start), end) for at in (repeat.begin - half, repeat.end + half))
             part = slice(low - start, high - start)
             heard = delayed(self._past, low, high - low, repeat.lag, header.phase_bits)
-            change = (weight / total)[part] * (np.float32(repeat.gain) * heard - plain[:, part])
-            output[:, part] += change
-            if self._chosen is not None and self._chosen(repeat.place):
-                changes[:, part] += change
+            with np.errstate(over="ignore", invalid="ignore"):
+                change = (weight / total)[part] * (np.float32(repeat.gain) * heard - plain[:, part])
+                output[:, part] += change
+                if self._chosen is not None and self._chosen(repeat.place):
+                    changes[:, part] += change
         return output, changes
 
 
@@ -201,7 +202,8 @@ def _read_repeats(segments: Repeating, index: int) -> Iterator[Repeat]:
     start, _ = header.segment_span(index)
     for source in sound_sources(stream, [], StreamContext.of_segment(header, index), start):
         level = int(stream.gains_of(source.row)[0][0, 0])
-        gain = 0.0 if level == OFF else 2.0 ** (level / stream.gain_resolution)
+        with np.errstate(over="ignore"):  # gains may be absurd
+            gain = 0.0 if level == OFF else float(np.exp2(level / stream.gain_resolution))
         if stream.inverted[source.row]:
             gain = -gain
         end = min(source.end, start + header.segment_frames)
