@@ -28,7 +28,7 @@ class PatternStats:
 
     `bits` are its share of the occurrence streams, in each of which all occurrences count alike; `dictionary_bits` what
     its entry takes. `saved_bits` is an estimate: what the same sound cost where it comes from, as far as its bands are
-    on, less what the spectrum costs where it sounds again. Patterns that sound at once share alike.
+    on, less what the spectrum, or latents, cost where it sounds again. Patterns that sound at once share alike.
     """
 
     number: int
@@ -70,8 +70,12 @@ class SavedBits:
         occurrences: OccurrenceStream | None = decoded.streams.get(c.STREAM_OCCURRENCES)
         sources = self._decoder.sources(index)
         spent = np.zeros(superframes)
-        if spectrum is not None and (bits := decoded.accounts[c.STREAM_SPECTRUM].places) is not None:
-            spent = bits - _finer_bits(spectrum, superframes)
+        for kind in (c.STREAM_SPECTRUM, c.STREAM_LATENT):
+            account = decoded.accounts.get(kind)
+            if account is not None and account.places is not None:
+                spent += np.add.reduceat(account.places, np.arange(superframes) * (self._size // account.length))
+        if spectrum is not None:
+            spent -= _finer_bits(spectrum, superframes)
         lists = () if occurrences is None else (occurrences.placed, occurrences.copied)
         shares = np.concatenate([np.zeros(0), *((gains.levels != OFF).mean(axis=(1, 2)) for gains in lists)])
         saved = np.zeros(superframes)

@@ -8,7 +8,7 @@ costs nothing and dense passages have more. The noise stands for what those that
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Self
 
@@ -105,6 +105,13 @@ class Describer:
     def without_events(cls, source: AudioSource, header: Header) -> Self:
         """For noise alone."""
         return cls(source, header, EventStream(), np.zeros(0))
+
+    def within(self, source: AudioSource, chosen: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> Self:
+        """Another, of what is left of a source, with those events whose frames `chosen` takes."""
+        ranks = np.empty(len(self._order))
+        ranks[self._order] = -np.arange(len(self._order), dtype=float)
+        taken = chosen(self._events.times >> self._header.phase_bits)
+        return type(self)(source, self._header, self._events.chosen(taken), ranks[taken])
 
     def to_target(self, target: float, progress: Progress | None) -> Encoded:
         """The segments of a file of `target` bytes without tags, or of fewer if there is no more to tell."""

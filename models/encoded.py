@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from evc.format.header import Header
-from evc.format.segment import Segment, StreamData
+from evc.format.segment import Segment, StreamData, dependency_depth
 from evc.format.writer import ContainerWriter
 
 LEAST_SHARE = 0.5  # of a bitrate that streams get in a file so short that its frame would take more
@@ -48,6 +48,15 @@ def target_bytes(header: Header, bitrate: float, tag_bytes: int = 0) -> float:
     however short the file is."""
     wanted = bitrate * 125 * header.known_frames / header.samplerate
     return max(wanted - tag_bytes, empty_bytes(header) + LEAST_SHARE * wanted)
+
+
+def with_references(header: Header, segments: Sequence[Segment]) -> Header:
+    """A header that tells how far back the dependencies of segments reach, and how deep they are (spec 3.1)."""
+    depths: list[int] = []
+    for segment in segments:
+        depths.append(dependency_depth(segment.dependencies, depths))
+    spans = [segment.index - other for segment in segments for other in segment.dependencies]
+    return replace(header, reference_depth=max(depths, default=0), reference_span=max(spans, default=0))
 
 
 def word_bytes(segments: Iterable[Segment]) -> int:

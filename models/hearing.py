@@ -38,6 +38,40 @@ def mel_distance(estimate: Floats, target: Floats, samplerate: int) -> float:
     return total
 
 
+def mel_distances(
+    estimate: Floats, target: Floats, samplerate: int, stretch: int, margin: int
+) -> NDArray[np.float64]:
+    """About the same for each stretch of `stretch` frames, by the windows in the middle of which it lies, of three of
+    MEL_SCALES: float64 [stretches]. Waveforms have `margin` frames of context on either side."""
+    count = -(-(target.shape[1] - 2 * margin) // stretch)
+    total = np.zeros(count)
+    for size, bands in MEL_SCALES[2::2]:
+        matrix = mel_bands(samplerate, size, bands).T
+        for one, other in zip(estimate, target, strict=True):
+            parts = [
+                np.abs(np.subtract(*(np.log10(np.maximum(part @ matrix, np.float32(LEAST_LEVEL))) for part in pair)))
+                for pair in _magnitudes(one[None], other[None], size)
+            ]
+            differences = np.concatenate(parts).mean(axis=1, dtype=np.float64)
+            place = (np.arange(len(differences)) * (size // _OVERLAP) - margin) // stretch
+            inside = (place >= 0) & (place < count)
+            sums = np.bincount(place[inside], differences[inside], count)
+            total += sums / np.maximum(np.bincount(place[inside], minlength=count), 1)
+    return total * len(MEL_SCALES) / (len(MEL_SCALES[2::2]) * len(target))
+
+
+def level_error(estimate: Floats, target: Floats, samplerate: int) -> float:
+    """By how much an estimate is too loud, or too dull where it is below 0: the mean difference of log10 magnitudes in
+    mel bands."""
+    size, bands = MEL_SCALES[-2]
+    matrix, differences, count = mel_bands(samplerate, size, bands).T, 0.0, 0
+    for parts in _magnitudes(estimate, target, size):
+        ours, theirs = (np.log10(np.maximum(part @ matrix, np.float32(LEAST_LEVEL))) for part in parts)
+        differences += float((ours - theirs).sum(dtype=np.float64))
+        count += ours.size
+    return differences / max(count, 1)
+
+
 def tonal_similarity(estimate: Floats, target: Floats, samplerate: int, size: int = 8192) -> float:
     """How well the partials are in their places, from 0 to 1: the cosine between magnitudes inside each Bark band of a
     long window of `size` frames, weighted by the band's energy to a power. Noise of the right level reaches 0.79 where

@@ -16,7 +16,7 @@ from evc.format.cores import WORKERS
 from evc.format.header import Header
 from evc.format.lazy import cached_property
 from evc.format.segment import StreamData
-from evc.format.sources import Entry, sound_sources
+from evc.format.sources import Entry, repeats_output, sound_sources
 from evc.format.streams import StreamContext
 from evc.format.streams.envelope import EnvelopeStream
 from evc.format.streams.occurrences import OccurrenceStream
@@ -180,7 +180,8 @@ class Superframes:
 
     def _find_soundings(self, index: int) -> list[list[Sounding]]:
         header = self._segments.header
-        stream = self._segments.occurrences(index) if "patterns" in header.layers else None
+        here = "patterns" in header.layers and not repeats_output(header.layers)
+        stream = self._segments.occurrences(index) if here else None
         if stream is None or not len(stream.times):
             return [[] for _ in self._groups]
         span = header.segment_span(index)

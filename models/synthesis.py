@@ -1,4 +1,5 @@
-"""From decoded streams to samples: patterns and spectrum, over them events and noise, last what latents add."""
+"""From decoded streams to samples: patterns and spectrum, over them events and noise, then what latents add, and last,
+in files with latents, what copies repeat of all that (spec 10.14)."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from evc.format.decoding import SegmentDecoder
 from evc.format.header import Header
 from evc.format.reader import ContainerReader
 from evc.format.segment import StreamData
-from evc.format.sources import Entry
+from evc.format.sources import Entry, repeats_output
 from evc.format.streams.envelope import EnvelopeStream
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.models.overlay import Overlay, Parallel
@@ -23,8 +24,9 @@ from evc.models.superframes import COPIED, WINDOW, Choice, Segments, Streams, Su
 
 if TYPE_CHECKING:
     from evc.models.latents.rendering import LatentRenderer
+    from evc.models.patterns.repeats import Repeats
 
-LATENT = c.LAYERS[c.STREAM_LATENT]
+LATENT, PATTERNS = c.LAYERS[c.STREAM_LATENT], c.LAYERS[c.STREAM_OCCURRENCES]
 
 
 class Synthesiser:
@@ -39,10 +41,13 @@ class Synthesiser:
         replaced = {} if choice is None or choice.events is None else {"events": choice.events}
         present = (set(header.layers) | replaced.keys()) & set(layers)
         self._superframes = Superframes(self._segments, choice, parallel)
-        self._copied = not header.layers or bool(present & set(COPIED))
+        copied = ("spectrum",) if repeats_output(header.layers) else COPIED
+        self._copied = not header.layers or bool(present & set(copied))
         self._shaper = Shaper(self._segments)
         self._overlay = Overlay(header, self._segments.decode, present, replaced, parallel)
         self._latents = self._latent_renderer() if LATENT in present else None
+        repeated = repeats_output(header.layers) and PATTERNS in present
+        self._repeats = self._repeats_of_all() if repeated else None
 
     def _latent_renderer(self) -> LatentRenderer:
         """Latents are hints about all other layers together, whatever is to be heard of these."""
@@ -50,10 +55,25 @@ class Synthesiser:
 
         header, others = self._segments.header, self
         if self._choice is not None:
-            layers = tuple(name for name in header.layers if name != LATENT)
-            others = Synthesiser(self._segments, Choice(layers), self._parallel)
+            others = self._without(LATENT, PATTERNS) if repeats_output(header.layers) else self._without(LATENT)
         network = latent_network(header, adaptation=self._segments.adaptation)
         return LatentRenderer(header, self._segments.decode, others.known, network, self._parallel)
+
+    def _repeats_of_all(self) -> Repeats:
+        """Copies repeat all layers together, likewise."""
+        from evc.models.patterns.repeats import Repeats
+
+        if self._choice is None:
+            return Repeats(self._segments, self._plain, self._prepare_plain)
+        others, chosen = self._without(PATTERNS), self._choice.occurrences
+        return Repeats(
+            self._segments, others.render, others.prepare, lambda place: chosen is None or place in chosen
+        )
+
+    def _without(self, *layers: str) -> Synthesiser:
+        """Of the same file without some layers."""
+        kept = tuple(name for name in self._segments.header.layers if name not in layers)
+        return Synthesiser(self._segments, Choice(kept), self._parallel)
 
     @property
     def header(self) -> Header:
@@ -86,6 +106,21 @@ class Synthesiser:
 
     def _render(self, out: NDArray[np.float32], start: int) -> None:
         """Frames from `start` on into `out`, all zeros."""
+        if self._repeats is not None and self._choice is None:
+            out += self._repeats.fetch(start, out.shape[1])
+            return
+        self._render_plain(out, start)
+        if self._repeats is not None:
+            out += self._repeats.changes(start, out.shape[1])
+
+    def _plain(self, start: int, frames: int) -> NDArray[np.float32]:
+        """What is to be heard in frames [start, start + frames) without copies of the output."""
+        out = np.zeros((self._segments.header.channels, frames), np.float32)
+        self._render_plain(out, start)
+        return out
+
+    def _render_plain(self, out: NDArray[np.float32], start: int) -> None:
+        """The same from `start` on into `out`, all zeros."""
         if self._latents is None:
             self._add_others(out, start)
             return
@@ -112,6 +147,10 @@ class Synthesiser:
 
     def ready(self, start: int, end: int) -> bool:
         """Whether frames [start, end), a few at most, need no more than fetching."""
+        if self._repeats is not None and not self._repeats.ready(start, end):
+            return False
+        if self._repeats is not None and self._choice is None:
+            return True
         if self._latents is not None and not self._latents.ready(start):
             return False
         return self._overlay.ready(start) and not (
@@ -122,6 +161,14 @@ class Synthesiser:
         """Render what is absent of frames [start, end), of what is in units only so much that memory stays bounded."""
         if self._latents is not None:
             end = min(end, self._latents.together(start))
+        if self._repeats is not None:
+            self._repeats.prepare(start, end)
+        if self._repeats is None or self._choice is not None:
+            self._prepare_plain(start, end)
+
+    def _prepare_plain(self, start: int, end: int) -> None:
+        """The same without copies of the output."""
+        if self._latents is not None:
             self._latents.prepare(start, end)
         if self._copied:
             self._superframes.prepare(*self._shaper.span(start, end))

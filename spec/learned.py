@@ -7,6 +7,7 @@ tables matter than of a trained one's. The weights of latents are large, so thes
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from evc.format.segment import Segment, StreamData
 from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.difference import DifferenceStream, coded_difference
 from evc.format.streams.events import USUAL_SIZES, EventStream
+from evc.format.streams.gains import OFF, Gains
 from evc.format.streams.latent import LatentStream, columns
 from evc.format.streams.noise import NoisePlane, NoiseStream, hops
 from evc.format.streams.noise_changes import COLOUR, LEVEL, plane_kinds
+from evc.format.streams.occurrences import COPY, OccurrenceStream
 from evc.format.writer import ContainerWriter
 from evc.models.adaptation.parts import parts
 from evc.models.events.generator import Generator
@@ -91,7 +94,7 @@ def adapted() -> bytes:
         spread = np.concatenate([np.full(CODED, 0.4), np.full(LEARNED, 4.0)])
         values = np.rint(random.laplace(0, spread, (columns(SEGMENT), CODED + LEARNED))).astype(np.int64)
         streams.append({c.STREAM_NOISE: noise, c.STREAM_LATENT: LatentStream(values, 40)})
-    return _file(header, streams, drawn_difference(random, 2))
+    return _file(header, streams, difference=drawn_difference(random, 2))
 
 
 def drawn_difference(random: np.random.Generator, rank: int) -> DifferenceStream:
@@ -102,6 +105,38 @@ def drawn_difference(random: np.random.Generator, rank: int) -> DifferenceStream
         counts[part.group] += part.numbers
     values = tuple(np.rint(random.laplace(0, 0.15, count)).astype(np.int64) for count in counts)
     return DifferenceStream(rank, (18, 15, 23, 19, 30), values)
+
+
+def repeats() -> bytes:
+    """Noise and latents, and copies of what they sound like together: whole and fractional lags, a gain, inverted, off,
+    one behind the other and across the end of a segment, copies of copies."""
+    layers = ("patterns", "noise", "latent")
+    network = installed_network(LATENTS_NETWORK)
+    header = Header(
+        RATE, 2, 9 * SEGMENT + 1000, layers=layers, segment_frames=3 * SEGMENT, networks=(network,),
+        reference_depth=3, reference_span=3,
+    )  # fmt: skip
+    random = np.random.default_rng(23)
+    noise = _drawn_noise(random, StreamContext(RATE, 2, 3 * SEGMENT), loudest=60)
+    spread = np.concatenate([np.full(CODED, 0.4), np.full(LEARNED, 4.0)])
+    values = np.rint(random.laplace(0, spread, (columns(3 * SEGMENT), CODED + LEARNED))).astype(np.int64)
+    streams: list[dict[int, Any]] = [
+        {c.STREAM_NOISE: noise, c.STREAM_LATENT: LatentStream(values, 30)},
+        {c.STREAM_OCCURRENCES: _copies([(0, 12_000, 12_000.0, 0, 0), (6000, 6300, 9000.25, -8, 1)])},
+        {c.STREAM_OCCURRENCES: _copies([(500, 4000, 20_000.5, 3, 0), (4500, 3000, 8300.0, OFF, 0)])},
+        {c.STREAM_OCCURRENCES: _copies([(100, 4096, 25_000.75, 0, 0)])},
+    ]
+    return _file(header, streams, [(), (1,), (1, 2), (1, 2, 3)])
+
+
+def _copies(rows: list[tuple[int, int, float, int, int]]) -> OccurrenceStream:
+    """From the frame of the segment, the length, the lag in frames, the gain and the polarity of each."""
+    times, lengths, lags, levels, inverted = (np.array(column) for column in zip(*rows, strict=True))
+    zeros, unit = np.zeros(len(rows), np.int64), 1 << c.DEFAULT_PHASE_BITS
+    return OccurrenceStream(
+        times * unit, zeros + COPY, (lags * unit).astype(np.int64), zeros, lengths, inverted, zeros, zeros,
+        copied=Gains(levels[:, None, None]), polarity=True,
+    )  # fmt: skip
 
 
 def roar() -> bytes:
@@ -116,7 +151,13 @@ def roar() -> bytes:
     return _file(header, found)
 
 
-def _file(header: Header, streams: list[dict[int, Any]], difference: DifferenceStream | None = None) -> bytes:
+def _file(
+    header: Header,
+    streams: list[dict[int, Any]],
+    distances: Sequence[tuple[int, ...]] = (),
+    difference: DifferenceStream | None = None,
+) -> bytes:
+    """distances: how far back the segments are on which each depends."""
     target = io.BytesIO()
     with ContainerWriter(target, header) as writer:
         if difference is not None:
@@ -127,7 +168,8 @@ def _file(header: Header, streams: list[dict[int, Any]], difference: DifferenceS
                 header.samplerate, header.channels, frames, header.phase_bits, networks=header.networks
             )
             found: list[StreamData] = [coded_stream(kind, stream, context) for kind, stream in sorted(kinds.items())]
-            writer.add_segment(Segment(index, (), tuple(found)))
+            back = distances[index] if distances else ()
+            writer.add_segment(Segment(index, tuple(index - distance for distance in reversed(back)), tuple(found)))
     return target.getvalue()
 
 

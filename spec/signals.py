@@ -24,7 +24,7 @@ from evc.models.source import ArraySource, AudioSource, LoopSource
 from evc.spec import enveloped, stress, stress_spectrum
 from evc.spec.containers import later
 from evc.spec.latents import large_latents, latents
-from evc.spec.learned import adapted, described, events, roar
+from evc.spec.learned import adapted, described, events, repeats, roar
 from evc.spec.patterned import copies, graded, lattices, one_shots, placements
 from evc.spec.syntax import hiss, layers, syntax
 from evc.spec.timbre import timbres
@@ -223,6 +223,11 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "adapted": (
         "noise and latents in mono, whose network the file changes; the weights are those that the package has",
         adapted,
+    ),
+    "repeats": (
+        "copies of what noise and latents sound like together, at whole and fractional lags, with gains, in a row and "
+        "of each other; the weights of latents are those of the package",
+        repeats,
     ),
     "timbres": (
         "timbres at the ends of their ranges, across segments and into silence; the weights are those of the package",

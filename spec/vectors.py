@@ -27,6 +27,7 @@ from evc.format.decoding import SegmentDecoder
 from evc.format.errors import EvcError
 from evc.format.networks import find, installed_too
 from evc.format.reader import ContainerReader
+from evc.format.sources import repeats_output
 from evc.format.streams.difference import decoded_difference
 from evc.format.streams.envelope import tables as envelope_tables
 from evc.format.streams.event_tables import tables as event_tables
@@ -41,6 +42,7 @@ from evc.spec.events import event_signal
 from evc.spec.latent_synthesis import latent_signal
 from evc.spec.listing import listing
 from evc.spec.noise import noise_signal
+from evc.spec.repeats import repeated_signal
 from evc.spec.signals import FILES, FOLDER, UNHEARD
 from evc.spec.synthesis import synthesise, without_overlap
 from evc.spec.timbre import timbre_signal
@@ -73,10 +75,11 @@ def reference_samples(data: bytes) -> NDArray[np.int32] | None:
 def _link_sound(container: ContainerReader) -> NDArray[np.float64]:
     """The sound of a link by section 10, [channels, frames]."""
     header, decoded = container.header, decoded_streams(container)
-    occurrences, events, spectra, noise, latents, _, timbres, envelopes = (
+    occurrences, events, spectra, noise, latents, _, timbres, envelopes, _ = (
         {index: streams[kind] for index, streams in decoded.items() if kind in streams} for kind in c.STREAM_NAMES
     )
-    audio = synthesise(header, spectra, occurrences, SegmentDecoder(container).entries)
+    repeating = repeats_output(header.layers)
+    audio = synthesise(header, spectra, {} if repeating else occurrences, SegmentDecoder(container).entries)
     if envelopes:
         audio = enveloped(header, audio, envelopes)
     hiss = noise_signal(header, noise) if noise else np.zeros_like(audio)
@@ -90,6 +93,8 @@ def _link_sound(container: ContainerReader) -> NDArray[np.float64]:
             data = container.adaptation
             difference = None if data is None else decoded_difference(data)[0]
             audio += latent_signal(header, audio, hiss, latents, find(header.networks[-1]), difference)
+    if repeating:
+        audio = repeated_signal(header, audio, occurrences)
     return without_overlap(header, audio)
 
 

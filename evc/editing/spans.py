@@ -1,5 +1,5 @@
-"""Which segments a part of a file needs (spec 7.1, 10.5, 10.8, 10.10 to 10.12), and which of them repeat sound that
-the part lacks."""
+"""Which segments a part of a file needs (spec 7.1, 10.5, 10.8, 10.10 to 10.12, 10.14), and which of them repeat sound
+that the part lacks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from evc.format import constants as c
 from evc.format.edits import Stretch
 from evc.format.header import Header
 from evc.format.reader import ContainerReader
+from evc.format.sources import repeats_output
 from evc.format.streams.noise import noise_hop
 from evc.format.timbres import TIMBRE
 from evc.models.events.layer import LONGEST_EVENT
@@ -38,16 +39,22 @@ class Needs:
 
 def needs(container: ContainerReader, stretches: Sequence[Stretch], sources: bool) -> Needs:
     """What `stretches` of a link need, at least one. With `sources` also what these segments repeat, and so on, so that
-    none leans on what is gone."""
+    none leans on what is gone; and always so where they repeat the finished output, which cannot be coded anew."""
     header = container.header
     spans = _merged(_reaching(header, stretches))
     length = header.segment_frames
     wanted = {index for begin, end in spans for index in range(begin // length, -(-end // length))}
     leaning: set[int] = set()
-    if sources:
-        for index in range(max(wanted), -1, -1):  # they repeat what comes before them
-            if index in wanted:
-                wanted.update(container.dependencies(index))
+    repeats = repeats_output(header.layers)
+    if sources or repeats:
+        before, after = _reach(header) if repeats else (0, 0)
+        waiting = list(wanted)
+        while waiting:
+            for other in container.dependencies(waiting.pop()):
+                last = min((other + 1) * length + after, header.known_frames)
+                near = set(range(max(0, other * length - before) // length, -(-last // length)))
+                waiting += near - wanted
+                wanted |= near
     for index in sorted(wanted):
         if any(other not in wanted or other in leaning for other in container.dependencies(index)):
             leaning.add(index)

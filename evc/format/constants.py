@@ -202,6 +202,7 @@ SOUNDING_WEIGHT = 16  # all other occurrences count as so many
 MAX_PLACED_CELLS = 1 << 22  # lattices have at most so many cells together in a segment
 INTERPOLATION_TAPS = 32  # of a delay by a fraction of a frame
 INTERPOLATION_BETA = 8.0  # of its Kaiser window
+REPEAT_FADES = 4  # in a superframe: where copies of the output of a file with latents begin and end (10.14)
 
 RATE_ONE = 1 << 24  # of a waveform that is read as it is
 FINE_PER_SEMITONE = 4096

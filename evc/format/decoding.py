@@ -24,7 +24,15 @@ from evc.format.lazy import cached_property
 from evc.format.reader import ContainerReader
 from evc.format.segment import Segment, StreamData
 from evc.format.sharing import Forkable, alone
-from evc.format.sources import Entry, SoundSource, covered_frames, needed_segments, sound_sources
+from evc.format.sources import (
+    Entry,
+    SoundSource,
+    check_repeats,
+    covered_frames,
+    needed_segments,
+    repeats_output,
+    sound_sources,
+)
 from evc.format.streams import StreamContext, decoded_stream
 from evc.format.streams.dictionary import Pattern
 from evc.format.streams.difference import decoded_difference
@@ -62,6 +70,7 @@ class SegmentDecoder(Forkable):
         self.lost: dict[int, str] = {index: "missing or damaged" for index in sorted(container.lost)}
         self._keep = keep
         self._layered = constants.LAYERS[constants.STREAM_OCCURRENCES] in container.header.layers
+        self._repeats = repeats_output(container.header.layers)
         self._start()
         super().__init__()
 
@@ -197,7 +206,8 @@ class SegmentDecoder(Forkable):
 
     def _decode(self, index: int, account: bool = False) -> DecodedSegment:
         context = stream_context(self.container, index)
-        if sources := self.sources(index):
+        sources = self.sources(index)
+        if sources and not self._repeats:
             start = self.container.header.segment_span(index)[0]
             context = context.with_covered(covered_frames(sources, self.entries, start))
         streams: DecodedStreams = {}
@@ -237,6 +247,8 @@ class SegmentDecoder(Forkable):
             return []
         header, context = self.container.header, stream_context(self.container, index)
         start = header.segment_span(index)[0]
+        if self._repeats:
+            check_repeats(occurrences)
         sources = sound_sources(occurrences, self.entries, context, start)
         needed = needed_segments(sources, header.samplerate, header.phase_bits, start, header.segment_frames)
         if not needed <= set(self.container.dependencies(index)):

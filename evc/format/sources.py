@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,6 +143,19 @@ def _check(
             edges += [(source.begin, weight), (source.end, -weight)]
     if np.cumsum([step for _, step in sorted(edges)]).max(initial=0) > c.MAX_SOUNDING:
         raise FormatError("too many occurrences sound at once")
+
+
+def repeats_output(layers: Collection[str]) -> bool:
+    """Whether the occurrences of a file with these layers are copies of its finished output (spec 10.14)."""
+    return {c.LAYERS[c.STREAM_OCCURRENCES], c.LAYERS[c.STREAM_LATENT]} <= set(layers)
+
+
+def check_repeats(stream: OccurrenceStream) -> None:
+    """Raises FormatError unless occurrences are what a file with latents may have."""
+    if (stream.patterns != COPY).any():
+        raise FormatError("a file with latents has copies alone, but here is a placement")
+    if stream.copied.levels.shape[1:] != (1, 1):
+        raise FormatError("copies in a file with latents have gains by plane or band")
 
 
 def needed_segments(sources: list[SoundSource], samplerate: int, phase_bits: int, start: int, length: int) -> set[int]:

@@ -21,12 +21,22 @@ from evc.format.networks import installed_network
 from evc.models.description import DECOMPOSING, Describer, description_header
 from evc.models.device import encoding_device, one_thread
 from evc.models.encoded import Encoded, empty_bytes, target_bytes
+from evc.models.latents.copies import Copies, LeftOver, chosen_copies
 from evc.models.latents.inference import LatentInference
 from evc.models.latents.layout import DIMENSIONS, LATENTS_NETWORK, SAMPLES_PER_COLUMN
 from evc.models.latents.planes import to_planes
 from evc.models.latents.quantise import LatentQuantiser
 from evc.models.latents.rendering import UnitSpan, columns_of, latent_network
-from evc.models.latents.ways import EVENTS_WORTH, TONAL_ENOUGH, Score, Way, heard_as, possible_ways, sampled
+from evc.models.latents.ways import (
+    EVENTS_WORTH,
+    TONAL_ENOUGH,
+    Score,
+    Way,
+    heard_as,
+    possible_ways,
+    sampled,
+    sounds_better,
+)
 from evc.models.progress import Progress, counted, part, stage
 from evc.models.settings import EncodeSettings
 from evc.models.source import AudioSource
@@ -34,7 +44,9 @@ from evc.models.synthesis import of_file
 from evc.models.units import Audio
 
 SILENT = 1e-6  # amplitude of what the description renders, below which latents restore nothing
-CHOSEN, DESCRIBED, ANALYSED = 0.1, 0.75, 0.9  # of the work, for showing progress
+DESCRIBED, ANALYSED = 0.75, 0.9  # of the work on one file, for showing progress,
+CHOSEN, PLAIN, SEARCHED, COPIED = 0.1, 0.5, 0.7, 0.95  # and of the whole
+DENSER = 0.5  # power of what copies leave of a source, in what is spent to describe it
 MOST = 1000.0  # of a latent, in the finest steps,
 HOPELESS = 0.02  # and of those of a column, the share that would exceed it
 
@@ -53,7 +65,15 @@ def with_latents(
     encoder = LatentEncoder(source, header, settings)
     way = chosen_way(source, settings, part(progress, 0, CHOSEN))
     target = target_bytes(encoder.header, settings.known_bitrate, tag_bytes)
-    return encoder.encode(way, target, part(progress, CHOSEN, 1.0))
+    if settings.patterns == "off":
+        return encoder.encode(way, target, part(progress, CHOSEN, 1.0))
+    plain = encoder.encode(way, target, part(progress, CHOSEN, PLAIN))
+    with of_file(plain.as_file()) as heard:
+        copies = chosen_copies(source, plain.header, heard.render, settings.effort, part(progress, PLAIN, SEARCHED))
+    if copies is None or not plain.header.layers:
+        return plain
+    copied = encoder.encode(way, target, part(progress, SEARCHED, COPIED), copies)
+    return copied if sounds_better(copied, plain, source, part(progress, COPIED, 1.0)) else plain
 
 
 class LatentEncoder:
@@ -64,37 +84,53 @@ class LatentEncoder:
 
     def __init__(self, source: AudioSource, header: Header, settings: EncodeSettings) -> None:
         self._source, self._settings = source, settings
+        self._describers: dict[Way, Describer] = {}
         self._plain = description_header(header)
         self._network = installed_network(LATENTS_NETWORK)
         self.header = self._with_latents(self._plain)
 
-    def encode(self, way: Way, target: float, progress: Progress | None = None) -> Encoded:
-        """The file in `target` bytes without tags."""
-        described = self._described(way, target, part(progress, 0, DESCRIBED))
+    def encode(
+        self, way: Way, target: float, progress: Progress | None = None, copies: Copies | None = None
+    ) -> Encoded:
+        """The file in `target` bytes without tags, where there are `copies` without what these spare."""
+        described = self._described(way, target, part(progress, 0, DESCRIBED), copies)
         if not described.header.layers:
             return described  # silence
         header = self._with_latents(described.header)
         network = latent_network(header, encoding_device(self._settings.device))
         found = analysed(self._source, described, network, part(progress, DESCRIBED, ANALYSED))
-        beside = Encoded(header, described.segments)
-        if self._settings.adapt is None:
-            return LatentQuantiser(beside, found, target, part(progress, ANALYSED, 1.0)).run()
+        coded = Encoded(header, described.segments)
+        if copies is not None:
+            found[copies.columns(len(found))] = 0
+            coded = copies.added_to(coded)
+        if copies is not None or self._settings.adapt is None:
+            return LatentQuantiser(coded, found, target, part(progress, ANALYSED, 1.0)).run()
         from evc.models.adaptation.encoder import with_own_network
 
-        return with_own_network(self._source, beside, found, target, self._settings, part(progress, ANALYSED, 1.0))
+        return with_own_network(self._source, coded, found, target, self._settings, part(progress, ANALYSED, 1.0))
 
     def _with_latents(self, header: Header) -> Header:
         return replace(header, layers=(*header.layers, "latent"), networks=(*header.networks, self._network))
 
-    def _described(self, way: Way, target: float, progress: Progress | None) -> Encoded:
+    def _described(self, way: Way, target: float, progress: Progress | None, copies: Copies | None) -> Encoded:
         """Events and noise, or noise alone."""
         share = way.bitrate / self._settings.known_bitrate
+        describer = self._describer(way, part(progress, 0, DECOMPOSING))
+        if copies is not None:
+            share *= (1 - copies.share) ** DENSER
+            describer = describer.within(LeftOver(self._source, copies), copies.told)
         room = empty_bytes(self._plain) + share * (target - empty_bytes(self.header))
-        if not way.events:
-            return Describer.without_events(self._source, self._plain).to_target(room, progress)
-        working = part(progress, 0, DECOMPOSING)
-        describer = Describer.of(self._source, self._plain, self._settings, way.bitrate, working)
         return describer.to_target(room, part(progress, DECOMPOSING, 1.0))
+
+    def _describer(self, way: Way, progress: Progress | None) -> Describer:
+        """Events of the source are found once."""
+        if way not in self._describers:
+            if way.events:
+                found = Describer.of(self._source, self._plain, self._settings, way.bitrate, progress)
+            else:
+                found = Describer.without_events(self._source, self._plain)
+            self._describers[way] = found
+        return self._describers[way]
 
 
 def chosen_way(source: AudioSource, settings: EncodeSettings, progress: Progress | None = None) -> Way:

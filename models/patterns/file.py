@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from evc.format import constants as c
 from evc.format.header import Header
-from evc.format.segment import dependency_depth
-from evc.models.encoded import Encoded, word_bytes
+from evc.models.encoded import Encoded, with_references, word_bytes
 from evc.models.envelopes import enveloped
 from evc.models.patterns.choose import SHIFTS, ChosenCopies
 from evc.models.patterns.encoder import CodedSegment, Plain, SegmentCoder, burden
@@ -222,14 +221,8 @@ class PatternEncoder:
         return Reuse(np.maximum(offsets, np.where(copied < NEW_SHARE, unrisen, 0)), rise)
 
     def _encoded(self, coded: list[CodedSegment]) -> Encoded:
-        """The header tells how far back dependencies reach, and how deep they are."""
         segments = [one.segment for one in coded]
-        depths: list[int] = []
-        for segment in segments:
-            depths.append(dependency_depth(segment.dependencies, depths))
-        spans = [segment.index - other for segment in segments for other in segment.dependencies]
-        header = replace(self.header, reference_depth=max(depths, default=0), reference_span=max(spans, default=0))
-        return Encoded(header, segments)
+        return Encoded(with_references(self.header, segments), segments)
 
 
 def _burden(coded: list[CodedSegment]) -> float:
