@@ -64,6 +64,7 @@ class _Recent:
 
     lost: tuple[int, ...] = ()
     entries: tuple[Entry, ...] = ()
+    adaptation = None
 
     def __init__(self, header: Header) -> None:
         self.header = header

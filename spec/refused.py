@@ -223,7 +223,8 @@ def _segments() -> Iterator[tuple[str, Refusal]]:
     yield "streams", (MALFORMED, "17 streams", with_segment(b"\0\0\x11" + seventeen))
     for name, kind, about, error in [
         ("layer", 1, "a stream of a layer that HEAD lacks", MALFORMED),
-        ("dictionary", 5, "a dictionary in SEGM", MALFORMED), ("kind", len(c.STREAMS), "an unknown critical stream", UNSUPPORTED),
+        ("dictionary", 5, "a dictionary in SEGM", MALFORMED),
+        ("kind", len(c.STREAMS), "an unknown critical stream", UNSUPPORTED),
     ]:  # fmt: skip
         yield f"stream-{name}", (error, about, with_segment(Segment(0, (), (replace(stream, kind=kind),)).write()))
     most = replace(stream, symbols=4 * SUPERFRAME + 65_537)
