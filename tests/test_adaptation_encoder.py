@@ -19,6 +19,7 @@ from evc.models.adaptation import encoder
 from evc.models.adaptation.encoder import Quality, steps_of
 from evc.models.adaptation.fitting import Fit, FitSettings, Stretch
 from evc.models.adaptation.parts import numbers_of
+from evc.models.latents.encoder import COPIES_INSTEAD
 from evc.models.latents.layout import COLUMN, DIMENSIONS
 from evc.models.latents.network import LatentNetwork
 from evc.models.settings import EncodeSettings
@@ -115,7 +116,7 @@ def test_similarity_of_levels_within_moments() -> None:
 
 def encoded(folder: Path, name: str, **options: object) -> tuple[bytes, list[str]]:
     told: list[str] = []
-    settings = EncodeSettings(bitrate=KBPS, hints="latent", **options)  # type: ignore[arg-type]
+    settings = EncodeSettings(**{"bitrate": KBPS, "hints": "latent", "patterns": "off", **options})  # type: ignore[arg-type]
     evc.encode_file(folder / "a.wav", folder / name, settings=settings, report=told.append)
     return (folder / name).read_bytes(), told
 
@@ -140,6 +141,13 @@ def test_only_what_is_no_worse_is_kept(
     assert abs(len(data) - 125 * KBPS * SECONDS) < 0.02 * 125 * KBPS * SECONDS
     found = evc.info(folder / "adapted.evc").adapted
     assert (data == plain and found == 0) if worse else 30 < found < len(data) / 2
+
+
+def test_copies_may_bring_more(network: LatentNetwork, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged_as(monkeypatch, Quality(1.0, 0.8, 1.0, 0.8), Quality(0.9, 0.9, 0.9, 0.8))
+    data, told = encoded(folder, "copied.evc", adapt=0.01, patterns="auto")
+    assert told == [COPIES_INSTEAD] and "patterns" in evc.info(folder / "copied.evc").layers
+    assert evc.info(folder / "copied.evc").adapted == 0 and data != encoded(folder, "plain.evc")[0]
 
 
 @pytest.mark.filterwarnings("ignore:the file has:evc.format.errors.EvcWarning")

@@ -15,6 +15,7 @@ from evc import kernels
 from evc.format import constants as c
 from evc.format.coder import FrequencyTable, SymbolDecoder, SymbolEncoder
 from evc.format.errors import InputError
+from evc.format.lazy import once
 from evc.format.streams import StreamContext
 from evc.format.streams.noise import hops, noise_hop
 from evc.format.streams.port import Port, ReadPort, WritePort
@@ -130,7 +131,7 @@ def tables() -> dict[str, Integers]:
         return {name: arrays[name] for name in arrays.files}
 
 
-@lru_cache(maxsize=1)
+@once
 def table() -> FrequencyTable:
     """What values are coded under."""
     return FrequencyTable(tables()["values"])
