@@ -1,7 +1,7 @@
 """The encoder's envelopes: where the decoded levels of broad bands are off from one hop to the next (spec 8.4).
 
-What is lost or wrong in level within 5 to 20 ms is heard before most else. Correcting only a part of what is off, as
-far as it can be corrected without making noise louder than it is, serves all measures best (docs/benchmarks.md).
+What is wrong in level within 5 to 20 ms is heard before most else. Where something is missing, only a part of it is made
+up for, since that makes noise louder too: this serves all measures best (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from evc.models.spectrum.encoder import FULL_SCALE, SegmentAnalyser
 from evc.models.spectrum.envelope import levels
 from evc.models.synthesis import Synthesiser, of_file
 
-CORRECTED = 0.6  # of what a level is off by, in decibels
+RAISED, LOWERED = 0.7, 1.0  # of what a level is off by, in decibels, where it is too low and where it is too high
 MOST_SHARE = 0.08  # of the bits of a segment's other streams; for that, steps from 0 to as much as is not corrected ...
 LEFT = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # ... the first that is cheap enough; else there is no envelope
 QUIET = 5e-7  # energy of a bin of a hop, full scale 1, beside which nothing is told apart
@@ -119,7 +119,8 @@ class _EnvelopeEncoder:
         floor = QUIET * np.diff(self._edges)
         for group, channels in zip(off, channel_groups(self._header.channels), strict=True):
             wanted, found = (levels(signal[channels], self._edges, self._hop) + floor for signal in (source, decoded))
-            group[:] = CORRECTED * 10 / c.ENVELOPE_STEP_DB * np.log10(wanted / found)
+            steps = 10 / c.ENVELOPE_STEP_DB * np.log10(wanted / found)
+            group[:] = steps * np.where(steps > 0, RAISED, LOWERED)
         return off
 
     def _decoded(self, begin: int, count: int) -> Signal:
