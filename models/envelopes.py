@@ -1,7 +1,7 @@
 """The encoder's envelopes: where the decoded levels of broad bands are off from one hop to the next (spec 8.4).
 
-What is wrong in level within 5 to 20 ms is heard before most else. Where something is missing, only a part of it is made
-up for, since that makes noise louder too: this serves all measures best (docs/benchmarks.md).
+What is wrong in level within 5 to 20 ms is heard before most else. Where something is missing, only a part of it is
+made up for, since that makes noise louder too: this serves all measures best (docs/benchmarks.md).
 """
 
 from __future__ import annotations
