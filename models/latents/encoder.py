@@ -50,6 +50,8 @@ DENSER = 0.5  # power of what copies leave of a source, in what is spent to desc
 MOST = 1000.0  # of a latent, in the finest steps,
 HOPELESS = 0.02  # and of those of a column, the share that would exceed it
 
+COPIES_INSTEAD = "not adapted: copies of what repeats sound better"
+
 FineLatents = NDArray[np.float16]  # [columns, DIMENSIONS], in units of the finest step
 
 
@@ -73,7 +75,9 @@ def with_latents(
     if copies is None or not plain.header.layers:
         return plain
     copied = encoder.encode(way, target, part(progress, SEARCHED, COPIED), copies)
-    return copied if sounds_better(copied, plain, source, part(progress, COPIED, 1.0)) else plain
+    if not sounds_better(copied, plain, source, part(progress, COPIED, 1.0)):
+        return plain
+    return copied if settings.adapt is None else replace(copied, told=COPIES_INSTEAD)
 
 
 class LatentEncoder:
