@@ -25,6 +25,8 @@ from evc.format.streams import StreamContext, coded_stream
 from evc.format.streams.occurrences import OccurrenceStream
 from evc.format.writer import ContainerWriter
 from evc.models.latents import rendering
+from evc.models.patterns import repeats
+from evc.models.patterns.repeats import Repeats
 from evc.models.synthesis import Choice, Synthesiser
 from evc.spec.repeats import repeated_signal
 
@@ -132,6 +134,29 @@ def test_blocks_seeking_and_parts(segments: DecodedSegments, whole: np.ndarray) 
     assert not report.coded_anew
     with evc.open(part) as file:
         np.testing.assert_array_equal(file.read(always_2d=True).T, whole[:, SEGMENT + 5000 : SEGMENT + 5000 + RATE])
+
+
+def test_a_long_chain_of_copies_is_not_held_as_a_whole(network: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each superframe repeats one a little earlier, from the beginning to the end of the file."""
+    count, back = 40, 4
+    header = latent_header(RATE, 2, count * N, segment_frames=count * N, layers=("patterns", "noise", "latent"))
+    row = {"times": back * N * ONE, "lengths": (count - back) * N, "lags": back * N * ONE + 3}
+    chain = DecodedSegments(header, {0: {c.STREAM_OCCURRENCES: occurrence_stream([row], RATE)}})
+    sound = np.random.default_rng(1).normal(size=(2, count * N)).astype(np.float32)
+    held: list[int] = []
+
+    def last_superframe() -> np.ndarray:
+        made = Repeats(chain, lambda start, frames: sound[:, start : start + frames], lambda *_: None)
+        render = made._render
+        monkeypatch.setattr(made, "_render", lambda *at: held.append(len(made._done)) or render(*at))
+        return made.fetch((count - 1) * N, N)
+
+    expected = last_superframe()
+    assert max(held) > count // 2
+    held.clear()
+    monkeypatch.setattr(repeats, "KEPT_BYTES", 1)
+    np.testing.assert_array_equal(last_superframe(), expected)
+    assert len(held) > count // 2 > 2 * back >= max(held)
 
 
 def test_absurd_gains_are_no_errors(segments: DecodedSegments) -> None:

@@ -7,9 +7,11 @@ if no measure of the track itself says that it is worse.
 from __future__ import annotations
 
 import hashlib
-import pickle
+import io
+import os
+import warnings
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from evc.format.decoding import SegmentDecoder
-from evc.format.errors import InputError
+from evc.format.errors import InputError, OutputError
 from evc.format.networks import find
 from evc.format.reader import ContainerReader
 from evc.format.streams.difference import coded_difference
@@ -37,7 +39,6 @@ from evc.models.source import AudioSource
 from evc.models.superframes import Choice
 from evc.models.synthesis import LATENT, FileSegments, Synthesiser, of_file
 from evc.models.training.measures import level_error, short_time_similarity
-from evc.models.training.whole import whole
 
 EXPECTED, LEAST_EXPECTED, MOST_EXPECTED = 0.06, 400.0, 6000.0  # of the bytes: what a difference takes, as a first guess
 PRICE = 0.8  # what e times the bytes are worth to the loss, about, as the codec's own files tell
@@ -48,6 +49,7 @@ MOST_STRETCHES = 40  # that are looked at: about four minutes
 PIECE, MOST_PIECES = 6.0, 20  # seconds, of what is judged
 LEVEL_SPARE = 0.15  # dB
 SAVED_EVERY = 20  # steps
+RETRIES, SPARE = 4, 0.001  # since bytes are met within half a percent: if there are more, and what is left of them then
 _PLAIN, _FITTED = 0.15, 0.85  # of the work, for showing progress
 
 
@@ -87,14 +89,22 @@ def with_own_network(
     with one_thread():
         stretches = list(_stretches(source, coarser, network))
         fit = Fit(network, stretches, source.samplerate, FitSettings(price=PRICE / (8 * target)))
-        state = None if settings.adapt_state is None else _State(Path(settings.adapt_state), coarser, settings)
+        state = None if settings.adapt_state is None else _State(settings.adapt_state, coarser, settings)
         _run(fit, steps_of(settings, source), state, part(progress, _PLAIN, _FITTED), source.frames)
     adaptation = coded_difference(fit.stream())
-    adapted = quantised(replace(described, adaptation=adaptation), target, part(progress, _FITTED, 0.95))
+    most, wanted = max(target, plain.bytes()), target
+    beside = replace(described, adaptation=adaptation)
+    adapted = quantised(beside, wanted, part(progress, _FITTED, 0.95))
+    for _ in range(RETRIES):
+        if (excess := adapted.bytes() - most) > 0:
+            wanted -= excess + SPARE * target
+            adapted = quantised(beside, wanted)
+    if adapted.bytes() > most:
+        return replace(plain, told="not adapted, which would take more bytes")
     before, after = (judged(coded, source) for coded in (plain, adapted))
     if progress is not None:
         progress(source.frames, source.frames)
-    if after.no_worse(before) and adapted.bytes() <= max(target, plain.bytes()):
+    if after.no_worse(before):
         return replace(adapted, told=_told(len(adaptation.words), before, after))
     return replace(plain, told=f"not adapted, which would not sound better: {_changes(before, after)}")
 
@@ -124,29 +134,52 @@ def judged(coded: Encoded, source: AudioSource) -> Quality:
 
 
 class _State:
-    """A file from which a fit goes on."""
+    """A file from which a fit goes on. Raises InputError where it cannot be one, OutputError where it cannot be
+    written: both are told before any fitting."""
 
-    def __init__(self, path: Path, coded: Encoded, settings: EncodeSettings) -> None:
+    def __init__(self, path: str, coded: Encoded, settings: EncodeSettings) -> None:
         digest = hashlib.sha256(coded.as_file().getvalue())
         digest.update(repr(settings.adapt).encode())
-        self._path, self._digest = path, digest.hexdigest()
+        self._name, self._path, self._digest = path, Path(path).resolve(), digest.hexdigest()
+        if self._path.exists() and not self._path.is_file():
+            raise InputError(f"{path} is no file, which the state of a fit has to be")
+        with self._written():  # nothing is fitted for hours that cannot be kept
+            pass
 
     def restore(self, fit: Fit) -> None:
         """Go on where an earlier one was, if there is one. Raises InputError for that of another file."""
         if not self._path.exists():
             return
         try:
-            kept = torch.load(self._path, weights_only=True)
-            same = kept["file"] == self._digest
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-            raise InputError(f"{self._path} is no state of a fit") from error
+            with warnings.catch_warnings(action="ignore"):  # of what foreign files look like
+                kept = dict(torch.load(self._path, weights_only=True))
+            same = bool(kept["file"] == self._digest)
+            if same:
+                fit.restore(kept["fit"])
+        except Exception as error:  # unpickling raises any
+            raise InputError(f"{self._name} is no state of a fit") from error
         if not same:
-            raise InputError(f"{self._path} belongs to another sound, or to other settings")
-        fit.restore(kept["fit"])
+            raise InputError(f"{self._name} belongs to another sound, or to other settings")
 
     def save(self, fit: Fit) -> None:
-        with whole(self._path) as partial:
-            torch.save({"file": self._digest, "fit": fit.state()}, partial)
+        kept = io.BytesIO()  # since torch has no proper errors for files
+        torch.save({"file": self._digest, "fit": fit.state()}, kept)
+        with self._written() as partial:
+            partial.write_bytes(kept.getbuffer())
+            os.replace(partial, self._path)
+
+    @contextmanager
+    def _written(self) -> Iterator[Path]:
+        """A new file beside it, empty, which is not there any more afterwards."""
+        partial = self._path.with_name(f"{self._path.name}.partial")
+        try:
+            partial.touch()
+            yield partial
+        except OSError as error:
+            raise OutputError(f"{self._name}: cannot be written ({(error.strerror or str(error)).lower()})") from error
+        finally:
+            with suppress(OSError):
+                partial.unlink()
 
 
 def _run(fit: Fit, steps: int, state: _State | None, progress: Progress | None, frames: int) -> None:

@@ -31,6 +31,7 @@ _PRICED_FROM, _PRICED = 0.15, 0.4  # from there on bits cost something, and as m
 _ROUNDING = 0.4  # of a step, added to magnitudes before they are cut off
 _LEAST_MEAN = 0.03  # of magnitudes in steps, for their bits
 _OVERLAP = 2
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # of the optimiser, besides how many steps it made
 _TONAL_SIZES = (8192, 4096)
 _RATES = (3e-3, 3e-3, 1e-2, 2e-3, 3e-2)  # of learning, of each group
 
@@ -129,16 +130,26 @@ class Fit:
 
     def state(self) -> dict[str, Any]:
         """What a fit goes on from."""
+        moments = [[self._optimiser.state[value][name] for value in self._numbers.values()] for name in _MOMENTS]
         return {"done": self.done, "numbers": [value.detach() for value in self._numbers.values()],
-                "optimiser": self._optimiser.state_dict()}  # fmt: skip
+                "moments": moments}  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
-        self.done = state["done"]
-        with torch.no_grad():
-            for value, kept in zip(self._numbers.values(), state["numbers"], strict=True):
-                value.copy_(kept)
-        self._optimiser.load_state_dict(state["optimiser"])
+        """Go on from a `state`. Raises ValueError, KeyError or TypeError for what is none, before anything changes."""
+        done, tensors = state["done"], [state["numbers"], *state["moments"]]
+        if type(done) is not int or done < 1 or len(tensors) != 1 + len(_MOMENTS):
+            raise ValueError("no state of a fit")
+        rows = list(zip(self._numbers.values(), *tensors, strict=True))
+        for value, *kept in rows:
+            if not all(one.shape == value.shape and one.dtype == value.dtype and one.isfinite().all() for one in kept):
+                raise ValueError("a state of another fit")
+            if (kept[-1] < 0).any():
+                raise ValueError("squares below 0")
+        self.done = done
+        for value, numbers, *moments in rows:
+            value.data.copy_(numbers)
+            step = torch.tensor(float(done))
+            self._optimiser.state[value] = {"step": step, **dict(zip(_MOMENTS, moments, strict=True))}
 
     def _size(self, part: Part) -> float:
         return step_size(self.settings.steps[part.group])

@@ -50,7 +50,7 @@ DENSER = 0.5  # power of what copies leave of a source, in what is spent to desc
 MOST = 1000.0  # of a latent, in the finest steps,
 HOPELESS = 0.02  # and of those of a column, the share that would exceed it
 
-COPIES_INSTEAD = "not adapted: copies of what repeats bring more"  # a network for what they leave is not fitted yet
+COPIES_INSTEAD = "not adapted: copies of what repeats sound better"
 
 FineLatents = NDArray[np.float16]  # [columns, DIMENSIONS], in units of the finest step
 

@@ -88,8 +88,13 @@ class Repeats:
         if not absent:
             return
         last = self._span(absent[-1])[1]
-        for number in self._with_sources(absent):
+        numbers, readers = self._with_sources(absent)
+        spare = [(readers.get(number, -1), number) for number in {*numbers, *self._done}.difference(needed)]
+        spare.sort(reverse=True)  # by when nothing reads them any more: a chain of copies may be as long as the file
+        for number in numbers:
             self._done[number] = self._render(number, last)
+            while len(self._done) > self._most and spare and spare[-1][0] <= number:
+                del self._done[spare.pop()[1]]
         for number in needed:
             self._done.move_to_end(number)
         while len(self._done) > max(self._most, len(needed)):
@@ -122,9 +127,10 @@ class Repeats:
             self._put(out, start, number, 0)
         return out
 
-    def _with_sources(self, numbers: list[int]) -> list[int]:
-        """Superframes `numbers`, and all that they repeat and is not at hand, ascending."""
-        found = set(numbers)
+    def _with_sources(self, numbers: list[int]) -> tuple[list[int], dict[int, int]]:
+        """Superframes `numbers`, and all that they repeat and is not at hand, ascending; and of all that is repeated
+        the last one that repeats it."""
+        found, readers = set(numbers), dict[int, int]()
         waiting = [-number for number in found]
         waiting.sort()
         while waiting:
@@ -132,10 +138,11 @@ class Repeats:
             start, end = self._span(number)
             for repeat in self._near(number):
                 for other in self._numbers(*self._reads(repeat, start, end)):
+                    readers.setdefault(other, number)  # numbers come descending
                     if other not in found and other not in self._done:
                         found.add(other)
                         heappush(waiting, -other)
-        return sorted(found)
+        return sorted(found), readers
 
     def _span(self, number: int) -> tuple[int, int]:
         start = number * self._size

@@ -58,8 +58,8 @@ LAYERS = c.LAYERS[: c.STREAM_LATENT]  # in files of all kinds; latents are in th
 
 def seeds() -> list[bytes]:
     """Small files of different shapes: silence, tones and noise, one to three channels, several sample rates, one to
-    three segments, files with streams of every kind, and vectors with latents, tags, copies, an edit list, a loop and
-    a chain."""
+    three segments, files with streams of every kind, and vectors with latents, tags, copies, an edit list, a loop,
+    a chain, an adapted network, envelopes, and copies beside latents."""
     noise = np.random.default_rng(1)
     files = [b"", evc.encode(np.zeros(0), 8_000), evc.encode(np.zeros((5_000, 2)), 44_100)]
     for channels, rate, frames in ((1, 8_000, 2_000), (2, 16_000, 3_000), (3, 44_100, 2_000)):
@@ -68,7 +68,8 @@ def seeds() -> list[bytes]:
         files.append(evc.encode(0.1 * noise.normal(size=(frames, channels)), rate, quality=0))
     files.append(evc.encode(0.01 * np.sin(np.arange(3 * 49_152) / 9), 8_000, quality=0))
     files += [_all_kinds(channels) for channels in (1, 2)]
-    return files + [_vector(name) for name in ("latents", "tagged", "copies", "edited", "loop", "rejoined")]
+    names = "latents tagged copies edited loop rejoined adapted envelopes repeats"
+    return files + [_vector(name) for name in names.split()]
 
 
 def _vector(name: str) -> bytes:
