@@ -41,6 +41,7 @@ Report = Callable[[str, int, float], None]
 UNIT_HZ = 86.1328125  # of the smallest block at 44.1 kHz: steps take all sample rates for this one
 UPWARD_DB, DOWNWARD_DB = 10.0, 25.0  # loss of spread energy per Bark, towards higher and lower bands
 WIDTH_EXPONENT = 0.22  # of a step, in the width of its band
+LOW_HZ, HIGH_HZ, TILT = 2000.0, 6000.0, 0.1875  # octaves by which steps get finer below, and coarser above, per octave
 HIDDEN = (48, 24)
 BATCH = 8192
 LEARNING_RATE = 4e-3
@@ -202,7 +203,7 @@ def _energy_prior() -> NDArray[np.float64]:
 
 
 def psychoacoustic_tables() -> Arrays:
-    """Spreading losses and width offsets of all bands (spec section 9), in 1/64 octave."""
+    """Spreading losses of all bands, and offsets by their widths and places (spec section 9), in 1/64 octave."""
     out: Arrays = {}
     for name, edges in (("fine", c.FINE_EDGES), ("coarse", c.COARSE_EDGES)):
         hertz = np.array(edges) * UNIT_HZ
@@ -211,7 +212,9 @@ def psychoacoustic_tables() -> Arrays:
         distance = bark[:, None] - bark
         loss = np.where(distance > 0, UPWARD_DB * distance, -DOWNWARD_DB * distance) / (20 * np.log10(2))
         out[f"{name}.spreading"] = np.rint(c.OCTAVE * loss).astype(np.int16)
-        out[f"{name}.offset"] = np.rint(c.OCTAVE * WIDTH_EXPONENT * np.log2(np.diff(hertz) / 100)).astype(np.int16)
+        tilt = np.maximum(np.log2(centre / HIGH_HZ), 0) - np.maximum(np.log2(LOW_HZ / centre), 0)
+        octaves = WIDTH_EXPONENT * np.log2(np.diff(hertz) / 100) + TILT * tilt
+        out[f"{name}.offset"] = np.rint(c.OCTAVE * octaves).astype(np.int16)
     return out
 
 
