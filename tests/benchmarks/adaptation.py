@@ -87,7 +87,9 @@ def main() -> None:
             ways = ("less", options.less, None), ("plain", 1.0, None), ("own", 1.0, options.minutes)
             for name, share, adapt in ways:
                 target = (options.keep or Path(folder)) / f"{source.stem}-{options.bitrate:g}-{name}.evc"
-                settings = EncodeSettings(hints="latent", bitrate=share * options.bitrate, adapt=adapt, device="cpu")
+                settings = EncodeSettings(
+                    hints="latent", patterns="off", bitrate=share * options.bitrate, adapt=adapt, device="cpu"
+                )
                 rows[name] = measured(source, target, settings, options.metrics)
             rows["gains"] = gains(rows["less"], rows["plain"], rows["own"])
             results[source.stem] = rows
