@@ -60,7 +60,7 @@ def mel_distances(
     return total * len(MEL_SCALES) / (len(MEL_SCALES[2::2]) * len(target))
 
 
-def level_error(estimate: Floats, target: Floats, samplerate: int) -> float:
+def level_offset(estimate: Floats, target: Floats, samplerate: int) -> float:
     """By how much an estimate is too loud, or too dull where it is below 0: the mean difference of log10 magnitudes in
     mel bands."""
     size, bands = MEL_SCALES[-2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,18 +202,19 @@ class FileSegments:
 
     def occurrences(self, index: int) -> OccurrenceStream | None:
         """Those of a segment; None where there are none, or the segment is lost (salvage mode)."""
-        if self._decoder.container.salvage and index not in self._decoder.decode([index]):
-            return None
-        # In strict mode the whole segment is decoded when its turn comes.
-        stream: OccurrenceStream | None = self._decoder.stream(index, c.STREAM_OCCURRENCES)
+        stream: OccurrenceStream | None = self._stream(index, c.STREAM_OCCURRENCES)
         return stream
 
     def envelope(self, index: int) -> EnvelopeStream | None:
         """That of a segment; None where there is none, or the segment is lost (salvage mode)."""
+        stream: EnvelopeStream | None = self._stream(index, c.STREAM_ENVELOPE)
+        return stream
+
+    def _stream(self, index: int, kind: int) -> Any:
         if self._decoder.container.salvage and index not in self._decoder.decode([index]):
             return None
-        stream: EnvelopeStream | None = self._decoder.stream(index, c.STREAM_ENVELOPE)
-        return stream
+        # In strict mode the whole segment is decoded when its turn comes.
+        return self._decoder.stream(index, kind)
 
 
 @contextmanager

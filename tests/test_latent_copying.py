@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import evc
 from evc.format import constants as c
-from evc.models.hearing import level_error, mel_distance, mel_distances
+from evc.models.hearing import level_offset, mel_distance, mel_distances
 from evc.models.latents import copies, encoder
 from evc.models.latents.copies import Copies, LeftOver
 from evc.models.latents.ways import Way
@@ -70,7 +70,7 @@ def test_distances_by_stretch_are_about_those_of_the_whole() -> None:
     one, other = random.standard_normal((2, 2, 10 * N + 4096)).astype(np.float32)
     found = mel_distances(one, 0.5 * other, RATE, N, 2048)
     assert found.shape == (10,) and found.mean() == pytest.approx(mel_distance(one, 0.5 * other, RATE), rel=0.2)
-    assert level_error(one, 0.5 * other, RATE) == pytest.approx(np.log10(2), abs=0.02)
+    assert level_offset(one, 0.5 * other, RATE) == pytest.approx(np.log10(2), abs=0.02)
 
 
 def loop(rounds: int) -> np.ndarray:

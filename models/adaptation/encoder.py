@@ -96,9 +96,10 @@ def with_own_network(
     beside = replace(described, adaptation=adaptation)
     adapted = quantised(beside, wanted, part(progress, _FITTED, 0.95))
     for _ in range(RETRIES):
-        if (excess := adapted.bytes() - most) > 0:
-            wanted -= excess + SPARE * target
-            adapted = quantised(beside, wanted)
+        if (excess := adapted.bytes() - most) <= 0:
+            break
+        wanted -= excess + SPARE * target
+        adapted = quantised(beside, wanted)
     if adapted.bytes() > most:
         return replace(plain, told="not adapted, which would take more bytes")
     before, after = (judged(coded, source) for coded in (plain, adapted))

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from evc.format import constants as c
 from evc.format.errors import FormatError
 from evc.format.streams.difference import DifferenceStream
-from evc.models.latents.layout import BANDS, BINS, CHANNELS, CODED, FEATURES, FRAMES_PER_COLUMN, LEARNED, LatentConfig
+from evc.models.latents.layout import BANDS, CHANNELS, LatentConfig
 from evc.models.latents.views import band_triangles
+from evc.models.latents.weights import blocks, shapes
 
 Floats = NDArray[np.float32]
 
@@ -43,8 +44,7 @@ def parts(config: LatentConfig, rank: int) -> list[Part]:
 
 
 def _blocks(config: LatentConfig) -> list[str]:
-    kinds = (("coarse", config.coarse_blocks), ("fine", config.fine_blocks))
-    return [f"decoder.{kind}.{number}" for kind, count in kinds for number in range(count)]
+    return [name for name in blocks(config) if name.startswith("decoder.")]
 
 
 def _gains_and_biases(config: LatentConfig) -> Iterator[Part]:
@@ -62,18 +62,11 @@ def _band_values() -> Iterator[Part]:
 
 
 def _low_rank(config: LatentConfig, rank: int) -> Iterator[Part]:
-    channels, wide = config.channels, config.expansion * config.channels
-    layers = [
-        ("decoder.enter", channels, CODED + 2 * LEARNED + 1),
-        ("decoder.part", FRAMES_PER_COLUMN * channels, channels),
-        ("decoder.look", channels, FEATURES),
-        ("decoder.gains", CHANNELS * BINS, channels),
-        ("decoder.contrast", CHANNELS * BANDS, channels),
-        ("decoder.added", 2 * CHANNELS * BINS, channels),
-    ]
-    for block in _blocks(config):
-        layers += [(f"{block}.wide", wide, channels), (f"{block}.narrow", channels, wide)]
-    for name, outputs, inputs in layers if rank else ():
+    names = [f"decoder.{name}" for name in ("enter", "part", "look", "gains", "contrast", "added")]
+    names += [f"{block}.{name}" for block in _blocks(config) for name in ("wide", "narrow")]
+    tensors = shapes(config)
+    for name in names if rank else ():
+        outputs, inputs = tensors[f"{name}.weight"]
         yield Part(name, OUTPUTS, (outputs, rank))
         yield Part(name, INPUTS, (rank, inputs))
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from evc.models.device import one_thread
 from evc.models.encoded import Encoded
-from evc.models.hearing import level_error, mel_distance, tonal_similarity
+from evc.models.hearing import level_offset, mel_distance, tonal_similarity
 from evc.models.progress import Progress
 from evc.models.source import ArraySource, AudioSource
 from evc.models.synthesis import of_file
@@ -90,7 +90,7 @@ def sounds_better(one: Encoded, other: Encoded, source: AudioSource, progress: P
             for number, file in enumerate((first, second)):
                 heard = file.render(*span)
                 badness[number] += span[1] * heard_as(heard, wanted, source.samplerate).badness
-                levels[number] += span[1] * level_error(heard, wanted, source.samplerate)
+                levels[number] += span[1] * level_offset(heard, wanted, source.samplerate)
             if progress is not None:
                 progress(sum(span), source.frames)
     badness, levels = badness / source.frames, np.abs(levels) / source.frames

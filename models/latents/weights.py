@@ -79,12 +79,13 @@ def shapes(config: LatentConfig) -> dict[str, tuple[int, ...]]:
         found |= {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
     for name in ("encoder.norm", "decoder.norm"):
         found |= {f"{name}.weight": (channels,), f"{name}.bias": (channels,)}
-    for name in _blocks(config):
+    for name in blocks(config):
         found |= _block(name, config)
     return found
 
 
-def _blocks(config: LatentConfig) -> Iterator[str]:
+def blocks(config: LatentConfig) -> Iterator[str]:
+    """The names of all blocks (spec 10.10)."""
     yield "encoder.fine"
     yield from (f"encoder.coarse.{number}" for number in range(config.encoder_blocks))
     yield from (f"decoder.coarse.{number}" for number in range(config.coarse_blocks))

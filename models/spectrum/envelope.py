@@ -61,9 +61,7 @@ class Shaper:
         begin = first * hop - hop // 2
         around = np.zeros((len(out), (stop - first + 1) * hop), np.float32)
         low, high = max(begin, 0), min(begin + around.shape[1], self._end)
-        part = np.zeros((len(out), high - low), np.float32)
-        unshaped(part, low)
-        around[:, low - begin : high - begin] = part
+        unshaped(around[:, low - begin : high - begin], low)
         at = start - begin
         out[:] = around[:, at : at + frames]
         for group, channels in zip(values, self._groups, strict=True):
